@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CAP_LIMITS_H
+#define CAP_LIMITS_H
+/*
+ * Every size of the capture path, with its arithmetic, and the relations between them.
+ */
+#include <stdint.h>
+
+#define CAP_KIB (1024u)
+#define CAP_MIB (1024u * 1024u)
+
+/* Frames per turn of the worker's loop. 64: the NAPI budget, and 64 descriptors x 16 B = one KiB of ring. */
+#define CAP_BATCH 64u
+/* Further buffers of multi-buffer frames per batch: a 9,000-byte frame is 3 buffers, a re-inserted VLAN tag makes 3. */
+#define CAP_BATCH_FRAGS 256u
+
+/* Most links, queues per link and job slots of one engine. The slots are the bits of skep_meta.jobs. */
+#define CAP_MAX_LINKS 16u
+#define CAP_MAX_QUEUES 256u
+#define CAP_MAX_JOBS 64u
+
+/* tcpdump's MAXIMUM_SNAPLEN; a longer frame cannot be written in a way that others read. */
+#define CAP_SNAPLEN_MAX 262144u
+
+/*
+ * AF_XDP. Copy mode copies at most chunk - 256 (XDP_PACKET_HEADROOM) bytes into a chunk; 2 KiB chunks hold 1,514 + 2 tags +
+ * metadata. 16 Ki descriptors are 8 ms at 2 Mpps: longer than compressing one slice (0.3 ms) or any scheduling gap seen.
+ */
+#define CAP_XSK_RING 16384u
+#define CAP_XSK_CHUNK_SMALL 2048u
+#define CAP_XSK_CHUNK_LARGE 4096u
+
+/*
+ * Blocks. 1 MiB: measured best size for O_DIRECT writes at queue depth 4; at 2 GB/s one block is 0.5 ms.
+ * A block is compressed on its own (no history from the block before), so it is also the unit of random access.
+ */
+#define CAP_BLOCK_BYTES (1u * CAP_MIB)
+/* zstd's own block limit (RFC 8878, 3.1.1.2.4) and the header in front of each. */
+#define CAP_ZBLOCK_MAX (128u * CAP_KIB)
+#define CAP_ZBLOCK_HEADER 3u
+/* Direct I/O: address, length and offset; 4 KiB is the portable rule. */
+#define CAP_ALIGN 4096u
+/* A block older than this is sealed, packed and written even if nearly empty: what kill -9 may cost. */
+#define CAP_FLUSH_NS 500000000ull
+
+/* Blocks of one worker: 96 MiB ride out 48 ms of a stalled disk at 2 GB/s. */
+#define CAP_POOL_BLOCKS 96u
+/* Writes in flight per worker. */
+#define CAP_SINK_DEPTH 8u
+/* Extents are allocated this far ahead; fewer when space is short. */
+#define CAP_GRANT_BYTES (256ull * CAP_MIB)
+
+/* Longest sleep of an idle worker. */
+#define CAP_SLEEP_MAX_NS 1000000ull
+
+#endif
