@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * From text to cBPF. Our own tokenizer refuses what must not reach libpcap (names that would ask the DNS, control characters, too much
+ * of anything); pcap_compile then runs in a caged child process (cage.c) and sends the instructions back through a pipe. The optimiser's
+ * time is not bounded by the text's length (2,000 `host` terms: two minutes in libpcap 1.10.3), so a second attempt does without it: the
+ * program is longer and means the same.
+ *
+ * libpcap says what is wrong but not where. The child finds the place with libpcap itself as the judge of prefixes: a syntax error is at the
+ * first token after which no completion parses any more, any other error at the first token where libpcap says the same words.
+ *
+ * Any thread. Nothing is kept between calls.
+ */
+#include "capture/filter/front.h"
+
+#include "capture/filter/cage.h"
+#include "capture/filter/limits.h"
+#include "capture/filter/token.h"
+
+#include <errno.h>
+#include <pcap/pcap.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What the child writes: one of these, then n_insns instructions; after a refusal a second one may follow with the place. */
+struct answer {
+	uint32_t ok;
+	uint32_t n_insns;
+	uint32_t has_at;   /* `at` is known */
+	uint32_t at;       /* index of the token that is wrong; n tokens: the end of the text */
+	char words[256];   /* libpcap's */
+};
+
+struct job {
+	const char *expr;
+	const struct flt_tokens *tokens;
+	int dlt;
+	uint32_t snaplen;
+	int optimise;
+};
+
+/* LINKTYPE_ numbers whose DLT_ number differs on Linux (pcap-common.c); all others are equal. */
+static int linktype_to_dlt(int linktype)
+{
+	switch (linktype) {
+	case 100:
+		return DLT_ATM_RFC1483;
+	case 101:
+		return DLT_RAW;
+	case 104:
+		return DLT_C_HDLC;
+	default:
+		return linktype;
+	}
+}
+
+static void say(int fd, const void *what, size_t n)
+{
+	const char *p = what;
+
+	while (n > 0) {
+		ssize_t k = write(fd, p, n);
+
+		if (k <= 0)
+			return;
+		p += k;
+		n -= (size_t)k;
+	}
+}
+
+/* Compiles the first n bytes of the text and the tail without optimising; "" if it compiles, else libpcap's words. */
+static const char *judge(pcap_t *p, const struct job *job, size_t n, const char *tail)
+{
+	static char text[FLT_MAX_TEXT_BYTES + 4 * FLT_MAX_DEPTH + 64];
+	struct bpf_program prog;
+
+	memcpy(text, job->expr, n);
+	(void)snprintf(text + n, sizeof(text) - n, "%s", tail);
+	if (pcap_compile(p, &prog, text, 0, 0) < 0)
+		return pcap_geterr(p);
+	pcap_freecode(&prog);
+	return "";
+}
+
+static size_t prefix_bytes(const struct job *job, size_t n_tokens)
+{
+	const struct flt_token *last = &job->tokens->v[n_tokens > 0 ? n_tokens - 1 : 0];
+
+	return n_tokens > 0 ? last->at + last->len : 0;
+}
+
+/* The brackets that are open after n tokens, innermost last. */
+static size_t open_brackets(const struct job *job, size_t n_tokens, char *ret)
+{
+	size_t depth = 0;
+
+	for (size_t i = 0; i < n_tokens; i++) {
+		char c = job->expr[job->tokens->v[i].at];
+
+		if (c == '(' || c == '[')
+			ret[depth++] = c;
+		else if (c == ')' || c == ']')
+			depth--;
+	}
+	return depth;
+}
+
+/*
+ * Can the first n tokens be the beginning of something that parses? Tries what may follow at any place of the grammar, then closes the
+ * brackets; a comparison may be missing right after a byte access or after the outermost bracket.
+ */
+static bool is_beginning(pcap_t *p, const struct job *job, size_t n_tokens)
+{
+	static const char *const middles[] = { "", " 0", " 1.1.1.1", " tcp", " ::1", " 0:0:0:0:0:0", " 1-2", " x", " or 1.1.1.1", " $1", " /1" };
+	char open[FLT_MAX_DEPTH];
+	size_t depth = open_brackets(job, n_tokens, open);
+
+	for (size_t m = 0; m < ARRAY_LEN(middles); m++) {
+		for (int style = 0; style < 3; style++) {
+			char tail[4 * FLT_MAX_DEPTH + 32];
+			size_t len = (size_t)snprintf(tail, sizeof(tail), "%s%s", middles[m], style == 1 ? "=0" : "");
+
+			for (size_t i = depth; i > 0; i--)
+				len += (size_t)snprintf(tail + len, sizeof(tail) - len, "%s",
+					open[i - 1] == '(' ? ")" : style == 0 && (i == 1 || open[i - 2] == '(') ? "]=0" : "]");
+			if (style == 2)
+				(void)snprintf(tail + len, sizeof(tail) - len, "=0");
+			if (!strstr(judge(p, job, prefix_bytes(job, n_tokens), tail), "syntax error"))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* The smallest number of tokens that is wrong already; both tests stay true for every longer prefix, so halving finds it. */
+static size_t find_wrong(pcap_t *p, const struct job *job, const char *words)
+{
+	bool syntax = strstr(words, "syntax error") != NULL;
+	size_t low = 0, high = job->tokens->n + 1; /* low tokens are fine, high are not */
+
+	while (high - low > 1) {
+		size_t mid = low + (high - low) / 2;
+		bool wrong = mid > job->tokens->n;
+
+		if (!wrong)
+			wrong = syntax ? !is_beginning(p, job, mid) : strcmp(judge(p, job, prefix_bytes(job, mid), ""), words) == 0;
+		if (wrong)
+			high = mid;
+		else
+			low = mid;
+	}
+	return low;
+}
+
+static void compile_in_cage(int fd, void *arg)
+{
+	const struct job *job = arg;
+	struct answer a = { 0 };
+	struct bpf_program prog;
+	pcap_t *p = pcap_open_dead(job->dlt, (int)job->snaplen);
+
+	if (!p)
+		return;
+	if (pcap_compile(p, &prog, job->expr, job->optimise, 0) == 0) {
+		a.ok = 1;
+		a.n_insns = prog.bf_len;
+		say(fd, &a, sizeof(a));
+		say(fd, prog.bf_insns, prog.bf_len * sizeof(*prog.bf_insns));
+		return;
+	}
+	(void)snprintf(a.words, sizeof(a.words), "%s", pcap_geterr(p));
+	say(fd, &a, sizeof(a));
+	a.at = (uint32_t)find_wrong(p, job, a.words);
+	a.has_at = 1;
+	say(fd, &a, sizeof(a));
+}
+
+static int accept_everything(uint32_t snaplen, struct bpf_program *ret)
+{
+	struct bpf_insn *insn = calloc(1, sizeof(*insn));
+
+	if (!insn)
+		return -ENOMEM;
+	insn->code = BPF_RET | BPF_K;
+	insn->k = snaplen;
+	*ret = (struct bpf_program){ .bf_len = 1, .bf_insns = insn };
+	return 0;
+}
+
+/* libpcap prefixes a syntax error with words that say nothing. */
+static const char *plain_words(const char *words)
+{
+	static const char noise[] = "can't parse filter expression: ";
+
+	return strncmp(words, noise, sizeof(noise) - 1) == 0 ? words + sizeof(noise) - 1 : words;
+}
+
+static int refuse(const struct job *job, const struct answer *a, struct skep_err *err)
+{
+	const char *words = plain_words(a->words), *near;
+	const struct flt_token *k;
+	size_t n = strlen(job->expr);
+	char sentence[96];
+
+	if (!a->has_at)
+		return skep_err_set(err, SKEP_E_USAGE, "the filter is not valid: %s", words);
+	if (a->at >= job->tokens->n) {
+		(void)skep_err_set(err, SKEP_E_USAGE, "column %zu: the filter ends too early: %s", n + 1, words);
+		return flt_token_point(job->expr, n, n, "Something must follow the last word", err);
+	}
+	k = &job->tokens->v[a->at];
+	(void)skep_err_set(err, SKEP_E_USAGE, "column %u: %s at \"%.*s\"", k->at + 1, words, (int)SKEP_MIN(k->len, 60u),
+		job->expr + k->at);
+	near = k->kind == FLT_T_NAME ? flt_token_nearest(job->expr + k->at, k->len) : NULL;
+	(void)snprintf(sentence, sizeof(sentence), near ? "Did you mean \"%s\"?" : "See the filter language's reference", near);
+	return flt_token_point(job->expr, n, k->at, sentence, err);
+}
+
+/* Reads the child's answer; -EAGAIN: there is none that can be used. */
+static int take_answer(const struct job *job, const char *buf, size_t len, struct bpf_program *ret, struct skep_err *err)
+{
+	struct answer a, second;
+	struct bpf_insn *insns;
+	size_t bytes;
+
+	if (len < sizeof(a))
+		return -EAGAIN;
+	memcpy(&a, buf, sizeof(a));
+	a.words[sizeof(a.words) - 1] = '\0';
+	if (!a.ok && (strstr(a.words, "malloc") || strstr(a.words, "memory")))
+		return -EAGAIN;
+	if (!a.ok) {
+		if (len >= 2 * sizeof(a)) {
+			memcpy(&second, buf + sizeof(a), sizeof(second));
+			a.has_at = second.has_at;
+			a.at = second.at;
+		}
+		return refuse(job, &a, err);
+	}
+	bytes = (size_t)a.n_insns * sizeof(*insns);
+	if (a.n_insns == 0 || a.n_insns > FLT_MAX_CBPF_INSNS || len != sizeof(a) + bytes)
+		return -EAGAIN;
+	insns = malloc(bytes);
+	if (!insns)
+		return skep_err_set(err, -ENOMEM, "no memory for the filter's program");
+	memcpy(insns, buf + sizeof(a), bytes);
+	*ret = (struct bpf_program){ .bf_len = a.n_insns, .bf_insns = insns };
+	return 0;
+}
+
+static int attempt(struct job *job, int optimise, struct bpf_program *ret, int *ret_timed_out, struct skep_err *err)
+{
+	const struct flt_cage cage = {
+		.work = compile_in_cage,
+		.arg = job,
+		.cpu_ms = optimise ? FLT_OPTIMISE_CPU_MS : FLT_PLAIN_CPU_MS,
+		.wall_ms = optimise ? FLT_OPTIMISE_WALL_MS : FLT_PLAIN_WALL_MS,
+		.add_bytes = FLT_CHILD_BYTES,
+		.max_answer = sizeof(struct answer) + FLT_MAX_CBPF_INSNS * sizeof(struct bpf_insn) + 1,
+	};
+	_skep_free_ char *buf = NULL;
+	size_t len = 0;
+	int r;
+
+	job->optimise = optimise;
+	r = flt_cage_run(&cage, &buf, &len, ret_timed_out, err);
+	return r ? r : take_answer(job, buf, len, ret, err);
+}
+
+int flt_front_compile(const char *expr, int linktype, uint32_t snaplen, struct bpf_program *ret, struct skep_err *err)
+{
+	SKEP_CLEANUP(flt_token_done) struct flt_tokens tokens = FLT_TOKENS_NULL;
+	struct job job = { .expr = expr, .tokens = &tokens, .dlt = linktype_to_dlt(linktype), .snaplen = snaplen };
+	int r, timed_out = 0;
+
+	if (!expr)
+		return accept_everything(snaplen, ret);
+	r = flt_token_split(expr, strnlen(expr, FLT_MAX_TEXT_BYTES + 1), &tokens, err);
+	if (r == 0)
+		r = flt_token_check_names(&tokens, err);
+	if (r)
+		return r;
+	if (tokens.n == 0)
+		return accept_everything(snaplen, ret);
+	r = attempt(&job, 1, ret, &timed_out, err);
+	if (r == -EAGAIN)
+		r = attempt(&job, 0, ret, &timed_out, err);
+	if (r != -EAGAIN)
+		return r;
+	(void)skep_err_set(err, SKEP_E_USAGE, "the filter is too complex: libpcap %s it (%u numbers, addresses and names)",
+		timed_out ? "took too long to compile" : "could not compile", tokens.operands);
+	(void)skep_err_hint(err, "Use fewer terms, or networks instead of single addresses");
+	return SKEP_E_USAGE;
+}
+
+void flt_front_free(struct bpf_program *prog)
+{
+	if (!prog)
+		return;
+	free(prog->bf_insns);
+	*prog = (struct bpf_program){ 0 };
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef FLT_LIMITS_H
+#define FLT_LIMITS_H
+/*
+ * Every size of the filter compiler, with its arithmetic.
+ */
+
+/* A filter comes from a person or a form: 64 KiB are some 4,000 addresses; longer lists belong in a file. */
+#define FLT_MAX_TEXT_BYTES 65536u
+/* 64 KiB of short words; every step of the front end is linear in them. */
+#define FLT_MAX_TOKENS 20000u
+/* libpcap's parser and optimiser recurse; 200 levels need well under its 8 MiB of stack, and nobody writes more. */
+#define FLT_MAX_DEPTH 200u
+/* Longest cBPF program taken from libpcap: 4,000 host terms unoptimised are 16 instructions each. */
+#define FLT_MAX_CBPF_INSNS 65536u
+
+/*
+ * The answer comes within a second: processor time of the optimising attempt, of the second one without the optimiser
+ * (whose time is not bounded by the size of the filter: 2,000 hosts take 120 s), and the wall clock of each.
+ */
+#define FLT_OPTIMISE_CPU_MS 350
+#define FLT_PLAIN_CPU_MS 250
+#define FLT_OPTIMISE_WALL_MS 500
+#define FLT_PLAIN_WALL_MS 400
+/* Address space a compiler process may add to what it inherited. */
+#define FLT_CHILD_BYTES (256ul * 1024 * 1024)
+
+#endif
