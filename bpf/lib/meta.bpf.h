@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#ifndef SKEP_META_BPF_H
+#define SKEP_META_BPF_H
+/*
+ * What the prefilter and the mirror share: the per-queue counters and the filling of struct skep_meta.
+ */
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_helpers.h>
+
+#include "bpf/abi/skep_abi.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, SKEP_MAX_QUEUES);
+	__type(key, __u32);
+	__type(value, struct skep_xdp_counters);
+} counters SEC(".maps");
+
+/*
+ * Kernel functions that read what the NIC wrote into its receive descriptor (6.3: time stamp, 6.8: VLAN tag). Only a
+ * program that was loaded for one device may call them; weak, so that the object also loads on kernels without them.
+ */
+extern int bpf_xdp_metadata_rx_timestamp(const struct xdp_md *ctx, __u64 *timestamp) __ksym __weak;
+extern int bpf_xdp_metadata_rx_vlan_tag(const struct xdp_md *ctx, __be16 *vlan_proto, __u16 *vlan_tci) __ksym __weak;
+
+/* Facts of the frame that the metadata carry; `hints`: the program may call the functions above. */
+static __always_inline void skep_meta_fill(struct xdp_md *ctx, struct skep_meta *m, __u64 jobs, const int hints)
+{
+	m->jobs = jobs;
+	m->magic = SKEP_META_MAGIC;
+	m->wire_len = (__u32)bpf_xdp_get_buff_len(ctx);
+	m->vlan_tpid = 0;
+	m->vlan_tci = 0;
+	m->flags = 0;
+	m->ts_ns = 0;
+	if (hints) {
+		__u64 ts_ns = 0;
+		__be16 tpid = 0;
+		__u16 tci = 0;
+
+		/* A driver that supports the function but has no stamp for this frame leaves 0 or returns an error. */
+		if (bpf_xdp_metadata_rx_timestamp && !bpf_xdp_metadata_rx_timestamp(ctx, &ts_ns) && ts_ns) {
+			m->ts_ns = ts_ns;
+			m->flags |= SKEP_META_F_HW_TS;
+		}
+		if (bpf_xdp_metadata_rx_vlan_tag && !bpf_xdp_metadata_rx_vlan_tag(ctx, &tpid, &tci) && tpid) {
+			m->vlan_tpid = __builtin_bswap16(tpid);
+			m->vlan_tci = tci;
+			m->flags |= SKEP_META_F_VLAN;
+		}
+	}
+	if (!m->ts_ns)
+		m->ts_ns = bpf_ktime_get_tai_ns();
+}
+
+#endif

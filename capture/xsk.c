@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One AF_XDP socket with its own UMEM.
+ *
+ * A buffer of the UMEM is always in exactly one place: the fill ring (waiting for a frame), the kernel or NIC (being
+ * filled), the RX ring (received), or the present batch (lent to the worker; its RX slots are kept until release, so
+ * the ring itself is the list of what was lent). There are as many buffers as slots, so the fill ring can never overflow.
+ * A frame of several buffers is taken whole or left for the next batch.
+ *
+ * What it never does: copy, allocate or log after open, or call the kernel while frames flow and nobody asks for a kick.
+ *
+ * Counting (net/xdp/xsk.c of Linux 6.6 to 6.18). For each frame that the program redirects to a bound socket the kernel does
+ * exactly one of: put it into the RX ring; rx_queue_full++ (XDP_STATISTICS rx_ring_full); rx_dropped++. In copy mode rx_dropped
+ * means "no buffer" or "longer than a buffer, and no multi-buffer socket"; a missing buffer also counts in
+ * rx_fill_ring_empty_descs, so adding both would count the frame twice. In zero-copy mode it is the driver that finds
+ * the fill ring empty, before any frame exists: rx_fill_ring_empty_descs then counts attempts, not frames, and is left out.
+ */
+#include "capture/xsk.h"
+
+#include "bpf/abi/skep_abi.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/if_xdp.h>
+#include <numa.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <xdp/xsk.h>
+
+/* Linux 6.6; Debian 12's headers are older than its backported kernels. */
+#ifndef XDP_USE_SG
+#define XDP_USE_SG (1 << 4)
+#endif
+#ifndef XDP_PKT_CONTD
+#define XDP_PKT_CONTD (1 << 0)
+#endif
+#ifndef SO_PREFER_BUSY_POLL
+#define SO_PREFER_BUSY_POLL 69
+#endif
+#ifndef SO_BUSY_POLL_BUDGET
+#define SO_BUSY_POLL_BUDGET 70
+#endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* XDP_PACKET_HEADROOM: the kernel keeps this much of each buffer in front of the frame. */
+#define HEADROOM 256u
+/* Ethernet header, and two VLAN tags. */
+#define LINK_OVERHEAD 22u
+/* We never send, but a UMEM cannot be made without a completion ring. */
+#define COMPLETION_SLOTS 64u
+#define HUGE_BYTES (2u * CAP_MIB)
+/* The kernel tears a socket down asynchronously; 50 x 20 ms was always enough. */
+#define BIND_TRIES 50
+#define BIND_PAUSE_NS (20 * SKEP_NSEC_PER_MSEC)
+/* How far ahead of the frame at hand its successors are fetched into the cache. */
+#define PREFETCH_AHEAD 4u
+/* Busy polling as Suricata, DPDK and Knot have it. */
+#define BUSY_POLL_USEC 20
+#define BUSY_POLL_BUDGET 64
+
+static_assert(CAP_XSK_CHUNK_SMALL > HEADROOM + 1518 + 4, "a full Ethernet frame with two tags fits a small chunk");
+static_assert(SKEP_META_BYTES <= HEADROOM, "metadata fit the headroom");
+
+struct cap_xsk {
+	/* The worker's. */
+	struct xsk_ring_cons rx;
+	struct xsk_ring_prod fill;
+	uint8_t *area;
+	uint64_t chunk_mask;
+	const struct cap_xsk_clock *clock;
+	uint32_t lent;         /* RX slots of the present batch */
+	int fd;
+	bool need_wakeup;
+	bool busy_poll;
+	uint64_t received;     /* written by the worker, read relaxed by the control thread; so are the next two */
+	uint64_t too_many;
+	uint64_t no_meta;
+
+	/* The control thread's. */
+	struct xsk_ring_cons completion;
+	struct xsk_umem *umem;
+	struct xsk_socket *socket;
+	uint64_t area_bytes;
+	uint64_t poked_at;
+	uint32_t slots;
+	uint32_t chunk;
+	bool zero_copy;
+	bool multi_buffer;
+};
+
+static void bump(uint64_t *counter, uint64_t n)
+{
+	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
+}
+
+/* --- Receive: the worker's thread ------------------------------------------------------------------------------ */
+
+static void kick(struct cap_xsk *xsk)
+{
+	/* EAGAIN, EBUSY and ENETDOWN all mean "ask again later", and the flag stays up. */
+	recvfrom(xsk->fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
+}
+
+static void give_back(struct cap_xsk *xsk, uint32_t n)
+{
+	uint32_t from = xsk->rx.cached_cons - n, to = 0;
+	uint32_t reserved = xsk_ring_prod__reserve(&xsk->fill, n, &to);
+
+	assert(reserved == n);
+	for (uint32_t i = 0; i < n; i++)
+		*xsk_ring_prod__fill_addr(&xsk->fill, to + i) =
+			xsk_ring_cons__rx_desc(&xsk->rx, from + i)->addr & xsk->chunk_mask;
+	xsk_ring_prod__submit(&xsk->fill, n);
+	xsk_ring_cons__release(&xsk->rx, n);
+}
+
+static uint64_t utc_now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * SKEP_NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+/* Buffers of the frame whose first descriptor is `at`; 0: its end is not among the `avail` descriptors. */
+static uint32_t frame_buffers(const struct xsk_ring_cons *rx, uint32_t at, uint32_t avail)
+{
+	for (uint32_t n = 1; n <= avail; n++)
+		if (!(xsk_ring_cons__rx_desc(rx, at + n - 1)->options & XDP_PKT_CONTD))
+			return n;
+	return 0;
+}
+
+static void add_frag(struct cap_batch *batch, struct cap_frame *frame, const uint8_t *data, uint32_t len)
+{
+	batch->frags[batch->frag_n++] = (struct cap_frag){ data, len };
+	frame->frag_n++;
+}
+
+/* Puts the tag that the NIC took out back between the addresses and the type, without moving a byte of the frame. */
+static void put_tag_back(struct cap_batch *batch, struct cap_frame *frame, const struct skep_meta *meta)
+{
+	uint8_t *tag = batch->tags[batch->n];
+	const uint32_t macs = 12;
+
+	if (frame->len < macs)
+		return;
+	tag[0] = (uint8_t)(meta->vlan_tpid >> 8);
+	tag[1] = (uint8_t)meta->vlan_tpid;
+	tag[2] = (uint8_t)(meta->vlan_tci >> 8);
+	tag[3] = (uint8_t)meta->vlan_tci;
+	add_frag(batch, frame, tag, 4);
+	add_frag(batch, frame, frame->data + macs, frame->len - macs);
+	frame->len = macs;
+	frame->cap_len += 4;
+	frame->wire_len += 4;
+}
+
+/* Appends the frame of `n` buffers at `at`; there is room for its fragments. */
+static void add_frame(struct cap_xsk *xsk, struct cap_batch *batch, uint32_t at, uint32_t n)
+{
+	const struct xdp_desc *desc = xsk_ring_cons__rx_desc(&xsk->rx, at);
+	struct cap_frame *frame = &batch->frames[batch->n];
+	uint8_t *data = xsk->area + desc->addr;
+	struct skep_meta *meta = (struct skep_meta *)(data - SKEP_META_BYTES);
+	bool has_meta = meta->magic == SKEP_META_MAGIC;
+
+	*frame = (struct cap_frame){
+		.data = data, .len = desc->len, .cap_len = desc->len, .frag_first = (uint16_t)batch->frag_n,
+	};
+	if (SKEP_LIKELY(has_meta)) {
+		const int64_t *offset = meta->flags & SKEP_META_F_HW_TS ? &xsk->clock->nic_to_utc_ns
+									: &xsk->clock->tai_to_utc_ns;
+
+		meta->magic = 0;
+		frame->jobs = meta->jobs;
+		frame->wire_len = meta->wire_len;
+		frame->ts_ns = meta->ts_ns + (uint64_t)__atomic_load_n(offset, __ATOMIC_RELAXED);
+		if (meta->flags & SKEP_META_F_VLAN)
+			put_tag_back(batch, frame, meta);
+	} else {
+		bump(&xsk->no_meta, 1);
+		frame->jobs = ~0ull;
+		frame->ts_ns = utc_now_ns();
+	}
+	for (uint32_t i = 1; SKEP_UNLIKELY(i < n); i++) {
+		desc = xsk_ring_cons__rx_desc(&xsk->rx, at + i);
+		add_frag(batch, frame, xsk->area + desc->addr, desc->len);
+		frame->cap_len += desc->len;
+	}
+	frame->wire_len = SKEP_MAX(frame->wire_len, frame->cap_len);
+	batch->n++;
+}
+
+int cap_xsk_receive(struct cap_xsk *xsk, struct cap_batch *batch)
+{
+	struct xsk_ring_cons *rx = &xsk->rx;
+	uint32_t avail, at = rx->cached_cons, taken = 0;
+
+	batch->n = 0;
+	batch->frag_n = 0;
+	if (xsk->busy_poll)
+		kick(xsk);
+	rx->cached_prod = __atomic_load_n(rx->producer, __ATOMIC_ACQUIRE);
+	avail = rx->cached_prod - at;
+	while (batch->n < CAP_BATCH && taken < avail) {
+		uint32_t n = frame_buffers(rx, at + taken, avail - taken);
+		uint32_t frags = n - 1 + 2; /* a tag that is put back makes two more */
+
+		if (SKEP_UNLIKELY(!n))
+			break;
+		if (SKEP_UNLIKELY(frags > CAP_BATCH_FRAGS - batch->frag_n)) {
+			if (batch->n)
+				break;
+			bump(&xsk->too_many, 1);
+			taken += n;
+			continue;
+		}
+		if (taken + PREFETCH_AHEAD < avail) {
+			const uint8_t *next = xsk->area + xsk_ring_cons__rx_desc(rx, at + taken + PREFETCH_AHEAD)->addr;
+
+			__builtin_prefetch(next - SKEP_META_BYTES, 1);
+			__builtin_prefetch(next + SKEP_CACHE_LINE);
+		}
+		add_frame(xsk, batch, at + taken, n);
+		taken += n;
+	}
+	rx->cached_cons += taken;
+	xsk->lent = taken;
+	bump(&xsk->received, batch->n);
+	if (SKEP_UNLIKELY(!batch->n)) {
+		if (taken)
+			cap_xsk_release(xsk, batch);
+		else if (xsk->need_wakeup && xsk_ring_prod__needs_wakeup(&xsk->fill))
+			kick(xsk);
+	}
+	return (int)batch->n;
+}
+
+void cap_xsk_release(struct cap_xsk *xsk, struct cap_batch *batch)
+{
+	give_back(xsk, xsk->lent);
+	xsk->lent = 0;
+	batch->n = 0;
+	batch->frag_n = 0;
+	if (xsk->need_wakeup && xsk_ring_prod__needs_wakeup(&xsk->fill))
+		kick(xsk);
+}
+
+uint32_t cap_xsk_backlog(struct cap_xsk *xsk)
+{
+	return __atomic_load_n(xsk->rx.producer, __ATOMIC_RELAXED) - xsk->rx.cached_cons;
+}
+
+/* --- Open and close: the control thread ------------------------------------------------------------------------ */
+
+/* Memory of the node, touched so that the worker never faults; huge pages if there are enough free ones. */
+static int map_area(struct cap_xsk *xsk, int numa_node)
+{
+	uint64_t bytes = skep_align_up((uint64_t)xsk->slots * xsk->chunk, HUGE_BYTES);
+
+	for (int huge = 1; huge >= 0; huge--) {
+		void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | (huge ? MAP_HUGETLB : 0), -1, 0);
+
+		if (p == MAP_FAILED)
+			continue;
+		if (numa_node >= 0 && numa_available() >= 0)
+			numa_tonode_memory(p, bytes, numa_node); /* a preference; nothing to do about a refusal */
+		if (!huge)
+			madvise(p, bytes, MADV_HUGEPAGE);
+		/* Unlike a plain touch this fails in words when the node has no huge page left, not by SIGBUS. */
+		if (madvise(p, bytes, MADV_POPULATE_WRITE) && (huge || errno == ENOMEM)) {
+			munmap(p, bytes);
+			continue;
+		}
+		xsk->area = p;
+		xsk->area_bytes = bytes;
+		return 0;
+	}
+	return -ENOMEM;
+}
+
+static void drop_socket(struct cap_xsk *xsk)
+{
+	if (xsk->socket)
+		xsk_socket__delete(xsk->socket);
+	xsk->socket = NULL;
+	if (xsk->umem)
+		xsk_umem__delete(xsk->umem);
+	xsk->umem = NULL;
+}
+
+/* One attempt with the given bind flags; starts from nothing, because a socket whose bind failed cannot be reused. */
+static int try_bind(struct cap_xsk *xsk, const struct cap_xsk_cfg *cfg, uint16_t flags)
+{
+	struct xsk_umem_config umem_cfg = {
+		.fill_size = xsk->slots, .comp_size = COMPLETION_SLOTS, .frame_size = xsk->chunk,
+	};
+	struct xsk_socket_config socket_cfg = {
+		.rx_size = xsk->slots, .libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD, .bind_flags = flags,
+	};
+	uint32_t at = 0;
+	int r;
+
+	/* libxdp sets the rings up on the assumption that they are zero. */
+	memset(&xsk->rx, 0, sizeof(xsk->rx));
+	memset(&xsk->fill, 0, sizeof(xsk->fill));
+	memset(&xsk->completion, 0, sizeof(xsk->completion));
+	r = xsk_umem__create(&xsk->umem, xsk->area, (uint64_t)xsk->slots * xsk->chunk, &xsk->fill, &xsk->completion,
+			     &umem_cfg);
+	if (r)
+		return r;
+	if (xsk_ring_prod__reserve(&xsk->fill, xsk->slots, &at) != xsk->slots)
+		return -EIO;
+	for (uint32_t i = 0; i < xsk->slots; i++)
+		*xsk_ring_prod__fill_addr(&xsk->fill, at + i) = (uint64_t)i * xsk->chunk;
+	xsk_ring_prod__submit(&xsk->fill, xsk->slots);
+	r = xsk_socket__create(&xsk->socket, cfg->ifname, cfg->queue, xsk->umem, &xsk->rx, NULL, &socket_cfg);
+	if (r) {
+		xsk->socket = NULL;
+		drop_socket(xsk);
+	}
+	return r;
+}
+
+static int bind_patiently(struct cap_xsk *xsk, const struct cap_xsk_cfg *cfg, uint16_t flags)
+{
+	int r = 0;
+
+	for (int i = 0; i < BIND_TRIES; i++) {
+		r = try_bind(xsk, cfg, flags);
+		if (r != -EBUSY)
+			return r;
+		nanosleep(&(struct timespec){ .tv_nsec = BIND_PAUSE_NS }, NULL);
+	}
+	return r;
+}
+
+/*
+ * Best first: zero copy; copy with multi-buffer frames (which also takes what offloads merged beyond the MTU); plain copy
+ * for kernels before 6.6. Multi-buffer zero copy is asked for only if the MTU needs it, because few drivers have it.
+ */
+static int bind_best(struct cap_xsk *xsk, const struct cap_xsk_cfg *cfg)
+{
+	bool needs_sg = cfg->mtu + LINK_OVERHEAD > cap_xsk_buffer_bytes(xsk);
+	uint16_t common = cfg->need_wakeup ? XDP_USE_NEED_WAKEUP : 0;
+	const struct {
+		uint16_t flags;
+		bool allowed;
+	} ways[] = {
+		{ XDP_ZEROCOPY | XDP_USE_SG, cfg->zero_copy != CAP_OFF && needs_sg },
+		{ XDP_ZEROCOPY, cfg->zero_copy != CAP_OFF && !needs_sg },
+		{ XDP_COPY | XDP_USE_SG, cfg->zero_copy != CAP_ON },
+		{ XDP_COPY, cfg->zero_copy != CAP_ON },
+	};
+	int r = -EOPNOTSUPP;
+
+	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+		if (!ways[i].allowed)
+			continue;
+		r = bind_patiently(xsk, cfg, (uint16_t)(common | ways[i].flags));
+		if (!r) {
+			xsk->zero_copy = ways[i].flags & XDP_ZEROCOPY;
+			xsk->multi_buffer = ways[i].flags & XDP_USE_SG;
+			return 0;
+		}
+		if (r == -EBUSY || r == -EPERM || r == -ENODEV || r == -ENETDOWN)
+			return r;
+	}
+	return r;
+}
+
+static int explain_bind(const struct cap_xsk_cfg *cfg, int r, struct skep_err *err)
+{
+	switch (-r) {
+	case EBUSY:
+		skep_err_set(err, SKEP_E_BUSY, "%s queue %u: another AF_XDP socket holds it", cfg->ifname, cfg->queue);
+		skep_err_hint(err, "stop the program that has it (ss --xdp lists them), or leave the queue out with --queues");
+		return SKEP_E_BUSY;
+	case EPERM:
+		skep_err_set(err, SKEP_E_PRIVILEGE, "%s: not allowed to open an AF_XDP socket", cfg->ifname);
+		skep_err_hint(err, "run as root or with the capabilities CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF");
+		return SKEP_E_PRIVILEGE;
+	case EINVAL:
+	case EOPNOTSUPP:
+		if (cfg->zero_copy == CAP_ON) {
+			skep_err_set(err, SKEP_E_UNSUPPORTED, "%s queue %u: the driver has no zero copy for this queue and MTU",
+				     cfg->ifname, cfg->queue);
+			skep_err_hint(err, "use --zero-copy auto, which copies where it must");
+			return SKEP_E_UNSUPPORTED;
+		}
+		return skep_err_set(err, SKEP_E_UNSUPPORTED, "%s queue %u: no AF_XDP socket there (%s)", cfg->ifname,
+				    cfg->queue, strerror(-r));
+	case ENOMEM:
+	case ENOBUFS:
+		skep_err_set(err, SKEP_E_NO_SPACE, "%s queue %u: not enough memory for %u packet buffers", cfg->ifname,
+			     cfg->queue, cfg->ring_slots);
+		skep_err_hint(err, "raise the locked-memory limit (ulimit -l), or capture on fewer queues");
+		return SKEP_E_NO_SPACE;
+	default:
+		return skep_err_set(err, r, "%s queue %u: cannot bind an AF_XDP socket: %s", cfg->ifname, cfg->queue,
+				    strerror(-r));
+	}
+}
+
+/* Failures only cost the option its effect. */
+static void prefer_busy_poll(int fd)
+{
+	int on = 1, usec = BUSY_POLL_USEC, budget = BUSY_POLL_BUDGET;
+
+	setsockopt(fd, SOL_SOCKET, SO_PREFER_BUSY_POLL, &on, sizeof(on));
+	setsockopt(fd, SOL_SOCKET, SO_BUSY_POLL, &usec, sizeof(usec));
+	setsockopt(fd, SOL_SOCKET, SO_BUSY_POLL_BUDGET, &budget, sizeof(budget));
+}
+
+static void xsk_closep(struct cap_xsk **xsk)
+{
+	*xsk = cap_xsk_close(*xsk);
+}
+
+int cap_xsk_open(const struct cap_xsk_cfg *cfg, const struct cap_xsk_clock *clock, struct cap_xsk **ret,
+		 struct skep_err *err)
+{
+	SKEP_CLEANUP(xsk_closep) struct cap_xsk *xsk = aligned_alloc(SKEP_CACHE_LINE,
+								     skep_align_up(sizeof(*xsk), SKEP_CACHE_LINE));
+	int r;
+
+	if (!xsk)
+		return skep_err_set(err, -ENOMEM, "%s: out of memory", cfg->ifname);
+	memset(xsk, 0, sizeof(*xsk));
+	xsk->clock = clock;
+	xsk->slots = cfg->ring_slots;
+	xsk->chunk = cfg->mtu + LINK_OVERHEAD <= CAP_XSK_CHUNK_SMALL - HEADROOM ? CAP_XSK_CHUNK_SMALL
+										: CAP_XSK_CHUNK_LARGE;
+	xsk->chunk_mask = ~(uint64_t)(xsk->chunk - 1);
+	xsk->need_wakeup = cfg->need_wakeup;
+	xsk->busy_poll = cfg->busy_poll;
+	r = map_area(xsk, cfg->numa_node);
+	if (!r)
+		r = bind_best(xsk, cfg);
+	if (r)
+		return explain_bind(cfg, r, err);
+	xsk->fd = xsk_socket__fd(xsk->socket);
+	if (cfg->busy_poll)
+		prefer_busy_poll(xsk->fd);
+	*ret = TAKE_PTR(xsk);
+	return 0;
+}
+
+struct cap_xsk *cap_xsk_close(struct cap_xsk *xsk)
+{
+	if (!xsk)
+		return NULL;
+	drop_socket(xsk);
+	if (xsk->area)
+		munmap(xsk->area, xsk->area_bytes);
+	free(xsk);
+	return NULL;
+}
+
+void cap_xsk_stats(struct cap_xsk *xsk, struct cap_xsk_stats *ret)
+{
+	struct xdp_statistics s = { 0 };
+	socklen_t len = sizeof(s);
+	uint64_t too_many = __atomic_load_n(&xsk->too_many, __ATOMIC_RELAXED);
+	uint64_t empty = 0;
+
+	if (getsockopt(xsk->fd, SOL_XDP, XDP_STATISTICS, &s, &len))
+		memset(&s, 0, sizeof(s));
+	if (!xsk->zero_copy) {
+		/* A frame of several buffers that finds too few, but not none, leaves rx_fill_ring_empty_descs alone. */
+		empty = xsk->multi_buffer ? s.rx_dropped : SKEP_MIN(s.rx_dropped, s.rx_fill_ring_empty_descs);
+	}
+	*ret = (struct cap_xsk_stats){
+		.received = __atomic_load_n(&xsk->received, __ATOMIC_RELAXED),
+		.rx_ring_full = s.rx_ring_full,
+		.fill_ring_empty = empty,
+		.oversize = s.rx_dropped - empty + too_many,
+		.no_meta = __atomic_load_n(&xsk->no_meta, __ATOMIC_RELAXED),
+	};
+}
+
+void cap_xsk_poke(struct cap_xsk *xsk)
+{
+	uint64_t received = __atomic_load_n(&xsk->received, __ATOMIC_RELAXED);
+	struct pollfd p = { .fd = xsk->fd, .events = POLLIN };
+
+	if (received == xsk->poked_at)
+		poll(&p, 1, 0);
+	xsk->poked_at = received;
+}
+
+int cap_xsk_fd(const struct cap_xsk *xsk)
+{
+	return xsk->fd;
+}
+
+bool cap_xsk_zero_copy(const struct cap_xsk *xsk)
+{
+	return xsk->zero_copy;
+}
+
+bool cap_xsk_multi_buffer(const struct cap_xsk *xsk)
+{
+	return xsk->multi_buffer;
+}
+
+uint32_t cap_xsk_buffer_bytes(const struct cap_xsk *xsk)
+{
+	return xsk->chunk - HEADROOM;
+}
