@@ -10,6 +10,8 @@
  */
 #include "common/util.h"
 
+#include <stdio.h>
+
 enum skep_refusal {
 	SKEP_E_USAGE = 1,    /* the words of the call are wrong: exit code 2 */
 	SKEP_E_PRIVILEGE,    /* not allowed to */
@@ -36,5 +38,7 @@ int skep_err_set(struct skep_err *err, int code, const char *fmt, ...) SKEP_PRIN
 int skep_err_hint(struct skep_err *err, const char *fmt, ...) SKEP_PRINTF(2, 3);
 /* Exit code for a return value: 0 ok, 2 usage, 1 everything else. */
 int skep_err_exit_code(int r);
+/* Two lines for a person: "PROGRAM: TEXT." and, if there is a hint, "PROGRAM: HINT."; control characters become '?'. */
+void skep_err_print(FILE *out, const char *program, const struct skep_err *err);
 
 #endif

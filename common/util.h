@@ -34,8 +34,8 @@
 #define SKEP_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define SKEP_CACHE_LINE 64
 
-#define SKEP_NSEC_PER_SEC 1000000000ULL
-#define SKEP_NSEC_PER_MSEC 1000000ULL
+#define SKEP_NSEC_PER_SEC UINT64_C(1000000000)
+#define SKEP_NSEC_PER_MSEC UINT64_C(1000000)
 
 /* Rounds v up to a multiple of a, which is a power of two. */
 static inline uint64_t skep_align_up(uint64_t v, uint64_t a)
