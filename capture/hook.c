@@ -155,22 +155,19 @@ int cap_hook_check(const struct cap_hook *hook, struct skep_err *err)
 }
 
 int cap_hook_counters(int map_fd, uint32_t queue, struct skep_xdp_counters *percpu, int cpus,
-		      struct skep_xdp_counters *ret)
+		      struct skep_xdp_counters *sum)
 {
-	struct skep_xdp_counters sum = { 0 };
-
 	if (bpf_map_lookup_elem(map_fd, &queue, percpu))
 		return -errno;
 	for (int i = 0; i < cpus; i++) {
-		sum.seen += percpu[i].seen;
-		sum.redirected += percpu[i].redirected;
-		sum.unserved += percpu[i].unserved;
-		sum.no_meta += percpu[i].no_meta;
-		sum.mirrored += percpu[i].mirrored;
-		sum.ring_full += percpu[i].ring_full;
-		sum.too_long += percpu[i].too_long;
-		sum.rejected += percpu[i].rejected;
+		sum->seen += percpu[i].seen;
+		sum->redirected += percpu[i].redirected;
+		sum->unserved += percpu[i].unserved;
+		sum->no_meta += percpu[i].no_meta;
+		sum->mirrored += percpu[i].mirrored;
+		sum->ring_full += percpu[i].ring_full;
+		sum->too_long += percpu[i].too_long;
+		sum->rejected += percpu[i].rejected;
 	}
-	*ret = sum;
 	return 0;
 }

@@ -36,8 +36,8 @@ int cap_hook_attach(struct cap_hook *hook, int prog_fd, bool generic, struct ske
 void cap_hook_detach(struct cap_hook *hook);
 /* 0: our program is still the one on the hook; else a reason in words (interface gone, detached, replaced). */
 int cap_hook_check(const struct cap_hook *hook, struct skep_err *err);
-/* Sums the per-CPU counters of one queue; `cpus` slots are borrowed scratch space for libbpf_num_possible_cpus() values. */
+/* Adds the counters of one queue on all CPUs to sum; percpu: scratch space for libbpf_num_possible_cpus() = cpus values. */
 int cap_hook_counters(int map_fd, uint32_t queue, struct skep_xdp_counters *percpu, int cpus,
-		      struct skep_xdp_counters *ret);
+		      struct skep_xdp_counters *sum);
 
 #endif

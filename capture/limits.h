@@ -31,6 +31,14 @@
 #define CAP_XSK_CHUNK_LARGE 4096u
 
 /*
+ * Mirror. 16 MiB are 8 ms at 2 GB/s, like the AF_XDP ring; all queues together stay within 64 MiB of kernel memory as
+ * long as each has 2 MiB (32 frames of 64 KiB, or 1,300 of 1,500 bytes). Powers of two.
+ */
+#define CAP_MIRROR_RING_BYTES (16u * CAP_MIB)
+#define CAP_MIRROR_RING_MIN_BYTES (2u * CAP_MIB)
+#define CAP_MIRROR_TOTAL_BYTES (64u * CAP_MIB)
+
+/*
  * Blocks. 1 MiB: measured best size for O_DIRECT writes at queue depth 4; at 2 GB/s one block is 0.5 ms.
  * A block is compressed on its own (no history from the block before), so it is also the unit of random access.
  */

@@ -17,8 +17,6 @@
  */
 #include "capture/xsk.h"
 
-#include "bpf/abi/skep_abi.h"
-
 #include <assert.h>
 #include <errno.h>
 #include <linux/if_xdp.h>
@@ -72,7 +70,7 @@ struct cap_xsk {
 	struct xsk_ring_prod fill;
 	uint8_t *area;
 	uint64_t chunk_mask;
-	const struct cap_xsk_clock *clock;
+	const struct cap_meta_clock *clock;
 	uint32_t lent;         /* RX slots of the present batch */
 	int fd;
 	bool need_wakeup;
@@ -136,31 +134,6 @@ static uint32_t frame_buffers(const struct xsk_ring_cons *rx, uint32_t at, uint3
 	return 0;
 }
 
-static void add_frag(struct cap_batch *batch, struct cap_frame *frame, const uint8_t *data, uint32_t len)
-{
-	batch->frags[batch->frag_n++] = (struct cap_frag){ data, len };
-	frame->frag_n++;
-}
-
-/* Puts the tag that the NIC took out back between the addresses and the type, without moving a byte of the frame. */
-static void put_tag_back(struct cap_batch *batch, struct cap_frame *frame, const struct skep_meta *meta)
-{
-	uint8_t *tag = batch->tags[batch->n];
-	const uint32_t macs = 12;
-
-	if (frame->len < macs)
-		return;
-	tag[0] = (uint8_t)(meta->vlan_tpid >> 8);
-	tag[1] = (uint8_t)meta->vlan_tpid;
-	tag[2] = (uint8_t)(meta->vlan_tci >> 8);
-	tag[3] = (uint8_t)meta->vlan_tci;
-	add_frag(batch, frame, tag, 4);
-	add_frag(batch, frame, frame->data + macs, frame->len - macs);
-	frame->len = macs;
-	frame->cap_len += 4;
-	frame->wire_len += 4;
-}
-
 /* Appends the frame of `n` buffers at `at`; there is room for its fragments. */
 static void add_frame(struct cap_xsk *xsk, struct cap_batch *batch, uint32_t at, uint32_t n)
 {
@@ -174,15 +147,8 @@ static void add_frame(struct cap_xsk *xsk, struct cap_batch *batch, uint32_t at,
 		.data = data, .len = desc->len, .cap_len = desc->len, .frag_first = (uint16_t)batch->frag_n,
 	};
 	if (SKEP_LIKELY(has_meta)) {
-		const int64_t *offset = meta->flags & SKEP_META_F_HW_TS ? &xsk->clock->nic_to_utc_ns
-									: &xsk->clock->tai_to_utc_ns;
-
-		meta->magic = 0;
-		frame->jobs = meta->jobs;
-		frame->wire_len = meta->wire_len;
-		frame->ts_ns = meta->ts_ns + (uint64_t)__atomic_load_n(offset, __ATOMIC_RELAXED);
-		if (meta->flags & SKEP_META_F_VLAN)
-			put_tag_back(batch, frame, meta);
+		meta->magic = 0; /* the buffer is reused, perhaps for a frame without metadata */
+		cap_meta_apply(batch, meta, xsk->clock);
 	} else {
 		bump(&xsk->no_meta, 1);
 		frame->jobs = ~0ull;
@@ -190,7 +156,7 @@ static void add_frame(struct cap_xsk *xsk, struct cap_batch *batch, uint32_t at,
 	}
 	for (uint32_t i = 1; SKEP_UNLIKELY(i < n); i++) {
 		desc = xsk_ring_cons__rx_desc(&xsk->rx, at + i);
-		add_frag(batch, frame, xsk->area + desc->addr, desc->len);
+		cap_meta_add_frag(batch, frame, xsk->area + desc->addr, desc->len);
 		frame->cap_len += desc->len;
 	}
 	frame->wire_len = SKEP_MAX(frame->wire_len, frame->cap_len);
@@ -210,7 +176,7 @@ int cap_xsk_receive(struct cap_xsk *xsk, struct cap_batch *batch)
 	avail = rx->cached_prod - at;
 	while (batch->n < CAP_BATCH && taken < avail) {
 		uint32_t n = frame_buffers(rx, at + taken, avail - taken);
-		uint32_t frags = n - 1 + 2; /* a tag that is put back makes two more */
+		uint32_t frags = n - 1 + CAP_META_FRAGS;
 
 		if (SKEP_UNLIKELY(!n))
 			break;
@@ -348,7 +314,7 @@ static int bind_patiently(struct cap_xsk *xsk, const struct cap_xsk_cfg *cfg, ui
  */
 static int bind_best(struct cap_xsk *xsk, const struct cap_xsk_cfg *cfg)
 {
-	bool needs_sg = cfg->mtu + LINK_OVERHEAD > cap_xsk_buffer_bytes(xsk);
+	bool needs_sg = !cap_xsk_fits(xsk, cfg->mtu);
 	uint16_t common = cfg->need_wakeup ? XDP_USE_NEED_WAKEUP : 0;
 	const struct {
 		uint16_t flags;
@@ -424,7 +390,7 @@ static void xsk_closep(struct cap_xsk **xsk)
 	*xsk = cap_xsk_close(*xsk);
 }
 
-int cap_xsk_open(const struct cap_xsk_cfg *cfg, const struct cap_xsk_clock *clock, struct cap_xsk **ret,
+int cap_xsk_open(const struct cap_xsk_cfg *cfg, const struct cap_meta_clock *clock, struct cap_xsk **ret,
 		 struct skep_err *err)
 {
 	SKEP_CLEANUP(xsk_closep) struct cap_xsk *xsk = aligned_alloc(SKEP_CACHE_LINE,
@@ -511,7 +477,7 @@ bool cap_xsk_multi_buffer(const struct cap_xsk *xsk)
 	return xsk->multi_buffer;
 }
 
-uint32_t cap_xsk_buffer_bytes(const struct cap_xsk *xsk)
+bool cap_xsk_fits(const struct cap_xsk *xsk, uint32_t mtu)
 {
-	return xsk->chunk - HEADROOM;
+	return mtu + LINK_OVERHEAD <= xsk->chunk - HEADROOM;
 }

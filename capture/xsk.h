@@ -7,6 +7,7 @@
  * Threads: open, close, stats, pokes by the control thread; receive, release, backlog, wake by the one worker.
  */
 #include "capture/frame.h"
+#include "capture/meta.h"
 #include "capture/source.h"
 #include "common/err.h"
 
@@ -23,19 +24,13 @@ struct cap_xsk_cfg {
 	bool busy_poll;
 };
 
-/* Written by the control thread, read by the worker (relaxed): how the stamps in the metadata become UTC. */
-struct cap_xsk_clock {
-	int64_t tai_to_utc_ns;  /* added to a CLOCK_TAI stamp */
-	int64_t nic_to_utc_ns;  /* added to the NIC's own stamp */
-};
-
 struct cap_xsk;
 
 /*
  * Refusals in words; SKEP_E_BUSY: another socket on the queue (after a second of retries: the kernel tears the last one
  * down asynchronously); SKEP_E_UNSUPPORTED: zero copy asked for and not to be had.
  */
-int cap_xsk_open(const struct cap_xsk_cfg *cfg, const struct cap_xsk_clock *clock, struct cap_xsk **ret,
+int cap_xsk_open(const struct cap_xsk_cfg *cfg, const struct cap_meta_clock *clock, struct cap_xsk **ret,
 		 struct skep_err *err);
 /* Takes NULL; returns NULL. The program must be off the hook before: else the kernel may touch memory that goes away. */
 struct cap_xsk *cap_xsk_close(struct cap_xsk *xsk);
@@ -43,8 +38,8 @@ struct cap_xsk *cap_xsk_close(struct cap_xsk *xsk);
 int cap_xsk_fd(const struct cap_xsk *xsk);
 bool cap_xsk_zero_copy(const struct cap_xsk *xsk);
 bool cap_xsk_multi_buffer(const struct cap_xsk *xsk);
-/* Bytes of a frame that fit one buffer. */
-uint32_t cap_xsk_buffer_bytes(const struct cap_xsk *xsk);
+/* True if a frame of this MTU fits one buffer. */
+bool cap_xsk_fits(const struct cap_xsk *xsk, uint32_t mtu);
 
 struct cap_xsk_stats {
 	uint64_t received;         /* frames handed to the worker */

@@ -64,7 +64,10 @@ struct skep_xdp_counters {
 
 _Static_assert(sizeof(struct skep_xdp_counters) == 64, "one cache line");
 
-/* Mirror: the largest frame that is copied; 9,216 (jumbo MTU of every vendor) + Ethernet + two VLAN tags, rounded up. */
-#define SKEP_MIRROR_MAX_FRAME 9280u
+/*
+ * Mirror: the largest frame that is copied. What GRO merged before generic XDP saw it is up to 64 KiB; bpf_xdp_load_bytes
+ * ends at 65,535.
+ */
+#define SKEP_MIRROR_MAX_FRAME 65535u
 
 #endif

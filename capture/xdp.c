@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the sources on the XDP hook share.
+ *
+ * The interface is remembered by its index, so a rename does not lose it. Facts are read at open and compared at check;
+ * nothing about the interface is changed here but promiscuous mode, by a packet socket whose closing ends it, and the
+ * program on its hook.
+ *
+ * Control thread.
+ */
+#include "capture/xdp.h"
+
+#include <assert.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/bpf.h>
+#include <linux/ethtool.h>
+#include <linux/if_packet.h>
+#include <linux/sockios.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/timex.h>
+
+/* Linux 6.3; the program may call the functions that read the NIC's metadata. */
+#ifndef BPF_F_XDP_DEV_BOUND_ONLY
+#define BPF_F_XDP_DEV_BOUND_ONLY (1U << 6)
+#endif
+
+static_assert(CAP_MAX_QUEUES <= SKEP_MAX_QUEUES, "the maps hold every queue");
+
+static void say(const struct cap_xdp *xdp, const char *sentence)
+{
+	if (xdp->head.cfg.say)
+		xdp->head.cfg.say(xdp->head.cfg.say_arg, sentence);
+}
+
+static int iface_ioctl(const struct cap_xdp *xdp, unsigned long request, struct ifreq *ifr)
+{
+	if (!if_indextoname((unsigned int)xdp->hook.ifindex, ifr->ifr_name))
+		return -ENODEV;
+	return ioctl(xdp->control_fd, request, ifr) ? -errno : 0;
+}
+
+static int read_mtu(const struct cap_xdp *xdp, uint32_t *ret)
+{
+	struct ifreq ifr = { 0 };
+	int r = iface_ioctl(xdp, SIOCGIFMTU, &ifr);
+
+	if (!r)
+		*ret = (uint32_t)ifr.ifr_mtu;
+	return r;
+}
+
+/* RX queues; 1 where the driver does not say. */
+static uint32_t read_queues(const struct cap_xdp *xdp)
+{
+	struct ethtool_channels ch = { .cmd = ETHTOOL_GCHANNELS };
+	struct ifreq ifr = { .ifr_data = (void *)&ch };
+
+	if (iface_ioctl(xdp, SIOCETHTOOL, &ifr))
+		return 1;
+	return SKEP_MAX(1u, ch.rx_count + ch.combined_count);
+}
+
+static void read_driver(struct cap_xdp *xdp)
+{
+	struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
+	struct ifreq ifr = { .ifr_data = (void *)&info };
+
+	if (iface_ioctl(xdp, SIOCETHTOOL, &ifr))
+		return;
+	snprintf(xdp->head.driver, sizeof(xdp->head.driver), "%.31s", info.driver);
+}
+
+static int read_numa_node(const char *ifname)
+{
+	char path[64 + IF_NAMESIZE];
+	int node = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/class/net/%s/device/numa_node", ifname);
+	f = fopen(path, "re");
+	if (!f)
+		return -1;
+	if (fscanf(f, "%d", &node) != 1)
+		node = -1;
+	fclose(f);
+	return node;
+}
+
+/* The kernel's TAI is its UTC plus this many seconds; 0 until somebody (chrony, ptp4l) has set it, then 37. */
+static void refresh_clock(struct cap_xdp *xdp)
+{
+	struct timex tx = { 0 };
+	int64_t offset_ns;
+
+	if (adjtimex(&tx) < 0)
+		return;
+	offset_ns = -(int64_t)tx.tai * (int64_t)SKEP_NSEC_PER_SEC;
+	__atomic_store_n(&xdp->clock.tai_to_utc_ns, offset_ns, __ATOMIC_RELAXED);
+	__atomic_store_n(&xdp->clock.nic_to_utc_ns, offset_ns, __ATOMIC_RELAXED);
+}
+
+static int find_interface(struct cap_xdp *xdp, struct skep_err *err)
+{
+	const char *name = xdp->head.cfg.link;
+
+	snprintf(xdp->hook.ifname, sizeof(xdp->hook.ifname), "%s", name);
+	snprintf(xdp->head.link, sizeof(xdp->head.link), "%s", name);
+	xdp->hook.ifindex = (int)if_nametoindex(name);
+	if (!xdp->hook.ifindex) {
+		skep_err_set(err, SKEP_E_NOT_FOUND, "%s: there is no such interface", name);
+		skep_err_hint(err, "skep-capture -D lists the interfaces");
+		return SKEP_E_NOT_FOUND;
+	}
+	xdp->control_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (xdp->control_fd < 0)
+		return skep_err_set(err, -errno, "%s: cannot open a socket: %s", name, strerror(errno));
+	if (read_mtu(xdp, &xdp->mtu))
+		return skep_err_set(err, -EIO, "%s: cannot read its MTU", name);
+	xdp->link_queues = read_queues(xdp);
+	xdp->head.numa_node = read_numa_node(name);
+	read_driver(xdp);
+	return 0;
+}
+
+int cap_xdp_init(struct cap_xdp *xdp, const struct cap_source_ops *ops, const struct cap_source_cfg *cfg, struct skep_err *err)
+{
+	int r;
+
+	cap_hook_quiet();
+	xdp->hook = (struct cap_hook)CAP_HOOK_NULL;
+	xdp->promisc_fd = xdp->control_fd = -1;
+	xdp->head.ops = ops;
+	xdp->head.cfg = *cfg;
+	xdp->head.linktype = 1;
+	xdp->head.sources = xdp->sources;
+	xdp->all_queues = cfg->n_queues == 0;
+	xdp->cpus = libbpf_num_possible_cpus();
+	if (xdp->cpus <= 0)
+		return skep_err_set(err, xdp->cpus ? xdp->cpus : -EIO, "cannot count the CPUs");
+	xdp->percpu = calloc((size_t)xdp->cpus, sizeof(*xdp->percpu));
+	if (!xdp->percpu)
+		return skep_err_set(err, -ENOMEM, "%s: out of memory", cfg->link);
+	r = find_interface(xdp, err);
+	if (r)
+		return r;
+	refresh_clock(xdp);
+	return cap_hook_free(xdp->hook.ifindex, xdp->hook.ifname, err);
+}
+
+void cap_xdp_fini(struct cap_xdp *xdp)
+{
+	cap_xdp_stop(xdp);
+	skep_closep(&xdp->control_fd);
+	free(xdp->percpu);
+	xdp->percpu = NULL;
+}
+
+void cap_xdp_bind_hints(const struct cap_xdp *xdp, struct bpf_program *prog)
+{
+	bpf_program__set_autoload(prog, true);
+	bpf_program__set_ifindex(prog, (uint32_t)xdp->hook.ifindex);
+	bpf_program__set_flags(prog, bpf_program__flags(prog) | BPF_F_XDP_DEV_BOUND_ONLY);
+}
+
+int cap_xdp_load(struct cap_xdp *xdp, int (*load)(struct cap_xdp *xdp, bool hints), struct skep_err *err)
+{
+	const struct cap_source_cfg *cfg = &xdp->head.cfg;
+	int r = -EOPNOTSUPP;
+
+	if (cfg->xdp_mode != CAP_XDP_GENERIC) {
+		r = load(xdp, true);
+		xdp->hints = !r;
+	}
+	if (r && cfg->timestamps == CAP_TS_HW && r != -EPERM) {
+		skep_err_set(err, SKEP_E_UNSUPPORTED, "%s: the driver gives XDP no hardware time stamps", xdp->hook.ifname);
+		skep_err_hint(err, "use --timestamps kernel");
+		return SKEP_E_UNSUPPORTED;
+	}
+	if (r)
+		r = load(xdp, false);
+	if (r == -EPERM || r == -EACCES) {
+		skep_err_set(err, SKEP_E_PRIVILEGE, "%s: not allowed to load an XDP program", xdp->hook.ifname);
+		skep_err_hint(err, "run as root or with the capabilities CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF");
+		return SKEP_E_PRIVILEGE;
+	}
+	if (r)
+		return skep_err_set(err, r, "%s: the kernel refuses the XDP program: %s", xdp->hook.ifname, strerror(-r));
+	xdp->head.hw_timestamps = xdp->hints;
+	return 0;
+}
+
+int cap_xdp_queues(const struct cap_xdp *xdp, uint16_t queues[CAP_MAX_QUEUES], uint32_t *ret_n, struct skep_err *err)
+{
+	const struct cap_source_cfg *cfg = &xdp->head.cfg;
+	uint32_t n = xdp->all_queues ? SKEP_MIN(xdp->link_queues, CAP_MAX_QUEUES) : cfg->n_queues;
+
+	for (uint32_t i = 0; i < n; i++) {
+		queues[i] = xdp->all_queues ? (uint16_t)i : cfg->queues[i];
+		if (queues[i] < xdp->link_queues)
+			continue;
+		skep_err_set(err, SKEP_E_NOT_FOUND, "%s: there is no queue %u, the last one is %u", xdp->hook.ifname, queues[i],
+			     xdp->link_queues - 1);
+		skep_err_hint(err, "ethtool -l %s shows the queues", xdp->hook.ifname);
+		return SKEP_E_NOT_FOUND;
+	}
+	*ret_n = n;
+	return 0;
+}
+
+static int make_promiscuous(struct cap_xdp *xdp, struct skep_err *err)
+{
+	struct packet_mreq mr = { .mr_ifindex = xdp->hook.ifindex, .mr_type = PACKET_MR_PROMISC };
+	int r;
+
+	xdp->promisc_fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	if (xdp->promisc_fd >= 0 &&
+	    !setsockopt(xdp->promisc_fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &mr, sizeof(mr)))
+		return 0;
+	r = -errno;
+	skep_closep(&xdp->promisc_fd);
+	return skep_err_set(err, r, "%s: cannot make it promiscuous: %s", xdp->hook.ifname, strerror(-r));
+}
+
+static int attach(struct cap_xdp *xdp, const struct cap_xdp_progs *progs, struct skep_err *err)
+{
+	const struct cap_source_cfg *cfg = &xdp->head.cfg;
+	struct skep_err why = SKEP_ERR_NULL;
+	char sentence[sizeof(why.text) + 64];
+	int r;
+
+	if (cfg->xdp_mode != CAP_XDP_GENERIC) {
+		r = cap_hook_attach(&xdp->hook, xdp->hints ? progs->hints_fd : progs->plain_fd, false, &why);
+		if (!r)
+			return 0;
+		/* What the user asked for by name is not swapped for something that cannot do it. */
+		if (r != SKEP_E_UNSUPPORTED || cfg->xdp_mode == CAP_XDP_NATIVE || cfg->zero_copy == CAP_ON ||
+		    cfg->timestamps == CAP_TS_HW) {
+			if (err)
+				*err = why;
+			return r;
+		}
+		snprintf(sentence, sizeof(sentence), "%s; falls back to generic XDP", why.text);
+		say(xdp, sentence);
+	}
+	return cap_hook_attach(&xdp->hook, progs->plain_fd, true, err);
+}
+
+int cap_xdp_start(struct cap_xdp *xdp, const struct cap_xdp_progs *progs, struct skep_err *err)
+{
+	int r = xdp->head.cfg.promisc ? make_promiscuous(xdp, err) : 0;
+
+	if (r)
+		return r;
+	r = attach(xdp, progs, err);
+	if (r) {
+		skep_closep(&xdp->promisc_fd);
+		return r;
+	}
+	xdp->head.hw_timestamps = xdp->hints && !xdp->hook.generic;
+	return 0;
+}
+
+void cap_xdp_stop(struct cap_xdp *xdp)
+{
+	cap_hook_detach(&xdp->hook);
+	skep_closep(&xdp->promisc_fd); /* the kernel ends promiscuous mode with the socket */
+}
+
+void cap_xdp_counters(struct cap_xdp *xdp, int map_fd, struct skep_xdp_counters *ret)
+{
+	struct skep_xdp_counters sum = { 0 };
+
+	for (uint32_t queue = 0; queue < SKEP_MAX_QUEUES; queue++)
+		cap_hook_counters(map_fd, queue, xdp->percpu, xdp->cpus, &sum);
+	*ret = sum;
+}
+
+/* The link going down and up is no reason to stop; it is said once each way. */
+static void note_link_state(struct cap_xdp *xdp)
+{
+	struct ifreq ifr = { 0 };
+	char sentence[128];
+	bool down;
+
+	if (iface_ioctl(xdp, SIOCGIFFLAGS, &ifr))
+		return;
+	down = !(ifr.ifr_flags & IFF_UP) || !(ifr.ifr_flags & IFF_RUNNING);
+	if (down == xdp->was_down)
+		return;
+	xdp->was_down = down;
+	snprintf(sentence, sizeof(sentence), down ? "%s: the link is down; capture goes on when it is up again"
+						  : "%s: the link is up again",
+		 xdp->hook.ifname);
+	say(xdp, sentence);
+}
+
+static int check_queues(struct cap_xdp *xdp, struct skep_err *err)
+{
+	uint32_t queues = read_queues(xdp);
+
+	if (queues == xdp->link_queues)
+		return 0;
+	if (!xdp->all_queues && queues > xdp->link_queues) {
+		xdp->link_queues = queues;
+		return 0;
+	}
+	return skep_err_set(err, SKEP_E_UNSUPPORTED,
+			    "%s: the number of RX queues changed from %u to %u; start again to capture them all",
+			    xdp->hook.ifname, xdp->link_queues, queues);
+}
+
+int cap_xdp_check(struct cap_xdp *xdp, bool *ret_mtu_changed, struct skep_err *err)
+{
+	uint32_t mtu = xdp->mtu;
+	int r;
+
+	*ret_mtu_changed = false;
+	refresh_clock(xdp);
+	if (xdp->hook.link_fd < 0)
+		return 0;
+	r = cap_hook_check(&xdp->hook, err);
+	if (r)
+		return r;
+	note_link_state(xdp);
+	if (!read_mtu(xdp, &mtu) && mtu != xdp->mtu) {
+		xdp->mtu = mtu;
+		*ret_mtu_changed = true;
+	}
+	return check_queues(xdp, err);
+}
