@@ -43,13 +43,13 @@ static void template_ip(struct skep_gen_template *t, uint8_t *ip)
 	t->l4_sum = (uint32_t)bench_gen_frame_sum(ip + 12, 8) + ip[9];
 }
 
-static void template_make(const struct bench_gen_options *o, unsigned int proto, bool ip6, struct skep_gen_template *t)
+static void template_make(const struct bench_gen_options *o, int proto, bool ip6, struct skep_gen_template *t)
 {
 	uint8_t *l4, *tag;
 
 	memset(t, 0, sizeof(*t));
 	t->is_ip6 = ip6;
-	t->is_tcp = proto == BENCH_GEN_PROTO_TCP;
+	t->is_tcp = proto == BENCH_GEN_TCP;
 	t->l3 = o->vlan == BENCH_GEN_VLAN_NONE ? 14 : 18;
 	t->l4 = t->l3 + (ip6 ? 40 : 20);
 	t->tag = t->l4 + (t->is_tcp ? 20 : 8);
@@ -63,7 +63,7 @@ static void template_make(const struct bench_gen_options *o, unsigned int proto,
 	template_ip(t, t->bytes + t->l3);
 	l4 = t->bytes + t->l4;
 	tag = t->bytes + t->tag;
-	skep_gen_put16(l4 + 2, proto == BENCH_GEN_PROTO_QUIC ? 443 : 9);
+	skep_gen_put16(l4 + 2, proto == BENCH_GEN_QUIC ? 443 : 9);
 	if (t->is_tcp) {
 		skep_gen_put32(l4 + 8, 1);
 		l4[12] = 5 << 4;
@@ -79,16 +79,14 @@ static void template_make(const struct bench_gen_options *o, unsigned int proto,
 
 static uint32_t templates_make(const struct bench_gen_options *o, struct skep_gen_template *templates)
 {
-	static const unsigned int protos[] = { BENCH_GEN_PROTO_UDP, BENCH_GEN_PROTO_TCP, BENCH_GEN_PROTO_QUIC };
-	uint32_t n = 0, i;
+	uint32_t n = 0;
+	int proto, ip;
 
-	for (i = 0; i < ARRAY_LEN(protos); i++) {
-		if (!(o->protos & protos[i]))
-			continue;
-		if (o->ip4)
-			template_make(o, protos[i], false, &templates[n++]);
-		if (o->ip6)
-			template_make(o, protos[i], true, &templates[n++]);
+	for (proto = BENCH_GEN_UDP; proto < BENCH_GEN_PROTO_MIX; proto++) {
+		for (ip = BENCH_GEN_IP4; ip < BENCH_GEN_IP_MIX; ip++) {
+			if ((o->proto == BENCH_GEN_PROTO_MIX || o->proto == proto) && (o->ip == BENCH_GEN_IP_MIX || o->ip == ip))
+				template_make(o, proto, ip == BENCH_GEN_IP6, &templates[n++]);
+		}
 	}
 	return n;
 }

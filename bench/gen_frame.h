@@ -7,20 +7,21 @@
 #include "bench/pool.h"
 #include "common/err.h"
 
-#define BENCH_GEN_PROTO_UDP 1u
-#define BENCH_GEN_PROTO_TCP 2u
-#define BENCH_GEN_PROTO_QUIC 4u
+#include <stdbool.h>
+
+enum bench_gen_proto { BENCH_GEN_UDP, BENCH_GEN_TCP, BENCH_GEN_QUIC, BENCH_GEN_PROTO_MIX };
+enum bench_gen_ip { BENCH_GEN_IP4, BENCH_GEN_IP6, BENCH_GEN_IP_MIX };
 #define BENCH_GEN_SIZE_IMIX 0u
 #define BENCH_GEN_VLAN_NONE 0xffffffffu
 
 struct bench_gen_options {
 	const char *link;
 	uint32_t size;      /* bytes of a frame without FCS, or BENCH_GEN_SIZE_IMIX */
-	enum skep_gen_payload payload;
+	int payload;        /* enum skep_gen_payload */
 	uint32_t seed;
 	uint32_t flows;
-	unsigned int protos; /* BENCH_GEN_PROTO_* */
-	bool ip4, ip6;
+	int proto;          /* enum bench_gen_proto */
+	int ip;             /* enum bench_gen_ip */
 	uint32_t vlan;      /* VLAN ID or BENCH_GEN_VLAN_NONE */
 	uint64_t first_seq;
 	uint64_t count;     /* 0: no limit */

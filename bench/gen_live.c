@@ -154,7 +154,7 @@ int bench_gen_live_run(const struct bench_gen_options *o, struct skep_gen_cfg *c
 			.attempted_bytes = skel->bss->state.attempted_bytes,
 			.first_ns = skel->bss->state.start_ns,
 			.last_ns = skel->bss->state.last_ns,
-			.method = "live",
+			.live = true,
 		};
 	skep_gen__destroy(skel);
 	return r;

@@ -99,7 +99,7 @@ int bench_gen_packet_run(const struct bench_gen_options *o, const struct skep_ge
 			 struct skep_gen_template templates[SKEP_GEN_TEMPLATES], volatile sig_atomic_t *stop,
 			 struct bench_gen_result *ret, struct skep_err *err)
 {
-	struct bench_gen_result result = { .method = "packet" };
+	struct bench_gen_result result = { 0 };
 	struct bench_pool *pool;
 	_skep_close_ int fd = -1;
 	int r;

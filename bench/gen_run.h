@@ -14,7 +14,7 @@ struct bench_gen_result {
 	uint64_t attempted_bytes;
 	uint64_t first_ns;        /* CLOCK_MONOTONIC */
 	uint64_t last_ns;
-	const char *method;
+	bool live;                /* by XDP live frames */
 };
 
 /* Pins the calling thread; -1: does nothing. */

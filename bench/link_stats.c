@@ -5,7 +5,9 @@
 #include "bench/link_stats.h"
 
 #include <errno.h>
+#include <ifaddrs.h>
 #include <linux/ethtool.h>
+#include <linux/if_link.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -29,6 +31,20 @@ static bool is_counter(const char *name, const char *suffix)
 	return n > m && strncmp(name, "tx_queue_", 9) == 0 && memcmp(name + n - m, suffix, m) == 0;
 }
 
+static int read_tx_dropped(const char *link, uint64_t *ret)
+{
+	struct ifaddrs *list, *at;
+
+	if (getifaddrs(&list))
+		return -errno;
+	for (at = list; at; at = at->ifa_next) {
+		if (at->ifa_addr && at->ifa_addr->sa_family == AF_PACKET && strcmp(at->ifa_name, link) == 0)
+			*ret = ((const struct rtnl_link_stats *)at->ifa_data)->tx_dropped;
+	}
+	freeifaddrs(list);
+	return 0;
+}
+
 int bench_link_stats_read(const char *link, struct bench_link_stats *ret, struct skep_err *err)
 {
 	struct {
@@ -44,7 +60,9 @@ int bench_link_stats_read(const char *link, struct bench_link_stats *ret, struct
 
 	if (fd < 0)
 		return skep_err_set(err, -errno, "socket: %s", strerror(errno));
-	r = ask(fd, link, &info);
+	r = read_tx_dropped(link, &sum.tx_dropped);
+	if (!r)
+		r = ask(fd, link, &info);
 	if (r == -EOPNOTSUPP) {
 		*ret = sum;
 		return 0;

@@ -10,9 +10,10 @@
 #include <stdbool.h>
 
 struct bench_link_stats {
-	bool known;         /* false: the device has no such counters */
+	bool known;         /* false: the device has no such counters, accepted and refused are 0 */
 	uint64_t accepted;  /* frames that entered the peer's ring */
 	uint64_t refused;   /* frames that did not: the ring was full, or the frame longer than the peer's MTU */
+	uint64_t tx_dropped; /* skbs (and XDP frames) that the device dropped; 32 bits, may wrap */
 };
 
 int bench_link_stats_read(const char *link, struct bench_link_stats *ret, struct skep_err *err);

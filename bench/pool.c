@@ -263,23 +263,3 @@ const uint8_t *bench_pool_payload(struct bench_pool *pool, uint64_t seq, uint32_
 	}
 	return pool->bytes + from;
 }
-
-static const char *const kinds[SKEP_GEN_PAYLOADS] = { "random", "compressible", "zero" };
-
-const char *bench_pool_kind_name(enum skep_gen_payload kind)
-{
-	return kinds[kind];
-}
-
-bool bench_pool_kind_parse(const char *name, enum skep_gen_payload *ret)
-{
-	unsigned int i;
-
-	for (i = 0; i < SKEP_GEN_PAYLOADS; i++) {
-		if (strcmp(kinds[i], name) == 0) {
-			*ret = (enum skep_gen_payload)i;
-			return true;
-		}
-	}
-	return false;
-}

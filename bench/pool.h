@@ -7,8 +7,6 @@
 #include "bpf/abi/skep_gen.h"
 #include "common/util.h"
 
-#include <stdbool.h>
-
 /* Pieces that are made independently of each other. */
 #define BENCH_POOL_BLOCK 2048u
 #define BENCH_POOL_BLOCKS (SKEP_GEN_POOL_BYTES / BENCH_POOL_BLOCK)
@@ -28,9 +26,5 @@ struct bench_pool *bench_pool_new(enum skep_gen_payload kind, uint32_t seed);
 struct bench_pool *bench_pool_free(struct bench_pool *pool);
 /* The payload of frame seq, len bytes of it; valid until the pool is freed. len <= SKEP_GEN_FRAME_MAX. */
 const uint8_t *bench_pool_payload(struct bench_pool *pool, uint64_t seq, uint32_t len);
-
-const char *bench_pool_kind_name(enum skep_gen_payload kind);
-/* False: no such kind. */
-bool bench_pool_kind_parse(const char *name, enum skep_gen_payload *ret);
 
 #endif
