@@ -127,6 +127,14 @@ static inline int tool_run(char **ret_out, size_t *ret_n, const char *fmt, ...)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+/* The folder of real captures: $SKEP_PCAPS, else ../shared/pcaps beside the sources. It need not exist. */
+static inline const char *tool_pcaps(void)
+{
+	const char *dir = getenv("SKEP_PCAPS");
+
+	return dir && *dir ? dir : SKEP_SOURCE_ROOT "/../shared/pcaps";
+}
+
 /* Is the program there? */
 static inline bool tool_has(const char *program)
 {
