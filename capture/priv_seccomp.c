@@ -58,8 +58,8 @@ static const int plain[] = {
 	/* threads */
 	SCMP_SYS(futex), SCMP_SYS(set_robust_list), SCMP_SYS(rseq), SCMP_SYS(gettid), SCMP_SYS(getpid), SCMP_SYS(getppid),
 	SCMP_SYS(getcpu), SCMP_SYS(sched_yield), SCMP_SYS(sched_getaffinity), SCMP_SYS(sched_setaffinity),
-	SCMP_SYS(sched_getparam), SCMP_SYS(sched_getscheduler), SCMP_SYS(sched_setscheduler), SCMP_SYS(exit),
-	SCMP_SYS(exit_group),
+	SCMP_SYS(sched_getparam), SCMP_SYS(sched_getscheduler), SCMP_SYS(sched_setscheduler), SCMP_SYS(getpriority),
+	SCMP_SYS(setpriority), SCMP_SYS(ioprio_set), SCMP_SYS(exit), SCMP_SYS(exit_group),
 	/* time and signals */
 	SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres), SCMP_SYS(clock_nanosleep), SCMP_SYS(nanosleep),
 	SCMP_SYS(gettimeofday), SCMP_SYS(time), SCMP_SYS(adjtimex), SCMP_SYS(clock_adjtime), SCMP_SYS(setitimer),
