@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The pool: one mapping, cut into blocks, on the worker's NUMA node, on huge pages where there are any. All pages are touched
+ * at start, so that the packet path never faults; the memory in use is flat whatever the load.
+ */
+#include "capture/block.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <numa.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define HUGE_PAGE (2u * CAP_MIB)
+
+int cap_pool_init(struct cap_pool *pool, uint32_t n_blocks, int numa_node, struct skep_err *err)
+{
+	size_t bytes = skep_align_up((uint64_t)n_blocks * CAP_BLOCK_BYTES, HUGE_PAGE);
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+	bool huge = true;
+	void *p;
+
+	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags | MAP_HUGETLB, -1, 0);
+	if (p == MAP_FAILED) {
+		huge = false;
+		p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+	}
+	if (p == MAP_FAILED) {
+		skep_err_set(err, -errno, "no memory for %u blocks of 1 MiB: %s", n_blocks, strerror(errno));
+		skep_err_hint(err, "give a smaller --memory");
+		return -ENOMEM;
+	}
+	if (numa_node >= 0 && numa_available() >= 0)
+		numa_tonode_memory(p, bytes, numa_node);
+	if (!huge)
+		(void)madvise(p, bytes, MADV_HUGEPAGE);
+
+	pool->blocks = calloc(n_blocks, sizeof(*pool->blocks));
+	if (!pool->blocks) {
+		munmap(p, bytes);
+		return skep_err_set(err, -ENOMEM, "no memory for the block table");
+	}
+	memset(p, 0, bytes);
+	pool->memory = p;
+	pool->bytes = bytes;
+	pool->n_blocks = n_blocks;
+	pool->huge = huge;
+	pool->free = NULL;
+	pool->n_free = 0;
+	for (uint32_t i = n_blocks; i-- > 0;) {
+		pool->blocks[i].data = pool->memory + (size_t)i * CAP_BLOCK_BYTES;
+		cap_pool_put(pool, &pool->blocks[i]);
+	}
+	return 0;
+}
+
+void cap_pool_fini(struct cap_pool *pool)
+{
+	if (pool->memory)
+		munmap(pool->memory, pool->bytes);
+	free(pool->blocks);
+	memset(pool, 0, sizeof(*pool));
+}
+
+struct cap_block *cap_pool_get(struct cap_pool *pool)
+{
+	struct cap_block *block = pool->free;
+	uint8_t *data;
+
+	if (!block)
+		return NULL;
+	pool->free = block->next;
+	pool->n_free--;
+	data = block->data;
+	memset(block, 0, sizeof(*block));
+	block->data = data;
+	return block;
+}
+
+struct cap_block *cap_pool_put(struct cap_pool *pool, struct cap_block *block)
+{
+	block->next = pool->free;
+	pool->free = block;
+	pool->n_free++;
+	assert(pool->n_free <= pool->n_blocks);
+	return NULL;
+}
+
+struct cap_block *cap_queue_push(struct cap_block_queue *queue, struct cap_block *block)
+{
+	block->next = NULL;
+	if (queue->tail)
+		queue->tail->next = block;
+	else
+		queue->head = block;
+	queue->tail = block;
+	queue->n++;
+	return NULL;
+}
+
+struct cap_block *cap_queue_pop(struct cap_block_queue *queue)
+{
+	struct cap_block *block = queue->head;
+
+	if (!block)
+		return NULL;
+	queue->head = block->next;
+	if (!queue->head)
+		queue->tail = NULL;
+	queue->n--;
+	block->next = NULL;
+	return block;
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Digests are for whoever fetches a segment later; nothing on the packet path waits for them. The thread runs at SCHED_IDLE, so it
+ * takes only time that no worker wants. A segment that vanishes (rotation) or changes meanwhile is passed over.
+ */
+#include "capture/digest.h"
+
+#include "capture/sidecar.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CHUNK_BYTES (256u * 1024u)
+
+struct item {
+	struct item *next;
+	int dirfd;
+	char name[272];
+};
+
+struct cap_digest {
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	struct item *head, *tail;
+	bool stop, abandon;
+};
+
+static int hash_file(struct cap_digest *digest, const struct item *item, char hex[2 * crypto_hash_sha256_BYTES + 1])
+{
+	_skep_free_ uint8_t *chunk = malloc(CHUNK_BYTES);
+	_skep_close_ int fd = openat(item->dirfd, item->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	uint8_t out[crypto_hash_sha256_BYTES];
+	crypto_hash_sha256_state state;
+	off_t at = 0;
+	ssize_t n;
+
+	if (!chunk || fd < 0)
+		return chunk ? -errno : -ENOMEM;
+	crypto_hash_sha256_init(&state);
+	while ((n = read(fd, chunk, CHUNK_BYTES)) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (__atomic_load_n(&digest->abandon, __ATOMIC_RELAXED))
+			return -ECANCELED;
+		crypto_hash_sha256_update(&state, chunk, (unsigned long long)n);
+		/* The page cache is better used for others. */
+		(void)posix_fadvise(fd, at, n, POSIX_FADV_DONTNEED);
+		at += n;
+	}
+	crypto_hash_sha256_final(&state, out);
+	sodium_bin2hex(hex, 2 * crypto_hash_sha256_BYTES + 1, out, sizeof(out));
+	return 0;
+}
+
+static void digest_one(struct cap_digest *digest, const struct item *item)
+{
+	char hex[2 * crypto_hash_sha256_BYTES + 1];
+	_cap_sidecar_free_ struct cap_sidecar *sc = NULL;
+
+	if (hash_file(digest, item, hex) < 0)
+		return;
+	if (cap_sidecar_read(item->dirfd, item->name, &sc, NULL) != 0)
+		return;
+	sc->sha256 = hex;
+	(void)!cap_sidecar_write(item->dirfd, item->name, sc);
+}
+
+static void *digest_main(void *arg)
+{
+	struct cap_digest *digest = arg;
+	struct sched_param param = { 0 };
+	struct item *item;
+
+	pthread_setname_np(pthread_self(), "digest");
+	(void)pthread_setschedparam(pthread_self(), SCHED_IDLE, &param);
+	pthread_mutex_lock(&digest->lock);
+	for (;;) {
+		while (!digest->head && !digest->stop)
+			pthread_cond_wait(&digest->wake, &digest->lock);
+		item = digest->head;
+		if (!item || digest->abandon)
+			break;
+		digest->head = item->next;
+		if (!digest->head)
+			digest->tail = NULL;
+		pthread_mutex_unlock(&digest->lock);
+		digest_one(digest, item);
+		free(item);
+		pthread_mutex_lock(&digest->lock);
+	}
+	pthread_mutex_unlock(&digest->lock);
+	return NULL;
+}
+
+int cap_digest_start(struct cap_digest **ret, struct skep_err *err)
+{
+	struct cap_digest *digest;
+	int r;
+
+	if (sodium_init() < 0)
+		return skep_err_set(err, -EIO, "libsodium does not start");
+	digest = calloc(1, sizeof(*digest));
+	if (!digest)
+		return skep_err_set(err, -ENOMEM, "no memory for the digest thread");
+	pthread_mutex_init(&digest->lock, NULL);
+	pthread_cond_init(&digest->wake, NULL);
+	r = pthread_create(&digest->thread, NULL, digest_main, digest);
+	if (r) {
+		free(digest);
+		return skep_err_set(err, -r, "cannot start the digest thread: %s", strerror(r));
+	}
+	*ret = digest;
+	return 0;
+}
+
+void cap_digest_add(struct cap_digest *digest, int dirfd, const char *name)
+{
+	struct item *item = calloc(1, sizeof(*item));
+
+	if (!item)
+		return;
+	item->dirfd = dirfd;
+	(void)snprintf(item->name, sizeof(item->name), "%s", name);
+	pthread_mutex_lock(&digest->lock);
+	if (digest->tail)
+		digest->tail->next = item;
+	else
+		digest->head = item;
+	digest->tail = item;
+	pthread_cond_signal(&digest->wake);
+	pthread_mutex_unlock(&digest->lock);
+}
+
+struct cap_digest *cap_digest_stop(struct cap_digest *digest, bool abandon)
+{
+	struct sched_param param = { 0 };
+
+	if (!digest)
+		return NULL;
+	(void)pthread_setschedparam(digest->thread, SCHED_OTHER, &param);
+	pthread_mutex_lock(&digest->lock);
+	digest->stop = true;
+	__atomic_store_n(&digest->abandon, abandon, __ATOMIC_RELAXED);
+	pthread_cond_signal(&digest->wake);
+	pthread_mutex_unlock(&digest->lock);
+	pthread_join(digest->thread, NULL);
+	while (digest->head) {
+		struct item *item = digest->head;
+
+		digest->head = item->next;
+		free(item);
+	}
+	pthread_cond_destroy(&digest->wake);
+	pthread_mutex_destroy(&digest->lock);
+	free(digest);
+	return NULL;
+}

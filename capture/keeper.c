@@ -1,0 +1,599 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The keeper: see keeper.h. It is the only place where segment files are opened, allocated, ended and renamed.
+ *
+ * Space: a worker never writes beyond what the keeper granted, and the keeper grants nothing that would eat into the reserve; with
+ * fallocate the extents are real, so a granted write cannot meet ENOSPC. When nothing can be granted the lane is marked
+ * blocked, packets wait in memory and are then dropped by name; the keeper looks again some times a second.
+ * A segment is completed in the order end, truncate, fsync, rename, fsync of the directory, sidecar: a name without .part is
+ * always a whole file. If any of it fails, the file stays .part, and its packets are taken back from "stored".
+ */
+#include "capture/keeper.h"
+
+#include "capture/digest.h"
+#include "capture/mono.h"
+#include "capture/level.h"
+#include "capture/source.h"
+#include "capture/zframe.h"
+#include "common/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/vfs.h>
+
+/* How often a full or failing disk is tried again, and how often the keeper looks around without being woken. */
+#define RETRY_NS (200 * SKEP_NSEC_PER_MSEC)
+#define IDLE_MS 1000
+#define RETRY_MS 100
+/* Without real allocation (tmpfs, some network file systems) grants are small, so that the reserve holds within this much. */
+#define VIRTUAL_GRANT (8ull * CAP_MIB)
+#define SMALLEST_GRANT (1ull * CAP_MIB)
+#define TMPFS_MAGIC 0x01021994
+
+static void say(struct cap_keeper *keeper, const char *fmt, ...) SKEP_PRINTF(2, 3);
+static void say(struct cap_keeper *keeper, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (keeper->say)
+		keeper->say(keeper->say_arg, text);
+}
+
+static void block_lane(struct cap_keeper *keeper, struct cap_keeper_lane *lane, enum cap_drop why, int error)
+{
+	uint64_t free_bytes = 0;
+
+	atomic_store_explicit(&lane->files.blocked, 1u + (uint32_t)why, memory_order_relaxed);
+	lane->retry_ns = cap_mono_ns() + RETRY_NS;
+	if (why == CAP_DROP_DISK_FULL && !lane->full_said) {
+		lane->full_said = true;
+		(void)keeper->io->free_bytes(keeper->io->arg, lane->output->dirfd, &free_bytes);
+		say(keeper, "%s: the disk is full (%llu MB free, %llu MB are kept free): %s", lane->output->dir,
+		    (unsigned long long)(free_bytes / 1000000), (unsigned long long)(lane->output->reserve_bytes / 1000000),
+		    keeper->stop_when_full ? "stopping" : "packets are dropped until there is space");
+	} else if (why != CAP_DROP_DISK_FULL && !lane->error_said) {
+		lane->error_said = true;
+		say(keeper, "%s: cannot write: %s; packets are dropped until it works again", lane->output->dir,
+		    strerror(-error));
+	}
+	if (why == CAP_DROP_DISK_FULL && keeper->stop_when_full)
+		cap_job_end(lane->job, CAP_JOB_END_DISK_FULL);
+}
+
+static void unblock_lane(struct cap_keeper *keeper, struct cap_keeper_lane *lane)
+{
+	if (lane->full_said || lane->error_said)
+		say(keeper, "%s: writing goes on", lane->output->dir);
+	lane->full_said = lane->error_said = false;
+	atomic_store_explicit(&lane->files.blocked, 0, memory_order_relaxed);
+}
+
+/* Makes more of the file writable; 0, or the -errno that stands in the way (-ENOSPC: the reserve). */
+static int grant(struct cap_keeper *keeper, const struct cap_output *output, struct cap_segment *seg)
+{
+	uint64_t have = atomic_load_explicit(&seg->granted, memory_order_relaxed);
+	uint64_t chunk = seg->prealloc ? CAP_GRANT_BYTES : VIRTUAL_GRANT;
+	uint64_t free_bytes;
+	int r;
+
+	r = keeper->io->free_bytes(keeper->io->arg, seg->fd, &free_bytes);
+	if (r < 0)
+		return r;
+	while (free_bytes < output->reserve_bytes + chunk) {
+		if (chunk <= SMALLEST_GRANT)
+			return -ENOSPC;
+		chunk /= 2;
+	}
+	while (seg->prealloc) {
+		r = keeper->io->fallocate(keeper->io->arg, seg->fd, have, chunk);
+		if (r == -EINTR)
+			continue;
+		if (r == 0)
+			break;
+		if (r == -EOPNOTSUPP || r == -ENOSYS || r == -EINVAL) {
+			seg->prealloc = false;
+			chunk = SKEP_MIN(chunk, VIRTUAL_GRANT);
+		} else if ((r == -ENOSPC || r == -EDQUOT || r == -EFBIG) && chunk > SMALLEST_GRANT) {
+			chunk /= 2;
+		} else {
+			return r;
+		}
+	}
+	atomic_store_explicit(&seg->granted, have + chunk, memory_order_release);
+	return 0;
+}
+
+static int lock_part(int fd)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
+}
+
+static int open_part(struct cap_keeper *keeper, const struct cap_output *output, struct cap_segment *seg)
+{
+	const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
+	struct statfs fs;
+
+	seg->direct = output->compressed && output->direct_io != CAP_OFF;
+	seg->fd = keeper->io->openat(keeper->io->arg, output->dirfd, seg->part, flags | (seg->direct ? O_DIRECT : 0), 0640);
+	if (seg->fd == -EINVAL && seg->direct) {
+		/* The file may have been made before O_DIRECT was refused. */
+		(void)keeper->io->unlinkat(keeper->io->arg, output->dirfd, seg->part);
+		seg->direct = false;
+		if (!keeper->direct_said)
+			say(keeper, "%s: this file system refuses direct I/O; writing through the page cache", output->dir);
+		keeper->direct_said = true;
+		seg->fd = keeper->io->openat(keeper->io->arg, output->dirfd, seg->part, flags, 0640);
+	}
+	if (seg->fd < 0)
+		return seg->fd;
+	(void)lock_part(seg->fd);
+	seg->prealloc = output->compressed && (fstatfs(seg->fd, &fs) < 0 || fs.f_type != TMPFS_MAGIC);
+	return 0;
+}
+
+/* The bytes every file begins with: zstd frame header, one raw zstd block with the capture file's header. */
+static void make_preamble(const struct cap_keeper_lane *lane, struct cap_segment *seg)
+{
+	uint8_t *p = seg->preamble;
+
+	if (seg->compressed) {
+		cap_zframe_header(p);
+		p += CAP_ZFRAME_HEADER_BYTES;
+		cap_zframe_block(p, CAP_ZFRAME_RAW, lane->header_bytes, false);
+		p += CAP_ZBLOCK_HEADER;
+	}
+	memcpy(p, lane->header, lane->header_bytes);
+	seg->preamble_bytes = (uint32_t)(p - seg->preamble) + lane->header_bytes;
+	seg->preamble_raw_bytes = lane->header_bytes;
+}
+
+static int make_segment(struct cap_keeper *keeper, struct cap_keeper_lane *lane, struct cap_segment **ret)
+{
+	const struct cap_output *output = lane->output;
+	struct cap_segment *seg = cap_segment_new(NULL);
+	int r;
+
+	if (!seg)
+		return -ENOMEM;
+	seg->dirfd = output->dirfd;
+	seg->lane = lane;
+	seg->compressed = output->compressed;
+	seg->seq = lane->seq;
+	seg->started_ns = skep_clock_now_ns(&skep_clock_system, CLOCK_REALTIME);
+	make_preamble(lane, seg);
+	if (output->kind == CAP_OUTPUT_STREAM) {
+		seg->stream = true;
+		seg->fd = fcntl(output->stream_fd, F_DUPFD_CLOEXEC, 3);
+		atomic_init(&seg->granted, UINT64_MAX);
+		atomic_init(&seg->wanted, UINT64_MAX);
+		r = seg->fd < 0 ? -errno : 0;
+	} else {
+		cap_output_name(output, lane->link, lane->queue, seg->seq, seg->name, sizeof(seg->name) - 8);
+		(void)snprintf(seg->part, sizeof(seg->part), "%.263s.part", seg->name);
+		r = open_part(keeper, output, seg);
+		if (r == 0) {
+			r = grant(keeper, output, seg);
+			if (r < 0)
+				(void)keeper->io->unlinkat(keeper->io->arg, output->dirfd, seg->part);
+		}
+	}
+	if (r < 0) {
+		cap_segment_free(seg);
+		return r;
+	}
+	lane->seq++;
+	seg->peer = keeper->open;
+	keeper->open = seg;
+	*ret = seg;
+	return 0;
+}
+
+static enum cap_drop reason_of(int error)
+{
+	return error == -ENOSPC || error == -EDQUOT ? CAP_DROP_DISK_FULL : CAP_DROP_WRITE_ERROR;
+}
+
+static bool prepare_next(struct cap_keeper *keeper, struct cap_keeper_lane *lane)
+{
+	struct cap_segment *seg;
+	int r;
+
+	if (!atomic_load(&lane->files.want_next) || atomic_load(&lane->files.next))
+		return false;
+	if (cap_mono_ns() < lane->retry_ns)
+		return true;
+	r = make_segment(keeper, lane, &seg);
+	if (r < 0) {
+		block_lane(keeper, lane, reason_of(r), r);
+		return true;
+	}
+	unblock_lane(keeper, lane);
+	atomic_store(&lane->files.want_next, false);
+	atomic_store_explicit(&lane->files.next, seg, memory_order_release);
+	return false;
+}
+
+static struct cap_keeper_lane *lane_of(struct cap_keeper *keeper, const struct cap_segment *seg)
+{
+	for (uint32_t i = 0; i < keeper->n_lanes; i++)
+		if (seg->lane == &keeper->lanes[i])
+			return &keeper->lanes[i];
+	return NULL;
+}
+
+static bool extend_open(struct cap_keeper *keeper)
+{
+	bool waiting = false;
+
+	for (struct cap_segment *seg = keeper->open; seg; seg = seg->peer) {
+		struct cap_keeper_lane *lane = lane_of(keeper, seg);
+
+		while (atomic_load_explicit(&seg->wanted, memory_order_relaxed) >
+		       atomic_load_explicit(&seg->granted, memory_order_relaxed)) {
+			int r;
+
+			if (cap_mono_ns() < lane->retry_ns) {
+				waiting = true;
+				break;
+			}
+			r = grant(keeper, lane->output, seg);
+			if (r < 0) {
+				block_lane(keeper, lane, reason_of(r), r);
+				waiting = true;
+				break;
+			}
+			if (atomic_load_explicit(&lane->files.blocked, memory_order_relaxed))
+				unblock_lane(keeper, lane);
+		}
+	}
+	return waiting;
+}
+
+/* Ends a frame in place at the last settled entry: its last zstd block becomes the last of the frame. Needs no space. */
+static int end_in_place(struct cap_keeper *keeper, struct cap_segment *seg)
+{
+	const struct cap_index_entry *e = &seg->index[seg->n_settled - 1];
+	_skep_close_ int fd = -1;
+	uint8_t header;
+
+	seg->end = e->file_offset + e->file_bytes;
+	if (!seg->compressed)
+		return 0;
+	/* Not through seg->fd: one byte is no direct I/O. */
+	fd = keeper->io->openat(keeper->io->arg, seg->dirfd, seg->part, O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
+	if (fd < 0)
+		return fd;
+	if (pread(fd, &header, 1, (off_t)e->zblock_last) != 1)
+		return -EIO;
+	cap_zframe_set_last(&header);
+	return keeper->io->pwrite(keeper->io->arg, fd, &header, 1, e->zblock_last);
+}
+
+static void remember(struct cap_keeper *keeper, const struct cap_keeper_lane *lane, const struct cap_segment *seg)
+{
+	struct cap_kept *k;
+
+	pthread_mutex_lock(&keeper->lock);
+	if (keeper->n_kept == keeper->room_kept) {
+		size_t room = keeper->room_kept ? 2 * keeper->room_kept : 64;
+		struct cap_kept *kept = reallocarray(keeper->kept, room, sizeof(*kept));
+
+		if (kept) {
+			keeper->kept = kept;
+			keeper->room_kept = room;
+		}
+	}
+	if (keeper->n_kept < keeper->room_kept) {
+		k = &keeper->kept[keeper->n_kept++];
+		memset(k, 0, sizeof(*k));
+		(void)snprintf(k->name, sizeof(k->name), "%s", seg->stream ? lane->output->stem : seg->name);
+		k->bytes = seg->end;
+		k->pkts = seg->account.stored;
+		k->complete = seg->error == 0;
+	}
+	keeper->bytes_kept += seg->end;
+	pthread_mutex_unlock(&keeper->lock);
+}
+
+/* -b files:N: the oldest of this lane's files go. */
+static void forget_oldest(struct cap_keeper *keeper, struct cap_keeper_lane *lane, const char *newest)
+{
+	uint32_t keep = lane->output->keep_files, have = 0;
+	char prefix[96], side[288];
+
+	if (!keep)
+		return;
+	(void)snprintf(prefix, sizeof(prefix), "%.*s", (int)(strrchr(newest, '-') - newest), newest);
+	pthread_mutex_lock(&keeper->lock);
+	for (size_t i = keeper->n_kept; i-- > 0;) {
+		struct cap_kept *k = &keeper->kept[i];
+
+		if (k->deleted || strncmp(k->name, prefix, strlen(prefix)) != 0 || ++have <= keep)
+			continue;
+		k->deleted = true;
+		keeper->bytes_kept -= k->bytes;
+		(void)keeper->io->unlinkat(keeper->io->arg, lane->output->dirfd, k->name);
+		(void)snprintf(side, sizeof(side), "%s%s", k->name, CAP_SIDECAR_SUFFIX);
+		(void)keeper->io->unlinkat(keeper->io->arg, lane->output->dirfd, side);
+	}
+	pthread_mutex_unlock(&keeper->lock);
+}
+
+/* Truncate, fsync, rename: from here on the file is complete. */
+static int publish(struct cap_keeper *keeper, struct cap_segment *seg)
+{
+	const struct cap_io *io = keeper->io;
+	int r;
+
+	if (seg->error) {
+		r = end_in_place(keeper, seg);
+		if (r < 0)
+			return r;
+	}
+	r = io->ftruncate(io->arg, seg->fd, seg->end);
+	if (r == 0)
+		r = io->fsync(io->arg, seg->fd);
+	if (r == 0)
+		r = io->renameat(io->arg, seg->dirfd, seg->part, seg->name);
+	if (r == 0)
+		(void)io->fsync(io->arg, seg->dirfd); /* a lost name is found again by recover */
+	return r;
+}
+
+static void write_sidecar(struct cap_keeper *keeper, struct cap_keeper_lane *lane, const struct cap_segment *seg);
+
+static void complete(struct cap_keeper *keeper, struct cap_keeper_lane *lane, struct cap_segment *seg)
+{
+	int r;
+
+	if (seg->stream) {
+		seg->end = seg->durable;
+		remember(keeper, lane, seg);
+		if (seg->error)
+			cap_job_end(lane->job, CAP_JOB_END_WRITE);
+		return;
+	}
+	if (seg->error && seg->n_settled == 0) {
+		(void)keeper->io->unlinkat(keeper->io->arg, seg->dirfd, seg->part);
+		return;
+	}
+	r = publish(keeper, seg);
+	if (r < 0) {
+		/* Nobody can say what is in it: not complete, not counted, but left for recover. */
+		atomic_fetch_add(&lane->files.lost_pkts, seg->account.stored);
+		atomic_fetch_add(&lane->files.lost_bytes_wire, seg->account.bytes_wire);
+		atomic_fetch_add(&lane->files.lost_bytes_raw, seg->account.bytes_raw);
+		keeper->lost_files++;
+		say(keeper, "%s/%s could not be completed: %s; its %llu packets are not counted as stored", lane->output->dir,
+		    seg->part, strerror(-r), (unsigned long long)seg->account.stored);
+		return;
+	}
+	remember(keeper, lane, seg);
+	write_sidecar(keeper, lane, seg);
+	forget_oldest(keeper, lane, seg->name);
+}
+
+static void level_words(const struct cap_segment *seg, char *ret, size_t n)
+{
+	char lo[16] = "stored", hi[16] = "stored";
+
+	if (seg->level_min != CAP_LEVEL_STORE)
+		(void)snprintf(lo, sizeof(lo), "%d", seg->level_min);
+	if (seg->level_max != CAP_LEVEL_STORE)
+		(void)snprintf(hi, sizeof(hi), "%d", seg->level_max);
+	if (seg->level_min == seg->level_max)
+		(void)snprintf(ret, n, "%s", lo);
+	else
+		(void)snprintf(ret, n, "%s to %s", lo, hi);
+}
+
+static struct cap_sidecar_entry *index_entries(const struct cap_segment *seg)
+{
+	struct cap_sidecar_entry *entries = calloc(seg->n_settled ? seg->n_settled : 1, sizeof(*entries));
+
+	for (uint32_t i = 0; entries && i < seg->n_settled; i++) {
+		const struct cap_index_entry *e = &seg->index[i];
+
+		entries[i] = (struct cap_sidecar_entry){
+			.file_offset = e->file_offset, .raw_offset = e->raw_offset, .file_bytes = e->file_bytes,
+			.raw_bytes = e->raw_bytes, .pkts = e->pkts,
+			.ts_first_ns = e->ts_first_ns, .ts_last_ns = e->ts_last_ns,
+		};
+	}
+	return entries;
+}
+
+static void write_sidecar(struct cap_keeper *keeper, struct cap_keeper_lane *lane, const struct cap_segment *seg)
+{
+	static const char *const torn[] = { "a write failed; the file ends before it" };
+	struct cap_sidecar_count dropped[CAP_DROP_N];
+	struct cap_sidecar sc = lane->template;
+	char level[48];
+	int r;
+
+	if (!lane->output->sidecar)
+		return;
+	level_words(seg, level, sizeof(level));
+	sc.segment = seg->name;
+	sc.seq = seg->seq;
+	sc.level = seg->compressed && seg->level_seen ? level : NULL;
+	sc.started_ns = seg->started_ns;
+	sc.account.stored_pkts = seg->account.stored;
+	sc.account.rejected_pkts = seg->account.rejected;
+	sc.account.seen_pkts = seg->account.stored + seg->account.rejected + cap_account_dropped(&seg->account);
+	for (unsigned i = 0; i < CAP_DROP_N; i++)
+		if (seg->account.dropped[i])
+			dropped[sc.account.n_dropped++] =
+				(struct cap_sidecar_count){ cap_drop_name((enum cap_drop)i), seg->account.dropped[i] };
+	sc.account.dropped = dropped;
+	sc.bytes_wire = seg->account.bytes_wire;
+	sc.bytes_raw = seg->account.bytes_raw + seg->preamble_raw_bytes;
+	sc.bytes_disk = seg->end;
+	sc.index = index_entries(seg);
+	sc.n_index = sc.index ? seg->n_settled : 0;
+	for (size_t i = 0; i < sc.n_index; i++) {
+		if (i == 0 || sc.index[i].ts_first_ns < sc.first_ns)
+			sc.first_ns = sc.index[i].ts_first_ns;
+		if (i == 0 || sc.index[i].ts_last_ns > sc.last_ns)
+			sc.last_ns = sc.index[i].ts_last_ns;
+	}
+	if (seg->error) {
+		sc.complete = false;
+		sc.reasons = torn;
+		sc.n_reasons = 1;
+	}
+	r = cap_sidecar_write(seg->dirfd, seg->name, &sc);
+	if (r < 0)
+		say(keeper, "%s/%s%s could not be written: %s; the capture file itself is complete", lane->output->dir, seg->name,
+		    CAP_SIDECAR_SUFFIX, strerror(-r));
+	else if (keeper->digest && lane->output->digest)
+		cap_digest_add(keeper->digest, seg->dirfd, seg->name);
+	free((void *)sc.index);
+}
+
+static void close_open(struct cap_keeper *keeper, struct cap_segment *seg)
+{
+	struct cap_segment **p = &keeper->open;
+
+	while (*p != seg)
+		p = &(*p)->peer;
+	*p = seg->peer;
+	cap_segment_free(seg);
+}
+
+static void collect(struct cap_keeper *keeper, struct cap_keeper_lane *lane)
+{
+	struct cap_segment *seg = atomic_exchange_explicit(&lane->files.finished, NULL, memory_order_acquire);
+	struct cap_segment *in_order = NULL;
+
+	while (seg) {
+		struct cap_segment *next = seg->next;
+
+		seg->next = in_order;
+		in_order = seg;
+		seg = next;
+	}
+	while (in_order) {
+		seg = in_order;
+		in_order = seg->next;
+		if (seg->error)
+			block_lane(keeper, lane, reason_of(seg->error), seg->error);
+		complete(keeper, lane, seg);
+		close_open(keeper, seg);
+	}
+}
+
+bool cap_keeper_turn(struct cap_keeper *keeper)
+{
+	bool waiting = false;
+
+	waiting |= extend_open(keeper); /* first: a worker may be waiting for it */
+	for (uint32_t i = 0; i < keeper->n_lanes; i++) {
+		waiting |= prepare_next(keeper, &keeper->lanes[i]);
+		collect(keeper, &keeper->lanes[i]);
+	}
+	return waiting;
+}
+
+static void *keeper_main(void *arg)
+{
+	struct cap_keeper *keeper = arg;
+	struct pollfd pfd = { .fd = keeper->wake_fd, .events = POLLIN };
+	bool waiting = false;
+	uint64_t n;
+
+	pthread_setname_np(pthread_self(), "keeper");
+	for (;;) {
+		(void)poll(&pfd, 1, waiting ? RETRY_MS : IDLE_MS);
+		while (read(keeper->wake_fd, &n, sizeof(n)) > 0)
+			;
+		waiting = cap_keeper_turn(keeper);
+		if (atomic_load(&keeper->stop))
+			return NULL;
+	}
+}
+
+int cap_keeper_init(struct cap_keeper *keeper, struct skep_err *err)
+{
+	pthread_mutex_init(&keeper->lock, NULL);
+	keeper->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (keeper->wake_fd < 0)
+		return skep_err_set(err, -errno, "cannot make an eventfd: %s", strerror(errno));
+	for (uint32_t i = 0; i < keeper->n_lanes; i++) {
+		struct cap_keeper_lane *lane = &keeper->lanes[i];
+		struct cap_segment *seg;
+		int r;
+
+		lane->files.wake_fd = keeper->wake_fd;
+		lane->seq = cap_output_first_seq(lane->output, lane->link, lane->queue);
+		r = make_segment(keeper, lane, &seg);
+		if (r == -ENOSPC) {
+			skep_err_set(err, SKEP_E_NO_SPACE, "not enough disk in %s: less than %llu MB are free above the reserve of %llu MB",
+				     lane->output->dir, (unsigned long long)(SMALLEST_GRANT / 1000000),
+				     (unsigned long long)(lane->output->reserve_bytes / 1000000));
+			skep_err_hint(err, "free some space, write elsewhere, or lower --reserve");
+			return SKEP_E_NO_SPACE;
+		}
+		if (r < 0) {
+			skep_err_set(err, r, "cannot make a file in %s: %s", lane->output->dir, strerror(-r));
+			if (r == -EACCES || r == -EROFS)
+				skep_err_hint(err, "choose a directory that this user may write");
+			return r;
+		}
+		atomic_init(&lane->files.next, seg);
+	}
+	return 0;
+}
+
+int cap_keeper_start(struct cap_keeper *keeper, struct skep_err *err)
+{
+	int r = pthread_create(&keeper->thread, NULL, keeper_main, keeper);
+
+	if (r)
+		return skep_err_set(err, -r, "cannot start the keeper thread: %s", strerror(r));
+	keeper->running = true;
+	return 0;
+}
+
+void cap_keeper_stop(struct cap_keeper *keeper)
+{
+	uint64_t one = 1;
+
+	if (keeper->running) {
+		atomic_store(&keeper->stop, true);
+		if (write(keeper->wake_fd, &one, sizeof(one)) < 0)
+			keeper->running = true; /* EAGAIN: awake already */
+		pthread_join(keeper->thread, NULL);
+		keeper->running = false;
+	}
+	for (uint32_t i = 0; i < keeper->n_lanes; i++) {
+		struct cap_keeper_lane *lane = &keeper->lanes[i];
+		struct cap_segment *unused = atomic_exchange(&lane->files.next, NULL);
+
+		collect(keeper, lane);
+		if (!unused)
+			continue;
+		if (!unused->stream)
+			(void)keeper->io->unlinkat(keeper->io->arg, unused->dirfd, unused->part);
+		close_open(keeper, unused);
+	}
+}
+
+void cap_keeper_fini(struct cap_keeper *keeper)
+{
+	cap_keeper_stop(keeper);
+	skep_closep(&keeper->wake_fd);
+	free(keeper->kept);
+	pthread_mutex_destroy(&keeper->lock);
+}

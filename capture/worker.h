@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CAP_WORKER_H
+#define CAP_WORKER_H
+/*
+ * A worker: one thread, pinned to one core, with one or more sources, one lane and writer per job, one pool and one ring.
+ */
+#include "capture/keeper.h"
+#include "capture/lane.h"
+#include "capture/source.h"
+#include "capture/writer.h"
+
+#include <pthread.h>
+
+enum cap_worker_state {
+	CAP_WORKER_RUN,     /* receiving */
+	CAP_WORKER_DRAIN,   /* the taps are stopped: receive what is in the rings, then end the files */
+	CAP_WORKER_ABORT,   /* do not wait for a disk that does not move: drop by name what is not written */
+	CAP_WORKER_DONE,
+};
+
+struct cap_worker_source {
+	struct cap_source *src;
+	uint32_t interface_id;
+	bool ended;
+	struct cap_batch batch;
+	uint32_t at;                 /* merging: frames before this one have been taken */
+	uint64_t received;
+	uint64_t after_end;          /* received after the jobs were over: part of no account but the tap's */
+};
+
+/* Where the time of the packet path goes, by stage; read by others only for display. */
+struct cap_worker_times {
+	uint64_t turns, sleeps, batches;
+};
+
+struct cap_worker {
+	char name[16];
+	int cpu;                     /* -1: not pinned */
+	int numa_node;
+	uint32_t pool_blocks;
+	const struct cap_io *io;
+	int wake_fd;                 /* eventfd of the control thread: told when a job is over */
+	bool told;
+	struct cap_worker_source *sources;
+	uint32_t n_sources;
+	struct cap_lane *lanes;      /* [n_lanes], one per job */
+	struct cap_writer *writers;  /* [n_lanes] */
+	struct cap_account_slot *slots; /* [n_lanes]: published accounts */
+	uint32_t n_lanes;
+	bool lossless;               /* sources wait for us: never take what cannot be kept */
+	bool spin;                   /* busy polling: never sleep */
+	uint64_t sleep_max_ns;
+	void (*say)(void *arg, const char *sentence);
+	void *say_arg;
+
+	struct cap_pool pool;
+	struct cap_sink sink;
+	uint8_t *scratch;
+	pthread_t thread;
+	bool running;
+	_Atomic uint32_t state;
+	struct cap_worker_times times;
+	/* adaptive sleep */
+	uint64_t last_turn_ns;
+	uint64_t rate_pps;           /* smoothed */
+	uint64_t rate_since_ns;
+	uint64_t rate_pkts;
+	int broken;                  /* -errno of a source that broke */
+};
+
+/* Pool, ring, compressors. The fields above `pool` must be set; lanes' job and files too. */
+int cap_worker_init(struct cap_worker *worker, struct skep_err *err);
+int cap_worker_start(struct cap_worker *worker, struct skep_err *err);
+/* Asks the thread for the next state (only forward). */
+void cap_worker_ask(struct cap_worker *worker, enum cap_worker_state state);
+bool cap_worker_done(const struct cap_worker *worker);
+void cap_worker_join(struct cap_worker *worker);
+void cap_worker_fini(struct cap_worker *worker);
+/* The whole loop on the calling thread (tests; the thread's main function). */
+void cap_worker_run(struct cap_worker *worker);
+/* One turn of the loop: true if anything was received, packed, submitted or completed. */
+bool cap_worker_turn(struct cap_worker *worker);
+
+#endif

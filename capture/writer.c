@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * From sealed blocks to submitted writes.
+ *
+ * Compressed files: PLAIN blocks are packed slice by slice into `out` (1 MiB); when out is full its aligned part is submitted and the
+ * tail (under 4 KiB) moves to the next out. STORED blocks are submitted as they are, after out was padded to the alignment and submitted.
+ * Uncompressed files: blocks are submitted as they are, at any offset (buffered writes).
+ * A segment whose write failed is closed at once; the block that was being packed starts over in the next segment, and what was
+ * packed but not durable is dropped by name when the segment settles.
+ */
+#include "capture/writer.h"
+
+#include "capture/capwrite.h"
+#include "capture/mono.h"
+#include "capture/zframe.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+int cap_writer_init(struct cap_writer *writer, struct skep_err *err)
+{
+	return cap_packer_new(&writer->packer, err);
+}
+
+void cap_writer_fini(struct cap_writer *writer)
+{
+	writer->packer = cap_packer_free(writer->packer);
+}
+
+/* Asks the keeper for space up to `end`; true if it is there. */
+static bool granted(struct cap_writer *writer, uint64_t end)
+{
+	struct cap_segment *seg = writer->seg;
+
+	if (SKEP_LIKELY(end <= atomic_load_explicit(&seg->granted, memory_order_acquire))) {
+		/* Ask for the next extent long before this one is used up. */
+		if (end + CAP_GRANT_BYTES / 2 > atomic_load_explicit(&seg->wanted, memory_order_relaxed)) {
+			atomic_store_explicit(&seg->wanted, end + CAP_GRANT_BYTES, memory_order_relaxed);
+			cap_files_wake(writer->files);
+		}
+		return true;
+	}
+	if (atomic_load_explicit(&seg->wanted, memory_order_relaxed) < end) {
+		atomic_store_explicit(&seg->wanted, end + CAP_GRANT_BYTES, memory_order_relaxed);
+		cap_files_wake(writer->files);
+	}
+	return false;
+}
+
+static bool can_submit(struct cap_writer *writer, uint32_t len)
+{
+	return cap_sink_ready(writer->sink, writer->seg) && granted(writer, writer->seg->off + len);
+}
+
+static void submit(struct cap_writer *writer, struct cap_block *block, uint32_t len)
+{
+	writer->bytes_disk += len;
+	(void)cap_sink_submit(writer->sink, writer->seg, block, len);
+}
+
+static bool need_out(struct cap_writer *writer)
+{
+	if (!writer->out) {
+		writer->out = cap_pool_get(writer->pool);
+		writer->out_since_ns = writer->lane->now_ns;
+	}
+	return writer->out;
+}
+
+/* Position in the file of the next packed byte. */
+static uint64_t position(const struct cap_writer *writer)
+{
+	return writer->seg->off + (writer->out ? writer->out->used : 0);
+}
+
+static bool roll_out(struct cap_writer *writer);
+
+/* Submits all of out; compressed files are padded to the alignment first. */
+static bool submit_out(struct cap_writer *writer)
+{
+	struct cap_block *out = writer->out;
+	uint32_t pad = 0;
+
+	if (!out || out->used == 0)
+		return true;
+	if (writer->seg->compressed && !writer->seg->stream)
+		pad = cap_zframe_pad_bytes(out->used);
+	if (out->used + pad > CAP_BLOCK_BYTES)
+		return roll_out(writer) && submit_out(writer);
+	if (!can_submit(writer, out->used + pad))
+		return false;
+	cap_zframe_pad(out->data + out->used, pad);
+	submit(writer, TAKE_PTR(writer->out), out->used + pad);
+	return true;
+}
+
+/* Makes room for one more slice: submits the aligned part and carries the tail over. */
+static bool roll_out(struct cap_writer *writer)
+{
+	struct cap_block *out = writer->out, *fresh;
+	uint32_t whole = out->used & ~(CAP_ALIGN - 1), tail = out->used - whole;
+
+	if (writer->seg->stream)
+		return submit_out(writer);
+	if (!can_submit(writer, whole))
+		return false;
+	fresh = cap_pool_get(writer->pool);
+	if (!fresh)
+		return false;
+	memcpy(fresh->data, out->data + whole, tail);
+	fresh->used = tail;
+	submit(writer, out, whole);
+	writer->out = fresh;
+	return true;
+}
+
+static bool take_segment(struct cap_writer *writer)
+{
+	struct cap_segment *seg;
+
+	if (!need_out(writer))
+		return false;
+	seg = atomic_exchange_explicit(&writer->files->next, NULL, memory_order_acquire);
+	if (!seg) {
+		if (!atomic_exchange_explicit(&writer->files->want_next, true, memory_order_relaxed))
+			cap_files_wake(writer->files);
+		return false;
+	}
+	assert(writer->out->used == 0);
+	memcpy(writer->out->data, seg->preamble, seg->preamble_bytes);
+	writer->out->used = seg->preamble_bytes;
+	seg->raw_off = seg->preamble_raw_bytes;
+	writer->seg = seg;
+	writer->n_segments++;
+	return true;
+}
+
+/* The segment is over: successfully ended, or broken. */
+static void close_segment(struct cap_writer *writer)
+{
+	assert(!writer->closing);
+	if (writer->out)
+		writer->out = cap_pool_put(writer->pool, writer->out);
+	writer->entry = NULL;
+	writer->ending = false;
+	writer->want_flush = false;
+	writer->closing = TAKE_PTR(writer->seg);
+}
+
+static void begin_entry(struct cap_writer *writer)
+{
+	struct cap_index_entry *e = cap_segment_entry(writer->seg);
+
+	e->file_offset = position(writer);
+	e->raw_offset = writer->seg->raw_off;
+	writer->entry = e;
+}
+
+/* The block is in the file (packed or submitted): its packets now hang on the file's durability. */
+static void end_entry(struct cap_writer *writer, const struct cap_block *block, uint64_t zblock_last, uint64_t file_end)
+{
+	struct cap_segment *seg = writer->seg;
+	struct cap_index_entry *e = writer->entry;
+
+	writer->entry = NULL;
+	seg->raw_off += block->raw_bytes;
+	e->file_bytes = file_end - e->file_offset;
+	e->raw_bytes = block->raw_bytes;
+	e->bytes_wire = block->bytes_wire;
+	e->ts_first_ns = block->ts_first_ns;
+	e->ts_last_ns = block->ts_last_ns;
+	e->zblock_last = zblock_last;
+	e->pkts = block->pkts;
+	seg->n_index++;
+	if (!seg->level_seen || block->level < seg->level_min)
+		seg->level_min = block->level;
+	if (!seg->level_seen || block->level > seg->level_max)
+		seg->level_max = block->level;
+	seg->level_seen = true;
+	if (writer->lane->job->rotate_disk_bytes && file_end >= writer->lane->job->rotate_disk_bytes)
+		writer->lane->rotate_soon = true;
+}
+
+/* Writes the end of the file into out: statistics (pcapng), end marker, zeros up to the alignment; then submits it. */
+static bool end_segment(struct cap_writer *writer)
+{
+	struct cap_segment *seg = writer->seg;
+	uint32_t used, padded;
+
+	if (!need_out(writer))
+		return false;
+	if (!seg->compressed || seg->stream) {
+		if (seg->compressed && !seg->ended) {
+			if (writer->out->used > CAP_BLOCK_BYTES - CAP_ZFRAME_END_BYTES && !submit_out(writer))
+				return false;
+			if (!need_out(writer))
+				return false;
+			cap_zframe_end(writer->out->data + writer->out->used);
+			writer->out->used += CAP_ZFRAME_END_BYTES;
+			seg->ended = true;
+		}
+		seg->end = position(writer);
+		if (!submit_out(writer))
+			return false;
+		seg->ended = true;
+		close_segment(writer);
+		return true;
+	}
+	if (writer->out->used > CAP_BLOCK_BYTES - CAP_ALIGN && !roll_out(writer))
+		return false;
+	used = writer->out->used;
+	padded = (uint32_t)skep_align_up(used + CAP_ZBLOCK_HEADER, CAP_ALIGN);
+	if (!can_submit(writer, padded))
+		return false;
+	memset(writer->out->data + used, 0, padded - used);
+	cap_zframe_end(writer->out->data + used);
+	seg->end = seg->off + used + CAP_ZBLOCK_HEADER;
+	seg->ended = true;
+	submit(writer, TAKE_PTR(writer->out), padded);
+	close_segment(writer);
+	return true;
+}
+
+/* A block that goes to disk as it is. */
+static bool step_whole(struct cap_writer *writer)
+{
+	struct cap_block *block = writer->lane->sealed.head;
+	uint32_t len = block->used, pad = 0;
+	uint64_t at;
+
+	if (block->pkts == 0) { /* only a marker */
+		block = cap_queue_pop(&writer->lane->sealed);
+		writer->ending = true;
+		(void)cap_pool_put(writer->pool, block);
+		return true;
+	}
+	if (!submit_out(writer))
+		return false;
+	at = writer->seg->off;
+	if (writer->seg->compressed) {
+		pad = cap_zframe_pad_bytes(at + len);
+		block->level = CAP_LEVEL_STORE;
+	}
+	if (!can_submit(writer, len + pad))
+		return false;
+	if (writer->seg->compressed)
+		cap_zframe_pad(block->data + len, pad);
+	block = cap_queue_pop(&writer->lane->sealed);
+	begin_entry(writer);
+	end_entry(writer, block, at + block->zblock_last, at + len);
+	writer->ending = block->ends_segment;
+	submit(writer, block, len + pad);
+	return true;
+}
+
+static void start_block(struct cap_writer *writer)
+{
+	struct cap_lane *lane = writer->lane;
+	bool low = lane->pool->n_free < CAP_POOL_RESERVE + lane->pool->n_blocks / 8;
+
+	writer->current = cap_queue_pop(&lane->sealed);
+	writer->current->level = cap_level_choose(&lane->level, lane->sealed.n, low);
+	writer->pack_ns = 0;
+	begin_entry(writer);
+}
+
+static void finish_block(struct cap_writer *writer, size_t zblock_last)
+{
+	struct cap_block *block = writer->current;
+	uint64_t end = position(writer);
+	uint64_t packed = end - writer->entry->file_offset;
+
+	cap_level_result(&writer->lane->level, block->raw_bytes, (uint32_t)packed, writer->pack_ns, writer->lane->now_ns);
+	end_entry(writer, block, zblock_last, end);
+	writer->ending = block->ends_segment;
+	if (block->raw_bytes < CAP_BLOCK_BYTES / 2) /* sealed by age: must not wait in out */
+		writer->want_flush = true;
+	writer->current = cap_pool_put(writer->pool, block);
+}
+
+/* One slice of the current block. */
+static bool step_slice(struct cap_writer *writer)
+{
+	uint64_t before, took;
+	size_t last, n;
+
+	if (writer->out && CAP_BLOCK_BYTES - writer->out->used < CAP_PACK_SLICE_BOUND && !roll_out(writer))
+		return false;
+	if (!need_out(writer))
+		return false;
+	if (!writer->current) {
+		if (writer->lane->sealed.head->pkts == 0)
+			return step_whole(writer);
+		start_block(writer);
+	}
+	before = cap_mono_ns();
+	n = cap_packer_slice(writer->packer, writer->current, writer->out->data + writer->out->used, &last);
+	last += position(writer);
+	writer->out->used += (uint32_t)n;
+	took = cap_mono_ns() - before;
+	writer->pack_ns += took;
+	writer->busy_ns += took;
+	if (writer->current->packed == writer->current->used)
+		finish_block(writer, last);
+	return true;
+}
+
+static bool step_queue(struct cap_writer *writer)
+{
+	const struct cap_block *head = writer->current ? writer->current : writer->lane->sealed.head;
+
+	if (!writer->seg->compressed || head->layout == CAP_LAYOUT_STORED)
+		return step_whole(writer);
+	return step_slice(writer);
+}
+
+/* A failed write: the rest of the file is lost, the blocks in memory are not. */
+static void break_segment(struct cap_writer *writer)
+{
+	if (writer->current) {
+		/* back to the head of the queue, to be packed again */
+		writer->current->packed = 0;
+		writer->current->next = writer->lane->sealed.head;
+		writer->lane->sealed.head = writer->current;
+		if (!writer->lane->sealed.tail)
+			writer->lane->sealed.tail = writer->current;
+		writer->lane->sealed.n++;
+		writer->current = NULL;
+	}
+	close_segment(writer);
+}
+
+bool cap_writer_step(struct cap_writer *writer)
+{
+	struct cap_lane *lane = writer->lane;
+	bool work = writer->current || lane->sealed.n > 0;
+
+	if (writer->done)
+		return false;
+	if (!writer->seg) {
+		if (lane->finished && !work && writer->n_segments > 0) {
+			writer->done = !writer->closing;
+			return false;
+		}
+		if (!work && !lane->finished && writer->n_segments > 0)
+			return false; /* the next file is opened for its first packet */
+		if (!take_segment(writer))
+			return false;
+	}
+	if (writer->seg->error || writer->ending) {
+		if (writer->closing)
+			return false; /* one at a time */
+		if (!writer->seg->error)
+			return writer->current ? step_queue(writer) : end_segment(writer);
+		break_segment(writer);
+		return true;
+	}
+	if (work)
+		return step_queue(writer);
+	if (writer->out && writer->out->used && lane->now_ns - writer->out_since_ns >= CAP_FLUSH_NS)
+		writer->want_flush = true;
+	if (writer->want_flush) {
+		if (!submit_out(writer))
+			return false;
+		writer->want_flush = false;
+		return true;
+	}
+	writer->ending = lane->finished;
+	return writer->ending;
+}
+
+static enum cap_drop reason_of(int error)
+{
+	return error == -ENOSPC || error == -EDQUOT ? CAP_DROP_DISK_FULL : CAP_DROP_WRITE_ERROR;
+}
+
+void cap_writer_settle(struct cap_writer *writer)
+{
+	struct cap_segment *seg = writer->closing;
+
+	if (writer->seg)
+		cap_segment_settle(writer->seg, &writer->lane->account, false, 0);
+	if (!seg || seg->inflight > 0)
+		return;
+	cap_segment_settle(seg, &writer->lane->account, true, reason_of(seg->error));
+	writer->closing = NULL;
+	(void)cap_segment_finish(seg, writer->files);
+}
+
+void cap_writer_end(struct cap_writer *writer)
+{
+	writer->lane->finished = true;
+}
+
+void cap_writer_abandon(struct cap_writer *writer, enum cap_drop reason)
+{
+	if (writer->done)
+		return;
+	if (writer->seg)
+		break_segment(writer);
+	cap_lane_drop_sealed(writer->lane, reason);
+	if (writer->closing) {
+		struct cap_segment *seg = TAKE_PTR(writer->closing);
+
+		assert(seg->inflight == 0);
+		cap_segment_settle(seg, &writer->lane->account, true, seg->error ? reason_of(seg->error) : reason);
+		(void)cap_segment_finish(seg, writer->files);
+	}
+	writer->done = true;
+}
