@@ -240,7 +240,7 @@ static const struct skep_opt table[] = {
 	{ .name = "snapshot-length", .letter = 's', .type = SKEP_OPT_CALL, .arg = "N", .call = parse_snaplen,
 	  .fallback = "262144", .help = "keep at most N bytes of each packet; 0 is everything" },
 	{ .name = "trim", .type = SKEP_OPT_CALL, .arg = "WHAT", .call = parse_trim,
-	  .help = "keep headers only: l4 (through TCP, UDP, …), l3+N (through IP and N bytes), N (the first N bytes)" },
+	  .help = "keep headers only: l4 (through TCP, UDP and the like), l3+N (through IP and N bytes), N (the first N bytes)" },
 	{ .name = "no-promiscuous-mode", .letter = 'p', .type = SKEP_OPT_FLAG, FIELD(no_promisc),
 	  .help = "do not ask the interface for packets to other hosts" },
 	{ .name = "job", .type = SKEP_OPT_STRING, .arg = "NAME", FIELD(job), .fallback = "capture",
