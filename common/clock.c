@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The system's clocks and their quality. Reads only: never steps, slews or disciplines anything. No state: any thread.
+ * The system's clocks and their quality. Reads only: never steps, slews or disciplines anything. No state:
+ * any thread.
  */
 #include "common/clock.h"
 

@@ -2,7 +2,8 @@
 #ifndef SKEP_CLOCK_H
 #define SKEP_CLOCK_H
 /*
- * Time as a thing that is handed in, so that tests can stand still, jump and go back; and how far the system's clock can be trusted.
+ * Time as a thing that is handed in, so that tests can stand still, jump and go back; and how far the
+ * system's clock can be trusted.
  */
 #include "common/util.h"
 

@@ -4,9 +4,9 @@
 /*
  * Errors to programs and to people.
  *
- * Functions return 0, or -errno (the system failed), or a positive skep_refusal (refused for a documented reason).
- * Where a person will read it, a struct skep_err travels along and is filled exactly once, at the place that knows
- * best: what was refused, where, why, and what to do. Functions that take one accept NULL.
+ * Functions return 0, or -errno (the system failed), or a positive skep_refusal (refused for a documented
+ * reason). Where a person will read it, a struct skep_err travels along and is filled exactly once, at the
+ * place that knows best: what was refused, where, why, and what to do. Functions that take one accept NULL.
  */
 #include "common/util.h"
 
@@ -32,13 +32,19 @@ struct skep_err {
 
 #define SKEP_ERR_NULL { 0 }
 
-/* Fills err (if not NULL) with the sentence and returns code, so that `return skep_err_set(err, …)` reads well. */
+/*
+ * Fills err (if not NULL) with the sentence and returns code, so that `return skep_err_set(err, …)` reads
+ * well.
+ */
 int skep_err_set(struct skep_err *err, int code, const char *fmt, ...) SKEP_PRINTF(3, 4);
 /* Adds the hint to an error that was just set; returns err's code (0 if err is NULL). */
 int skep_err_hint(struct skep_err *err, const char *fmt, ...) SKEP_PRINTF(2, 3);
 /* Exit code for a return value: 0 ok, 2 usage, 1 everything else. */
 int skep_err_exit_code(int r);
-/* Two lines for a person: "PROGRAM: TEXT." and, if there is a hint, "PROGRAM: HINT."; control characters become '?'. */
+/*
+ * Two lines for a person: "PROGRAM: TEXT." and, if there is a hint, "PROGRAM: HINT."; control characters
+ * become '?'.
+ */
 void skep_err_print(FILE *out, const char *program, const struct skep_err *err);
 
 #endif

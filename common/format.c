@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Human-readable numbers and times; see format.h. Rounds to nearest, and takes the next prefix when rounding reaches 1000, so
- * "1000 kB" never appears. Never allocates; no state: any thread.
+ * Human-readable numbers and times; see format.h. Rounds to nearest, and takes the next prefix when rounding
+ * reaches 1000, so "1000 kB" never appears. Never allocates; no state: any thread.
  */
 #include "common/format.h"
 

@@ -10,7 +10,10 @@
 
 /* "0 B", "999 B", "1.50 kB", "12.3 GB" (powers of 1000). */
 const char *skep_format_size(char buf[static SKEP_FORMAT_MAX], uint64_t bytes);
-/* "999", "12.3 k", "1.23 M" followed by the unit: skep_format_rate(buf, 1.5e9, "bit/s") is "1.50 Gbit/s". Negative and NaN are 0. */
+/*
+ * "999", "12.3 k", "1.23 M" followed by the unit: skep_format_rate(buf, 1.5e9, "bit/s") is "1.50 Gbit/s".
+ * Negative and NaN are 0.
+ */
 const char *skep_format_rate(char buf[static SKEP_FORMAT_MAX], double value, const char *unit);
 /* "0 s", "250 ns", "1.50 ms", "59.9 s", "2 min 05 s", "3 h 04 min", "2 d 03 h". */
 const char *skep_format_duration(char buf[static SKEP_FORMAT_MAX], uint64_t ns);

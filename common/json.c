@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Strict JSON over jansson, the only file that knows its flags. jansson's own limits hold too: depth 2048, valid UTF-8, no NUL in keys.
- * Never keeps what it is given; no state: any thread.
+ * Strict JSON over jansson, the only file that knows its flags. jansson's own limits hold too: depth 2048,
+ * valid UTF-8, no NUL in keys. Never keeps what it is given; no state: any thread.
  */
 #include "common/json.h"
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Log lines: "program: level: text" on stderr, one write() each, at most SKEP_LOG_LINE bytes; what is longer is cut.
- * Never allocates and never fails: a log that cannot be written is lost. What came from outside (names, filters) cannot forge
- * a line, because control characters are replaced. Any thread may call; the level is one relaxed atomic.
+ * Log lines: "program: level: text" on stderr, one write() each, at most SKEP_LOG_LINE bytes; what is longer
+ * is cut. Never allocates and never fails: a log that cannot be written is lost. What came from outside
+ * (names, filters) cannot forge a line, because control characters are replaced. Any thread may call; the
+ * level is one relaxed atomic.
  */
 #include "common/log.h"
 

@@ -2,8 +2,8 @@
 #ifndef SKEP_LOG_H
 #define SKEP_LOG_H
 /*
- * Levelled log lines to stderr. Write fields as key=value ("link=%s queue=%u …"). Programs log once, where a thing is handled;
- * library code logs at SKEP_LOG_DEBUG only. Never on the packet path.
+ * Levelled log lines to stderr. Write fields as key=value ("link=%s queue=%u …"). Programs log once, where a
+ * thing is handled; library code logs at SKEP_LOG_DEBUG only. Never on the packet path.
  */
 #include "common/util.h"
 
@@ -14,7 +14,10 @@ enum skep_log_level { SKEP_LOG_ERROR, SKEP_LOG_WARNING, SKEP_LOG_INFO, SKEP_LOG_
 /* The only global of common/: lines above this level are not written. Starts as SKEP_LOG_INFO. */
 void skep_log_set_level(enum skep_log_level level);
 bool skep_log_enabled(enum skep_log_level level);
-/* One line, one write(): lines of several threads never mix. Any thread; keeps errno. Control characters become '?'. */
+/*
+ * One line, one write(): lines of several threads never mix. Any thread; keeps errno. Control characters
+ * become '?'.
+ */
 void skep_log_write(enum skep_log_level level, const char *fmt, ...) SKEP_PRINTF(2, 3);
 
 /* Arguments are evaluated only if the line is written. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Reads a command line by a table; opts_help.c writes the same table as --help. See opts.h for the rules.
- * Never allocates, prints or exits: refusals go to the caller. argv is only reordered (words first), as getopt_long does.
- * A table that contradicts itself is our bug and asserted.
+ * Never allocates, prints or exits: refusals go to the caller. argv is only reordered (words first), as
+ * getopt_long does. A table that contradicts itself is our bug and asserted.
  */
 #include "common/opts.h"
 #include "common/parse.h"
@@ -117,7 +117,8 @@ static int refuse_unknown(const struct walk *w, const char *what, const char *na
 	return SKEP_E_USAGE;
 }
 
-static int set_choice(const struct skep_opt *opt, const char *what, const char *value, int *ret, struct skep_err *err)
+static int set_choice(const struct skep_opt *opt, const char *what, const char *value, int *ret,
+		      struct skep_err *err)
 {
 	char list[256] = "";
 	size_t used = 0;
@@ -143,7 +144,8 @@ static int add_string(const char *what, const char *value, struct skep_strings *
 	return 0;
 }
 
-static int set_uint32(const struct skep_opt *opt, const char *what, const char *value, uint32_t *ret, struct skep_err *err)
+static int set_uint32(const struct skep_opt *opt, const char *what, const char *value, uint32_t *ret,
+		      struct skep_err *err)
 {
 	uint64_t v;
 	int r = skep_parse_uint(what, value, opt->min, opt->max ? opt->max : UINT32_MAX, &v, err);
@@ -175,7 +177,8 @@ static int set_value(const struct walk *w, const struct skep_opt *opt, const cha
 	case SKEP_OPT_UINT32:
 		return set_uint32(opt, what, value, field, w->err);
 	case SKEP_OPT_UINT64:
-		return skep_parse_uint(what, value, opt->min, opt->max ? opt->max : UINT64_MAX, field, w->err);
+		return skep_parse_uint(what, value, opt->min, opt->max ? opt->max : UINT64_MAX, field,
+				       w->err);
 	case SKEP_OPT_SIZE:
 		return skep_parse_size(what, value, field, w->err);
 	case SKEP_OPT_DURATION:
@@ -191,7 +194,10 @@ static int set_value(const struct walk *w, const struct skep_opt *opt, const cha
 	return SKEP_E_USAGE;
 }
 
-/* Is the word an option of the table as it stands ("-c", "--count", "--count=5")? Then it is not taken for a value. */
+/*
+ * Is the word an option of the table as it stands ("-c", "--count", "--count=5")? Then it is not taken for a
+ * value.
+ */
 static bool is_known_option(const struct skep_opts *opts, const char *word)
 {
 	if (word[0] != '-' || !word[1])
@@ -261,8 +267,8 @@ static int parse_letters(struct walk *w, char *word)
 
 		if (!opt)
 			/* "-interface": a long option with one dash */
-			return refuse_unknown(w, at == word + 1 && at[1] ? word : what, at == word + 1 ? at : NULL,
-					      strcspn(at, "="));
+			return refuse_unknown(w, at == word + 1 && at[1] ? word : what,
+					      at == word + 1 ? at : NULL, strcspn(at, "="));
 		r = count_given(w, opt, what);
 		if (r == 0 && takes_value(opt)) {
 			value = at[1] ? at + 1 : NULL;
@@ -287,10 +293,11 @@ static void move_word(char **argv, int from, int to)
 	argv[to] = word;
 }
 
-int skep_opts_parse(const struct skep_opts *opts, int argc, char **argv, void *cfg, struct skep_opts_words *ret,
-		    struct skep_err *err)
+int skep_opts_parse(const struct skep_opts *opts, int argc, char **argv, void *cfg,
+		    struct skep_opts_words *ret, struct skep_err *err)
 {
-	struct walk w = { .opts = opts, .argc = argc, .argv = argv, .next = 1, .cfg = cfg, .out = ret, .err = err };
+	struct walk w = {
+		.opts = opts, .argc = argc, .argv = argv, .next = 1, .cfg = cfg, .out = ret, .err = err };
 	int r = 0;
 
 	assert(opts->n <= SKEP_OPTS_MAX);

@@ -2,11 +2,13 @@
 #ifndef SKEP_OPTS_H
 #define SKEP_OPTS_H
 /*
- * One table parses a command line and writes its --help (after xdp-tools lib/util/params.c), so the two cannot disagree.
+ * One table parses a command line and writes its --help (after xdp-tools lib/util/params.c), so the two
+ * cannot disagree.
  *
- * Letters are tcpdump's way: -i IF, -iIF, -c5, flags may be joined (-vn). Long options: --name VALUE or --name=VALUE, never
- * abbreviated; an unknown one is refused with the nearest name. "--" ends the options. Words that are not options are collected
- * wherever they stand. An option given twice is refused unless it may repeat.
+ * Letters are tcpdump's way: -i IF, -iIF, -c5, flags may be joined (-vn). Long options: --name VALUE or
+ * --name=VALUE, never abbreviated; an unknown one is refused with the nearest name. "--" ends the options.
+ * Words that are not options are collected wherever they stand. An option given twice is refused unless it
+ * may repeat.
  *
  *	struct cfg { struct skep_strings links; uint64_t packets; int format; };
  *	static const struct skep_opt table[] = {
@@ -57,7 +59,8 @@ struct skep_opt {
 	size_t offset;         /* of the field in the program's struct */
 	uint64_t min, max;
 	/*
-	 * SKEP_OPT_CALL: value is NULL if arg is NULL; what is the option as it was written ("--autostop"), for refusals. 0, a refusal, or -errno.
+	 * SKEP_OPT_CALL: value is NULL if arg is NULL; what is the option as it was written ("--autostop"),
+	 * for refusals. 0, a refusal, or -errno.
 	 */
 	int (*call)(void *cfg, const char *what, const char *value, struct skep_err *err);
 };
@@ -66,11 +69,13 @@ struct skep_opt {
 
 struct skep_opts {
 	const char *program;       /* "skep-capture" */
-	const char *const *usage;  /* NULL-terminated: "-i IF -w FILE [FILTER]", each after the program's name */
+	/* NULL-terminated: "-i IF -w FILE [FILTER]", each after the program's name */
+	const char *const *usage;
 	const char *about;         /* a paragraph; NULL: none */
 	const struct skep_opt *table;
 	size_t n;
-	const char *epilogue;      /* paragraphs separated by newlines; a line that starts with a blank is not wrapped; NULL: none */
+	/* paragraphs separated by newlines; a line that starts with a blank is not wrapped; NULL: none */
+	const char *epilogue;
 };
 
 /* What the command line held beside the values. */
@@ -82,9 +87,11 @@ struct skep_opts_words {
 	uint8_t given[SKEP_OPTS_MAX]; /* how often each row was given; see skep_opts_given */
 };
 
-/* Parses argv[1..argc) into cfg. 0, or SKEP_E_USAGE with a sentence; then cfg and ret hold what came before. */
-int skep_opts_parse(const struct skep_opts *opts, int argc, char **argv, void *cfg, struct skep_opts_words *ret,
-		    struct skep_err *err);
+/*
+ * Parses argv[1..argc) into cfg. 0, or SKEP_E_USAGE with a sentence; then cfg and ret hold what came before.
+ */
+int skep_opts_parse(const struct skep_opts *opts, int argc, char **argv, void *cfg,
+		    struct skep_opts_words *ret, struct skep_err *err);
 /* Was the option with that long name (or one-letter name) given? */
 bool skep_opts_given(const struct skep_opts *opts, const struct skep_opts_words *words, const char *name);
 /* Writes --help, at most 80 columns wide. */

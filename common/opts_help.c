@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Writes --help from the table that opts.c parses. Pure text: at most HELP_WIDTH columns, the same bytes on every terminal
- * and in every locale, so that it can be compared with a golden file. Never reads the environment.
+ * Writes --help from the table that opts.c parses. Pure text: at most HELP_WIDTH columns, the same bytes on
+ * every terminal and in every locale, so that it can be compared with a golden file. Never reads the
+ * environment.
  */
 #include "common/opts.h"
 
@@ -10,7 +11,10 @@
 #define HELP_WIDTH 80
 #define HELP_INDENT 26 /* column where the texts start; a longer option gets a line of its own */
 
-/* Writes text in words from `column` on, wrapped, further lines indented; ends the line. Blanks in text are only separators. */
+/*
+ * Writes text in words from `column` on, wrapped, further lines indented; ends the line. Blanks in text are
+ * only separators.
+ */
 static void write_wrapped(FILE *out, const char *text, size_t column, size_t indent)
 {
 	bool first = true;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Strict parsers; see parse.h for the grammar. Exact: fractions are kept as integers (digits and a power of ten) and multiplied
- * in 128 bits, so "1.5G" is 1,500,000,000 and a value that would have to be rounded is refused. Never reads past the terminator,
- * never allocates, never looks at the locale, no state: any thread.
+ * Strict parsers; see parse.h for the grammar. Exact: fractions are kept as integers (digits and a power of
+ * ten) and multiplied in 128 bits, so "1.5G" is 1,500,000,000 and a value that would have to be rounded is
+ * refused. Never reads past the terminator, never allocates, never looks at the locale, no state: any thread.
  */
 #include "common/parse.h"
 
@@ -65,7 +65,10 @@ static int refuse(struct skep_err *err, const char *text, const char *at, const 
 	return SKEP_E_USAGE;
 }
 
-/* Digits at *at; false if there is none or they do not fit in 64 bits (then *at is where they end all the same). */
+/*
+ * Digits at *at; false if there is none or they do not fit in 64 bits (then *at is where they end all the
+ * same).
+ */
 static bool read_digits(const char **at, uint64_t *ret, bool *ret_overflow)
 {
 	const char *start = *at;
@@ -73,7 +76,8 @@ static bool read_digits(const char **at, uint64_t *ret, bool *ret_overflow)
 
 	*ret_overflow = false;
 	for (; is_digit(**at); (*at)++)
-		if (__builtin_mul_overflow(v, 10u, &v) || __builtin_add_overflow(v, (uint64_t)(**at - '0'), &v))
+		if (__builtin_mul_overflow(v, 10u, &v) ||
+		    __builtin_add_overflow(v, (uint64_t)(**at - '0'), &v))
 			*ret_overflow = true;
 	if (*at == start || *ret_overflow)
 		return false;
@@ -125,7 +129,8 @@ static const char *scale(const struct number *n, uint64_t factor, uint64_t *ret)
 	return NULL;
 }
 
-int skep_parse_uint(const char *what, const char *text, uint64_t min, uint64_t max, uint64_t *ret, struct skep_err *err)
+int skep_parse_uint(const char *what, const char *text, uint64_t min, uint64_t max, uint64_t *ret,
+		    struct skep_err *err)
 {
 	const char *at = text, *why = NULL;
 	bool overflow;
@@ -232,7 +237,8 @@ static const char *add_range(struct skep_u16_list *list, uint16_t first, uint16_
 	return NULL;
 }
 
-int skep_parse_list(const char *what, const char *text, uint16_t max, struct skep_u16_list *list, struct skep_err *err)
+int skep_parse_list(const char *what, const char *text, uint16_t max, struct skep_u16_list *list,
+		    struct skep_err *err)
 {
 	_skep_free_ uint16_t *items = NULL;
 	struct skep_u16_list found = { .room = list->room };

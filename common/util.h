@@ -2,8 +2,8 @@
 #ifndef SKEP_UTIL_H
 #define SKEP_UTIL_H
 /*
- * Ownership helpers (after systemd and dbus-broker): cleanup attributes and TAKE_PTR, so that every function has
- * one unwind path; and the few macros that every file wants.
+ * Ownership helpers (after systemd and dbus-broker): cleanup attributes and TAKE_PTR, so that every function
+ * has one unwind path; and the few macros that every file wants.
  */
 #include <stddef.h>
 #include <stdint.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Any bytes given to the strict JSON loader: never a bad access; either a value that can be written and read again, or a refusal.
+ * Any bytes given to the strict JSON loader: never a bad access; either a value that can be written and read
+ * again, or a refusal.
  */
 #include "common/json.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Any command line (words separated by newlines) given to the option table: never a bad access; no word is lost; a refusal has
- * a sentence.
+ * Any command line (words separated by newlines) given to the option table: never a bad access; no word is
+ * lost; a refusal has a sentence.
  */
 #include "common/opts.h"
 

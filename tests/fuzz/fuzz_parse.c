@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Any text given to the strict parsers: never a bad access; what is refused leaves the output alone and has a column inside
- * the text; what is taken as a number is taken again, with the same value, when written in its plain form.
+ * Any text given to the strict parsers: never a bad access; what is refused leaves the output alone and has a
+ * column inside the text; what is taken as a number is taken again, with the same value, when written in its
+ * plain form.
  */
 #include "common/parse.h"
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Runs one fuzz target over its corpus, without libFuzzer: each file as it is, then cut at every length (at most CUTS), then
- * MUTATIONS times with a few bytes changed by a generator with a fixed seed. TAP: one case per file. A crash, a failed assertion or a
- * sanitizer's report ends the program, and so fails the suite. One thread.
+ * Runs one fuzz target over its corpus, without libFuzzer: each file as it is, then cut at every length (at
+ * most CUTS), then MUTATIONS times with a few bytes changed by a generator with a fixed seed. TAP: one case
+ * per file. A crash, a failed assertion or a sanitizer's report ends the program, and so fails the suite. One
+ * thread.
  */
 #include <dirent.h>
 #include <stdint.h>

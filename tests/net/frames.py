@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Frames made from a seed, for machines without a folder of captures: every kind of thing a link carries.
 
-All are complete Ethernet frames without FCS. Addresses are from the documentation ranges (RFC 5737, RFC 3849); checksums are right unless a frame is
-called malformed. The same seed gives the same bytes on every machine.
+All are complete Ethernet frames without FCS. Addresses are from the documentation ranges (RFC 5737, RFC 3849); checksums are right unless
+a frame is called malformed. The same seed gives the same bytes on every machine.
 """
 import random
 import struct

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A link to test on: two network namespaces with a veth between them, and skep-capture on one end.
 
-Names end in the pid of the test run (skep-cap1-PID, skep-gen1-PID), so that only our own are ever removed; they are removed by the fixture, at
-exit, and once more by tests/run.py. Everything that waits has a time limit. Interfaces are cap0 (the capturing end) and gen0.
+Names end in the pid of the test run (skep-cap1-PID, skep-gen1-PID), so that only our own are ever removed; they are removed by the
+fixture, at exit, and once more by tests/run.py. Everything that waits has a time limit. Interfaces are cap0 (the capturing end) and gen0.
 """
 import atexit
 import json

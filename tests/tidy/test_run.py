@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Proves that the runner counts what happened: a crash, an empty suite, a time-out and a missing log are failures, a skip keeps its reason, and only
-namespaces of its own run are its own."""
+"""Proves that the runner counts what happened: a crash, an empty suite, a time-out and a missing log are failures, a skip keeps its
+reason, and only namespaces of its own run are its own."""
 import importlib.util
 import json
 import os

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Proves that the repository keeps each house rule of rules.py, and that each rule refuses its own bad sample, so that none passes because it is blind."""
+"""Proves that the repository keeps each house rule of rules.py, and that each rule refuses its own bad sample, so that none passes because
+it is blind."""
 import pathlib
 
 import pytest

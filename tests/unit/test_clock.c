@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves that the system's clocks are read in nanoseconds, that a fake clock can replace them, and that the clock's quality is
- * what the kernel says to another reader of adjtimex.
+ * Proves that the system's clocks are read in nanoseconds, that a fake clock can replace them, and that the
+ * clock's quality is what the kernel says to another reader of adjtimex.
  */
 #include "tests/unit/unit.h"
 

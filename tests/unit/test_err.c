@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves that errors reach a person whole: text, hint and exit code; that a NULL err is accepted; that a new error
- * forgets the old hint; that bytes from outside cannot forge a line; and that closing keeps errno.
+ * Proves that errors reach a person whole: text, hint and exit code; that a NULL err is accepted; that a new
+ * error forgets the old hint; that bytes from outside cannot forge a line; and that closing keeps errno.
  */
 #include "tests/unit/unit.h"
 

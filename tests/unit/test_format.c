@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves that numbers for people have three digits and never four ("1000 kB"), at the borders too, and that times are exact.
+ * Proves that numbers for people have three digits and never four ("1000 kB"), at the borders too, and that
+ * times are exact.
  */
 #include "tests/unit/unit.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves that JSON from outside is taken whole or refused with its place: duplicate keys, trailing bytes, torn text, bad UTF-8,
- * bottomless nesting, things that are not files.
+ * Proves that JSON from outside is taken whole or refused with its place: duplicate keys, trailing bytes,
+ * torn text, bad UTF-8, bottomless nesting, things that are not files.
  */
 #include "tests/unit/unit.h"
 

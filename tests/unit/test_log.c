@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves that the level decides what is written and evaluated, that each call is exactly one line whatever it is given, and
- * that errno survives.
+ * Proves that the level decides what is written and evaluated, that each call is exactly one line whatever it
+ * is given, and that errno survives.
  */
 #include "tests/unit/unit.h"
 

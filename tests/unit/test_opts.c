@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves that one table reads tcpdump's way of writing options and refuses everything else in words, and that the same
- * table's --help is within 80 columns and byte for byte what was agreed.
+ * Proves that one table reads tcpdump's way of writing options and refuses everything else in words, and that
+ * the same table's --help is within 80 columns and byte for byte what was agreed.
  */
 #include "tests/unit/unit.h"
 

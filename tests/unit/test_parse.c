@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves that the strict parsers read exactly their grammar, to the byte and the nanosecond, and that a refusal names the thing,
- * the reason, the column and a hint, and leaves the outputs alone.
+ * Proves that the strict parsers read exactly their grammar, to the byte and the nanosecond, and that a
+ * refusal names the thing, the reason, the column and a hint, and leaves the outputs alone.
  */
 #include "tests/unit/unit.h"
 
@@ -173,8 +173,9 @@ static void test_bad_lists(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sizes), cmocka_unit_test(test_bad_sizes), cmocka_unit_test(test_durations),
-		cmocka_unit_test(test_uints), cmocka_unit_test(test_lists),     cmocka_unit_test(test_bad_lists),
+		cmocka_unit_test(test_sizes),	  cmocka_unit_test(test_bad_sizes),
+		cmocka_unit_test(test_durations), cmocka_unit_test(test_uints),
+		cmocka_unit_test(test_lists),	  cmocka_unit_test(test_bad_lists),
 	};
 
 	return cmocka_run_group_tests_name("parse", tests, NULL, NULL);

@@ -2,8 +2,8 @@
 #ifndef SKEP_TESTS_UNIT_H
 #define SKEP_TESTS_UNIT_H
 /*
- * What every unit test includes first: cmocka wants these headers before its own; a clock that stands still until told; and
- * an error that a function must not touch.
+ * What every unit test includes first: cmocka wants these headers before its own; a clock that stands still
+ * until told; and an error that a function must not touch.
  */
 #include <setjmp.h>
 #include <stdarg.h>

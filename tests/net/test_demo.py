@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Proves that the first command of the README works: scripts/demo --once captures on a link of its own, shows where the file was and how to
+open it, ends with exit code 0 and leaves nothing behind."""
+import os
+import re
+import subprocess
+
+import pytest
+
+import rig as rig_module
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.skipif(bool(os.environ.get("SKEP_SANITIZED")), reason="the demo builds and runs the ordinary build")
+def test_demo_once(link_possible, tmp_path):
+    """From a directory that is not the repository: scripts/demo --once."""
+    process = subprocess.Popen([rig_module.ROOT / "scripts" / "demo", "--once"], cwd=tmp_path, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    text = process.communicate(timeout=100)[0]
+    assert process.returncode == 0, text
+    assert re.search(r"\b[1-9][0-9, ]* packets\b", text), text
+    assert "pcap" in text and "tshark" in text, text
+    assert not [name for name in os.listdir("/run/netns") if name.endswith(f"-{process.pid}")]
+    assert not list(tmp_path.iterdir())
