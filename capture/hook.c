@@ -127,12 +127,10 @@ void cap_hook_detach(struct cap_hook *hook)
 	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
 
-int cap_hook_check(const struct cap_hook *hook, struct skep_err *err)
+int cap_hook_check(const struct cap_hook *hook, uint32_t attached, struct skep_err *err)
 {
 	struct bpf_link_info info = { 0 };
-	uint32_t len = sizeof(info);
-	char name[IF_NAMESIZE], who[64];
-	uint32_t id;
+	uint32_t len = sizeof(info), id;
 
 	if (hook->link_fd < 0)
 		return 0;
@@ -143,15 +141,13 @@ int cap_hook_check(const struct cap_hook *hook, struct skep_err *err)
 	}
 	if (info.xdp.ifindex == (uint32_t)hook->ifindex && info.prog_id == hook->prog_id)
 		return 0;
-	if (!if_indextoname((unsigned int)hook->ifindex, name))
-		return skep_err_set(err, SKEP_E_NOT_FOUND, "%s: the interface was deleted or moved to another namespace",
-				    hook->ifname);
-	id = info.prog_id != hook->prog_id ? info.prog_id : attached_prog_id(hook->ifindex);
+	/* The link itself may have got another program, or it was detached and the hook is empty or a stranger's. */
+	id = info.xdp.ifindex ? info.prog_id : attached;
 	if (!id)
 		return skep_err_set(err, SKEP_E_BUSY, "%s: somebody detached the XDP program", hook->ifname);
-	describe_prog(id, who, sizeof(who));
-	return skep_err_set(err, SKEP_E_BUSY, "%s: somebody replaced the XDP program: %s runs there now", hook->ifname,
-			    who);
+	skep_err_set(err, SKEP_E_BUSY, "%s: somebody replaced the XDP program: program %u is there now", hook->ifname, id);
+	skep_err_hint(err, "bpftool prog show id %u tells what it is", id);
+	return SKEP_E_BUSY;
 }
 
 int cap_hook_counters(int map_fd, uint32_t queue, struct skep_xdp_counters *percpu, int cpus,

@@ -34,8 +34,11 @@ int cap_hook_attach(struct cap_hook *hook, int prog_fd, bool generic, struct ske
  * it returned. Idempotent.
  */
 void cap_hook_detach(struct cap_hook *hook);
-/* 0: our program is still the one on the hook; else a reason in words (interface gone, detached, replaced). */
-int cap_hook_check(const struct cap_hook *hook, struct skep_err *err);
+/*
+ * 0: our program is still the one on the hook; else a reason in words (detached, replaced). `attached`: id of the program that the
+ * interface has now. Needs no privilege, and no system call that a confined process has not.
+ */
+int cap_hook_check(const struct cap_hook *hook, uint32_t attached, struct skep_err *err);
 /* Adds the counters of one queue on all CPUs to sum; percpu: scratch space for libbpf_num_possible_cpus() = cpus values. */
 int cap_hook_counters(int map_fd, uint32_t queue, struct skep_xdp_counters *percpu, int cpus,
 		      struct skep_xdp_counters *sum);

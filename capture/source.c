@@ -3,7 +3,8 @@
  * Which source serves a link.
  *
  * XDP takes the packets it captures away from the host, so the role decides first. A role that nobody named is read from the
- * interface: one that has an address, is loopback or is a port of a bridge or bond works for the host; the rest are taps.
+ * interface: one that has an address, is loopback, or carries (also as a part of a bridge, bond or VLAN) the host's default
+ * route or the control connection works for the host; the rest are taps.
  *
  * host: afpacket. It is the less intrusive one wherever we measured or could look it up: an XDP program (mirror) turns
  * off the TSO of a veth peer, and makes many drivers reset the link when it goes on. mirror is there for who asks for it.
@@ -13,33 +14,19 @@
  */
 #include "capture/source.h"
 
-#include "capture/hook.h"
+#include "capture/link.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <ifaddrs.h>
-#include <net/if.h>
-#include <net/if_arp.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 
 /* An interface that is being brought up gets this long. */
 #define UP_TRIES 20
 #define UP_PAUSE_NS (20 * SKEP_NSEC_PER_MSEC)
-
-struct iface {
-	int ifindex;
-	bool up;
-	bool loopback;
-	bool slave;     /* of a bond */
-	bool ethernet;
-	bool address;   /* has one that is not link-local */
-	bool default_route;
-};
 
 static bool is_global(const struct sockaddr *sa)
 {
@@ -50,6 +37,7 @@ static bool is_global(const struct sockaddr *sa)
 	return sa->sa_family == AF_INET6 && !IN6_IS_ADDR_LINKLOCAL(&((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr);
 }
 
+/* An address of its own, other than the link-local one that every IPv6 interface gives itself. */
 static bool has_address(const char *name)
 {
 	struct ifaddrs *all = NULL;
@@ -63,96 +51,27 @@ static bool has_address(const char *name)
 	return found;
 }
 
-/* IPv4 and IPv6 default routes of this network namespace. */
-static bool has_default_route(const char *name)
+static int query_when_up(const char *name, struct cap_link_info *ret, struct skep_err *err)
 {
-	static const struct {
-		const char *path, *format;
-		const char *destination;
-	} tables[] = {
-		{ "/proc/net/route", "%31s %63s", "00000000" },
-		{ "/proc/net/ipv6_route", NULL, "00000000000000000000000000000000 00 " },
-	};
-	bool found = false;
-	char line[256], dev[32], dest[64];
+	for (int i = 0; i < UP_TRIES; i++) {
+		int r = cap_link_query(name, ret, err);
 
-	for (size_t i = 0; i < ARRAY_LEN(tables); i++) {
-		FILE *f = fopen(tables[i].path, "re");
-
-		while (f && !found && fgets(line, sizeof(line), f)) {
-			const char *last;
-
-			line[strcspn(line, "\n")] = '\0';
-			if (tables[i].format) {
-				found = sscanf(line, "%31s %63s", dev, dest) == 2 && !strcmp(dev, name) &&
-					!strcmp(dest, tables[i].destination);
-				continue;
-			}
-			last = strrchr(line, ' ');
-			found = last && !strcmp(last + 1, name) &&
-				!strncmp(line, tables[i].destination, strlen(tables[i].destination));
-		}
-		if (f)
-			fclose(f);
+		if (r || ret->up)
+			return r;
+		nanosleep(&(struct timespec){ .tv_nsec = UP_PAUSE_NS }, NULL);
 	}
-	return found;
-}
-
-static int read_iface(const char *name, struct iface *ret, struct skep_err *err)
-{
-	_skep_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct ifreq ifr = { 0 };
-	struct iface f = { .ifindex = (int)if_nametoindex(name) };
-
-	if (!f.ifindex) {
-		skep_err_set(err, SKEP_E_NOT_FOUND, "%s: there is no such interface", name);
-		skep_err_hint(err, "skep-capture -D lists the interfaces");
-		return SKEP_E_NOT_FOUND;
-	}
-	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
-	for (int i = 0; i < UP_TRIES && !f.up; i++) {
-		if (i)
-			nanosleep(&(struct timespec){ .tv_nsec = UP_PAUSE_NS }, NULL);
-		if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &ifr))
-			return skep_err_set(err, -errno, "%s: cannot read its state: %s", name, strerror(errno));
-		f.up = ifr.ifr_flags & IFF_UP;
-	}
-	f.loopback = ifr.ifr_flags & IFF_LOOPBACK;
-	f.slave = ifr.ifr_flags & IFF_SLAVE;
-	if (!ioctl(fd, SIOCGIFHWADDR, &ifr))
-		f.ethernet = ifr.ifr_hwaddr.sa_family == ARPHRD_ETHER || ifr.ifr_hwaddr.sa_family == ARPHRD_LOOPBACK;
-	f.address = has_address(name);
-	f.default_route = has_default_route(name);
-	*ret = f;
-	return 0;
-}
-
-static int check_up(const char *name, const struct iface *f, struct skep_err *err)
-{
-	if (f->up)
-		return 0;
 	skep_err_set(err, SKEP_E_UNSUPPORTED, "%s: the interface is down", name);
 	skep_err_hint(err, "bring it up first: ip link set %s up", name);
 	return SKEP_E_UNSUPPORTED;
 }
 
-static enum cap_role decide_role(const struct cap_source_cfg *cfg, const struct iface *f)
+static enum cap_role decide_role(const struct cap_source_cfg *cfg, const struct cap_link_info *info)
 {
 	if (cfg->role != CAP_ROLE_DEFAULT)
 		return cfg->role;
 	if (cfg->kind == CAP_SOURCE_XDP)
 		return CAP_ROLE_TAP;
-	return f->address || f->loopback || f->slave || f->default_route ? CAP_ROLE_HOST : CAP_ROLE_TAP;
-}
-
-static int check_safe(const struct cap_source_cfg *cfg, const struct iface *f, struct skep_err *err)
-{
-	if (!f->default_route || cfg->force)
-		return 0;
-	skep_err_set(err, SKEP_E_UNSAFE, "%s: carries this host's default route, and a tap takes all packets away from the host",
-		     cfg->link);
-	skep_err_hint(err, "use --link-role host to capture and let the packets pass, or --force if you mean it");
-	return SKEP_E_UNSAFE;
+	return info->loopback || info->default_route || info->control || has_address(info->name) ? CAP_ROLE_HOST : CAP_ROLE_TAP;
 }
 
 static void say_fallback(const struct cap_source_cfg *cfg, const char *why)
@@ -165,19 +84,19 @@ static void say_fallback(const struct cap_source_cfg *cfg, const char *why)
 	cfg->say(cfg->say_arg, sentence);
 }
 
-static int open_tap(struct cap_source_cfg *cfg, const struct iface *f, struct cap_tap **ret, struct skep_err *err)
+static int open_tap(struct cap_source_cfg *cfg, const struct cap_link_info *info, struct cap_tap **ret, struct skep_err *err)
 {
 	struct skep_err why = SKEP_ERR_NULL;
 	char words[128];
 	int r;
 
 	cfg->role = CAP_ROLE_TAP;
-	if (!f->ethernet) {
+	if (!info->ethernet) {
 		snprintf(words, sizeof(words), "%s: not an Ethernet interface, XDP is of no use there", cfg->link);
 		say_fallback(cfg, words);
 		return cap_source_afpacket.open(cfg, ret, err);
 	}
-	r = check_safe(cfg, f, err);
+	r = cap_link_check_tap(info, cfg->force, err);
 	if (r)
 		return r;
 	r = cap_source_xdp.open(cfg, ret, &why);
@@ -191,7 +110,7 @@ static int open_tap(struct cap_source_cfg *cfg, const struct iface *f, struct ca
 	return r;
 }
 
-static int open_named(const struct cap_source_cfg *cfg, const struct iface *f, struct cap_tap **ret, struct skep_err *err)
+static int open_named(const struct cap_source_cfg *cfg, const struct cap_link_info *info, struct cap_tap **ret, struct skep_err *err)
 {
 	int r;
 
@@ -203,7 +122,7 @@ static int open_named(const struct cap_source_cfg *cfg, const struct iface *f, s
 			skep_err_hint(err, "use --source mirror or --source afpacket, or --link-role tap");
 			return SKEP_E_USAGE;
 		}
-		r = check_safe(cfg, f, err);
+		r = cap_link_check_tap(info, cfg->force, err);
 		return r ? r : cap_source_xdp.open(cfg, ret, err);
 	case CAP_SOURCE_MIRROR:
 		return cap_source_mirror.open(cfg, ret, err);
@@ -216,7 +135,7 @@ static int open_named(const struct cap_source_cfg *cfg, const struct iface *f, s
 int cap_source_open(const struct cap_source_cfg *cfg, struct cap_tap **ret_tap, struct skep_err *err)
 {
 	struct cap_source_cfg mine = *cfg;
-	struct iface f = { 0 };
+	struct cap_link_info info;
 	int r;
 
 	if (cfg->kind == CAP_SOURCE_FILE)
@@ -228,13 +147,11 @@ int cap_source_open(const struct cap_source_cfg *cfg, struct cap_tap **ret_tap, 
 	/* libpcap's name for all interfaces; no interface of the kernel. */
 	if (!strcmp(cfg->link, "any"))
 		return cap_source_afpacket.open(cfg, ret_tap, err);
-	r = read_iface(cfg->link, &f, err);
-	if (!r)
-		r = check_up(cfg->link, &f, err);
+	r = query_when_up(cfg->link, &info, err);
 	if (r)
 		return r;
-	mine.role = decide_role(cfg, &f);
+	mine.role = decide_role(cfg, &info);
 	if (cfg->kind != CAP_SOURCE_AUTO)
-		return open_named(&mine, &f, ret_tap, err);
-	return mine.role == CAP_ROLE_TAP ? open_tap(&mine, &f, ret_tap, err) : cap_source_afpacket.open(&mine, ret_tap, err);
+		return open_named(&mine, &info, ret_tap, err);
+	return mine.role == CAP_ROLE_TAP ? open_tap(&mine, &info, ret_tap, err) : cap_source_afpacket.open(&mine, ret_tap, err);
 }

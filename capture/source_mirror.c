@@ -43,6 +43,7 @@ static int load_mirror(struct cap_xdp *xdp, bool hints)
 
 	if (!skel)
 		return -errno;
+	skel->rodata->nic_timestamps = xdp->nic_timestamps;
 	bpf_program__set_autoload(skel->progs.mirror_hints, false);
 	if (hints)
 		cap_xdp_bind_hints(xdp, skel->progs.mirror_hints);
@@ -172,6 +173,7 @@ static void mirror_account(struct cap_tap *head, struct cap_kernel_account *ret)
 		.offered = c.mirrored + c.ring_full + c.too_long,
 		.mirror_ring_full = c.ring_full,
 		.mirror_too_long = c.too_long,
+		.nic_missed = cap_xdp_missed(&tap->xdp),
 		.unserved = c.unserved,
 	};
 }

@@ -50,6 +50,7 @@ static int load_prefilter(struct cap_xdp *xdp, bool hints)
 		return -errno;
 	skel->rodata->unserved_action = xdp->all_queues ? XDP_DROP : XDP_PASS;
 	skel->rodata->rejected_action = XDP_DROP;
+	skel->rodata->nic_timestamps = xdp->nic_timestamps;
 	bpf_program__set_autoload(skel->progs.prefilter_hints, false);
 	if (hints)
 		cap_xdp_bind_hints(xdp, skel->progs.prefilter_hints);
@@ -194,6 +195,7 @@ static void xdp_account(struct cap_tap *head, struct cap_kernel_account *ret)
 	cap_xdp_counters(&tap->xdp, bpf_map__fd(tap->skel->maps.counters), &c);
 	a.offered = c.redirected;
 	a.unserved = c.unserved;
+	a.nic_missed = cap_xdp_missed(&tap->xdp);
 	for (uint32_t i = 0; i < head->n_sources; i++) {
 		struct cap_xsk_stats s;
 

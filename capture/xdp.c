@@ -4,7 +4,8 @@
  *
  * The interface is remembered by its index, so a rename does not lose it. Facts are read at open and compared at check;
  * nothing about the interface is changed here but promiscuous mode, by a packet socket whose closing ends it, and the
- * program on its hook.
+ * program on its hook. From start on only descriptors that are open already are used: by then privileges are gone, and a
+ * filter forbids new sockets and other BPF commands than looking.
  *
  * Control thread.
  */
@@ -13,22 +14,22 @@
 #include <assert.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/bpf.h>
-#include <linux/ethtool.h>
 #include <linux/if_packet.h>
-#include <linux/sockios.h>
-#include <net/ethernet.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/timex.h>
+#include <time.h>
 
 /* Linux 6.3; the program may call the functions that read the NIC's metadata. */
 #ifndef BPF_F_XDP_DEV_BOUND_ONLY
 #define BPF_F_XDP_DEV_BOUND_ONLY (1U << 6)
 #endif
+
+/* The clock id of an open /dev/ptpN (clock_getres(2), "Dynamic clocks"). */
+#define PHC_CLOCK(fd) ((clockid_t)((~(clockid_t)(fd) << 3) | 3))
 
 static_assert(CAP_MAX_QUEUES <= SKEP_MAX_QUEUES, "the maps hold every queue");
 
@@ -38,94 +39,78 @@ static void say(const struct cap_xdp *xdp, const char *sentence)
 		xdp->head.cfg.say(xdp->head.cfg.say_arg, sentence);
 }
 
-static int iface_ioctl(const struct cap_xdp *xdp, unsigned long request, struct ifreq *ifr)
+/* --- Clocks ---------------------------------------------------------------------------------------------------- */
+
+int64_t cap_xdp_nic_to_utc_ns(int64_t nic_ns, int64_t utc_ns, int64_t tai_to_utc_ns)
 {
-	if (!if_indextoname((unsigned int)xdp->hook.ifindex, ifr->ifr_name))
-		return -ENODEV;
-	return ioctl(xdp->control_fd, request, ifr) ? -errno : 0;
+	const int64_t kept_ns = 50 * (int64_t)SKEP_NSEC_PER_MSEC; /* worse than any kept clock, better than any chance */
+	int64_t ahead_ns = nic_ns - utc_ns;
+
+	if (ahead_ns > -kept_ns && ahead_ns < kept_ns)
+		return 0;
+	if (ahead_ns + tai_to_utc_ns > -kept_ns && ahead_ns + tai_to_utc_ns < kept_ns)
+		return tai_to_utc_ns;
+	return -ahead_ns;
 }
 
-static int read_mtu(const struct cap_xdp *xdp, uint32_t *ret)
+static int64_t clock_ns(clockid_t id)
 {
-	struct ifreq ifr = { 0 };
-	int r = iface_ioctl(xdp, SIOCGIFMTU, &ifr);
+	struct timespec ts = { 0 };
 
-	if (!r)
-		*ret = (uint32_t)ifr.ifr_mtu;
-	return r;
-}
-
-/* RX queues; 1 where the driver does not say. */
-static uint32_t read_queues(const struct cap_xdp *xdp)
-{
-	struct ethtool_channels ch = { .cmd = ETHTOOL_GCHANNELS };
-	struct ifreq ifr = { .ifr_data = (void *)&ch };
-
-	if (iface_ioctl(xdp, SIOCETHTOOL, &ifr))
-		return 1;
-	return SKEP_MAX(1u, ch.rx_count + ch.combined_count);
-}
-
-static void read_driver(struct cap_xdp *xdp)
-{
-	struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
-	struct ifreq ifr = { .ifr_data = (void *)&info };
-
-	if (iface_ioctl(xdp, SIOCETHTOOL, &ifr))
-		return;
-	snprintf(xdp->head.driver, sizeof(xdp->head.driver), "%.31s", info.driver);
-}
-
-static int read_numa_node(const char *ifname)
-{
-	char path[64 + IF_NAMESIZE];
-	int node = -1;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/sys/class/net/%s/device/numa_node", ifname);
-	f = fopen(path, "re");
-	if (!f)
-		return -1;
-	if (fscanf(f, "%d", &node) != 1)
-		node = -1;
-	fclose(f);
-	return node;
+	clock_gettime(id, &ts);
+	return (int64_t)ts.tv_sec * (int64_t)SKEP_NSEC_PER_SEC + ts.tv_nsec;
 }
 
 /* The kernel's TAI is its UTC plus this many seconds; 0 until somebody (chrony, ptp4l) has set it, then 37. */
 static void refresh_clock(struct cap_xdp *xdp)
 {
 	struct timex tx = { 0 };
-	int64_t offset_ns;
+	int64_t tai_to_utc_ns, before_ns, nic_ns, after_ns;
 
 	if (adjtimex(&tx) < 0)
 		return;
-	offset_ns = -(int64_t)tx.tai * (int64_t)SKEP_NSEC_PER_SEC;
-	__atomic_store_n(&xdp->clock.tai_to_utc_ns, offset_ns, __ATOMIC_RELAXED);
-	__atomic_store_n(&xdp->clock.nic_to_utc_ns, offset_ns, __ATOMIC_RELAXED);
+	tai_to_utc_ns = -(int64_t)tx.tai * (int64_t)SKEP_NSEC_PER_SEC;
+	__atomic_store_n(&xdp->clock.tai_to_utc_ns, tai_to_utc_ns, __ATOMIC_RELAXED);
+	if (xdp->phc_fd < 0)
+		return;
+	before_ns = clock_ns(CLOCK_REALTIME);
+	nic_ns = clock_ns(PHC_CLOCK(xdp->phc_fd));
+	after_ns = clock_ns(CLOCK_REALTIME);
+	__atomic_store_n(&xdp->clock.nic_to_utc_ns,
+			 cap_xdp_nic_to_utc_ns(nic_ns, before_ns + (after_ns - before_ns) / 2, tai_to_utc_ns),
+			 __ATOMIC_RELAXED);
 }
+
+/* Without its clock at hand a NIC's stamps cannot be told from nonsense, so they are not used. */
+static void open_nic_clock(struct cap_xdp *xdp, const struct cap_link_info *info)
+{
+	char path[32];
+
+	if (xdp->head.cfg.timestamps == CAP_TS_KERNEL || info->hw_timestamps != CAP_YES || info->phc_index < 0)
+		return;
+	snprintf(path, sizeof(path), "/dev/ptp%d", info->phc_index);
+	xdp->phc_fd = open(path, O_RDONLY | O_CLOEXEC);
+	xdp->nic_timestamps = xdp->phc_fd >= 0;
+}
+
+/* --- Open and close -------------------------------------------------------------------------------------------- */
 
 static int find_interface(struct cap_xdp *xdp, struct skep_err *err)
 {
-	const char *name = xdp->head.cfg.link;
+	struct cap_link_info info;
+	int r = cap_link_query(xdp->head.cfg.link, &info, err);
 
-	snprintf(xdp->hook.ifname, sizeof(xdp->hook.ifname), "%s", name);
-	snprintf(xdp->head.link, sizeof(xdp->head.link), "%s", name);
-	xdp->hook.ifindex = (int)if_nametoindex(name);
-	if (!xdp->hook.ifindex) {
-		skep_err_set(err, SKEP_E_NOT_FOUND, "%s: there is no such interface", name);
-		skep_err_hint(err, "skep-capture -D lists the interfaces");
-		return SKEP_E_NOT_FOUND;
-	}
-	xdp->control_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (xdp->control_fd < 0)
-		return skep_err_set(err, -errno, "%s: cannot open a socket: %s", name, strerror(errno));
-	if (read_mtu(xdp, &xdp->mtu))
-		return skep_err_set(err, -EIO, "%s: cannot read its MTU", name);
-	xdp->link_queues = read_queues(xdp);
-	xdp->head.numa_node = read_numa_node(name);
-	read_driver(xdp);
-	return 0;
+	if (r)
+		return r;
+	snprintf(xdp->hook.ifname, sizeof(xdp->hook.ifname), "%s", info.name);
+	snprintf(xdp->head.link, sizeof(xdp->head.link), "%s", info.name);
+	snprintf(xdp->head.driver, sizeof(xdp->head.driver), "%s", info.driver);
+	xdp->hook.ifindex = info.ifindex;
+	xdp->mtu = info.mtu;
+	xdp->link_queues = info.rx_queues > 0 ? (uint32_t)info.rx_queues : 1;
+	xdp->head.numa_node = info.numa_node;
+	open_nic_clock(xdp, &info);
+	return cap_link_watch_open(info.ifindex, &xdp->watch, err);
 }
 
 int cap_xdp_init(struct cap_xdp *xdp, const struct cap_source_ops *ops, const struct cap_source_cfg *cfg, struct skep_err *err)
@@ -134,7 +119,7 @@ int cap_xdp_init(struct cap_xdp *xdp, const struct cap_source_ops *ops, const st
 
 	cap_hook_quiet();
 	xdp->hook = (struct cap_hook)CAP_HOOK_NULL;
-	xdp->promisc_fd = xdp->control_fd = -1;
+	xdp->promisc_fd = xdp->phc_fd = -1;
 	xdp->head.ops = ops;
 	xdp->head.cfg = *cfg;
 	xdp->head.linktype = 1;
@@ -156,7 +141,8 @@ int cap_xdp_init(struct cap_xdp *xdp, const struct cap_source_ops *ops, const st
 void cap_xdp_fini(struct cap_xdp *xdp)
 {
 	cap_xdp_stop(xdp);
-	skep_closep(&xdp->control_fd);
+	skep_closep(&xdp->phc_fd);
+	xdp->watch = cap_link_watch_free(xdp->watch);
 	free(xdp->percpu);
 	xdp->percpu = NULL;
 }
@@ -177,8 +163,8 @@ int cap_xdp_load(struct cap_xdp *xdp, int (*load)(struct cap_xdp *xdp, bool hint
 		r = load(xdp, true);
 		xdp->hints = !r;
 	}
-	if (r && cfg->timestamps == CAP_TS_HW && r != -EPERM) {
-		skep_err_set(err, SKEP_E_UNSUPPORTED, "%s: the driver gives XDP no hardware time stamps", xdp->hook.ifname);
+	if (cfg->timestamps == CAP_TS_HW && r != -EPERM && (r || !xdp->nic_timestamps)) {
+		skep_err_set(err, SKEP_E_UNSUPPORTED, "%s: no hardware time stamps for XDP from this NIC", xdp->hook.ifname);
 		skep_err_hint(err, "use --timestamps kernel");
 		return SKEP_E_UNSUPPORTED;
 	}
@@ -191,7 +177,7 @@ int cap_xdp_load(struct cap_xdp *xdp, int (*load)(struct cap_xdp *xdp, bool hint
 	}
 	if (r)
 		return skep_err_set(err, r, "%s: the kernel refuses the XDP program: %s", xdp->hook.ifname, strerror(-r));
-	xdp->head.hw_timestamps = xdp->hints;
+	xdp->head.hw_timestamps = xdp->hints && xdp->nic_timestamps;
 	return 0;
 }
 
@@ -253,16 +239,19 @@ static int attach(struct cap_xdp *xdp, const struct cap_xdp_progs *progs, struct
 
 int cap_xdp_start(struct cap_xdp *xdp, const struct cap_xdp_progs *progs, struct skep_err *err)
 {
+	struct cap_link_state state;
 	int r = xdp->head.cfg.promisc ? make_promiscuous(xdp, err) : 0;
 
 	if (r)
 		return r;
+	if (!cap_link_watch_look(xdp->watch, &state))
+		xdp->missed_before = state.drops.missed;
 	r = attach(xdp, progs, err);
 	if (r) {
 		skep_closep(&xdp->promisc_fd);
 		return r;
 	}
-	xdp->head.hw_timestamps = xdp->hints && !xdp->hook.generic;
+	xdp->head.hw_timestamps = xdp->hints && xdp->nic_timestamps && !xdp->hook.generic;
 	return 0;
 }
 
@@ -281,28 +270,34 @@ void cap_xdp_counters(struct cap_xdp *xdp, int map_fd, struct skep_xdp_counters 
 	*ret = sum;
 }
 
-/* The link going down and up is no reason to stop; it is said once each way. */
-static void note_link_state(struct cap_xdp *xdp)
+uint64_t cap_xdp_missed(const struct cap_xdp *xdp)
 {
-	struct ifreq ifr = { 0 };
-	char sentence[128];
-	bool down;
+	struct cap_link_state state;
 
-	if (iface_ioctl(xdp, SIOCGIFFLAGS, &ifr))
-		return;
-	down = !(ifr.ifr_flags & IFF_UP) || !(ifr.ifr_flags & IFF_RUNNING);
+	if (cap_link_watch_look(xdp->watch, &state) || state.drops.missed < xdp->missed_before)
+		return 0;
+	return state.drops.missed - xdp->missed_before;
+}
+
+/* --- Watch ----------------------------------------------------------------------------------------------------- */
+
+/* The link going down and up is no reason to stop; it is said once each way. */
+static void note_link_state(struct cap_xdp *xdp, const struct cap_link_state *state)
+{
+	bool down = !state->up || !state->running;
+	char sentence[128];
+
 	if (down == xdp->was_down)
 		return;
 	xdp->was_down = down;
 	snprintf(sentence, sizeof(sentence), down ? "%s: the link is down; capture goes on when it is up again"
-						  : "%s: the link is up again",
-		 xdp->hook.ifname);
+						  : "%s: the link is up again", xdp->hook.ifname);
 	say(xdp, sentence);
 }
 
-static int check_queues(struct cap_xdp *xdp, struct skep_err *err)
+static int check_queues(struct cap_xdp *xdp, const struct cap_link_state *state, struct skep_err *err)
 {
-	uint32_t queues = read_queues(xdp);
+	uint32_t queues = state->rx_queues > 0 ? (uint32_t)state->rx_queues : xdp->link_queues;
 
 	if (queues == xdp->link_queues)
 		return 0;
@@ -317,20 +312,24 @@ static int check_queues(struct cap_xdp *xdp, struct skep_err *err)
 
 int cap_xdp_check(struct cap_xdp *xdp, bool *ret_mtu_changed, struct skep_err *err)
 {
-	uint32_t mtu = xdp->mtu;
+	struct cap_link_state state;
 	int r;
 
 	*ret_mtu_changed = false;
 	refresh_clock(xdp);
 	if (xdp->hook.link_fd < 0)
 		return 0;
-	r = cap_hook_check(&xdp->hook, err);
+	r = cap_link_watch_look(xdp->watch, &state);
+	if (r == -ENODEV)
+		return skep_err_set(err, SKEP_E_NOT_FOUND, "%s: the interface was deleted or moved to another namespace",
+				    xdp->hook.ifname);
+	if (r)
+		return 0; /* no answer this time */
+	r = cap_hook_check(&xdp->hook, state.xdp_prog_id, err);
 	if (r)
 		return r;
-	note_link_state(xdp);
-	if (!read_mtu(xdp, &mtu) && mtu != xdp->mtu) {
-		xdp->mtu = mtu;
-		*ret_mtu_changed = true;
-	}
-	return check_queues(xdp, err);
+	note_link_state(xdp, &state);
+	*ret_mtu_changed = state.mtu != xdp->mtu;
+	xdp->mtu = state.mtu;
+	return check_queues(xdp, &state, err);
 }

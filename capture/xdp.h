@@ -6,6 +6,7 @@
  * watch over the link. Control thread only, but for `clock`.
  */
 #include "capture/hook.h"
+#include "capture/link.h"
 #include "capture/meta.h"
 #include "capture/source.h"
 
@@ -18,12 +19,15 @@ struct cap_xdp {
 	struct skep_xdp_counters *percpu; /* scratch of cap_hook_counters */
 	int cpus;
 	int promisc_fd;
-	int control_fd;          /* for interface ioctls */
+	int phc_fd;              /* the NIC's clock; -1: none */
+	struct cap_link_watch *watch;
+	uint64_t missed_before;  /* frames the NIC had lost when the tap started */
 	uint32_t mtu;
 	uint32_t link_queues;    /* RX queues of the link when it was opened */
 	bool was_down;
 	bool all_queues;         /* the user chose none */
 	bool hints;              /* the program variant that reads the NIC's metadata is loaded */
+	bool nic_timestamps;     /* its stamps are wanted, and can be turned into UTC */
 	struct cap_source *sources[CAP_MAX_QUEUES];
 };
 
@@ -45,7 +49,7 @@ int cap_xdp_load(struct cap_xdp *xdp, int (*load)(struct cap_xdp *xdp, bool hint
 /* Marks a program to be loaded, for this device only. */
 void cap_xdp_bind_hints(const struct cap_xdp *xdp, struct bpf_program *prog);
 
-/* The RX queues to serve, checked: returns their number and fills `queues`, or a refusal as a negative number of it. */
+/* The RX queues to serve, checked: or a refusal. */
 int cap_xdp_queues(const struct cap_xdp *xdp, uint16_t queues[CAP_MAX_QUEUES], uint32_t *ret_n, struct skep_err *err);
 
 /* Promiscuous mode, and the program onto the hook: native first, then generic, as the configuration allows. */
@@ -53,6 +57,14 @@ int cap_xdp_start(struct cap_xdp *xdp, const struct cap_xdp_progs *progs, struct
 void cap_xdp_stop(struct cap_xdp *xdp);
 /* Sums the counters of all queues. */
 void cap_xdp_counters(struct cap_xdp *xdp, int map_fd, struct skep_xdp_counters *ret);
+/* Frames that the NIC lost before the hook since start. */
+uint64_t cap_xdp_missed(const struct cap_xdp *xdp);
+
+/*
+ * What to add to a stamp of the NIC's clock to get UTC, from one reading of all clocks. A clock that somebody keeps on
+ * TAI or UTC (ptp4l, phc2sys) is taken at its word, because it is better than the comparison; any other is compared.
+ */
+int64_t cap_xdp_nic_to_utc_ns(int64_t nic_ns, int64_t utc_ns, int64_t tai_to_utc_ns);
 
 /*
  * Refreshes the clock, watches the hook, the link state and the number of queues. *ret_mtu_changed: xdp->mtu is new.
