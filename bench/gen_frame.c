@@ -132,6 +132,7 @@ int bench_gen_frame_prepare(const struct bench_gen_options *o, struct skep_gen_c
 	cfg->count = o->count;
 	cfg->duration_ns = o->duration_ns;
 	cfg->n_flows = o->flows;
+	cfg->dry = o->dry;
 	if (o->rate > 0 && o->rate_is_bits)
 		cfg->per_byte_q = (uint64_t)(8e9 * 65536 / o->rate + 0.5);
 	else if (o->rate > 0)

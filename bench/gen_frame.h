@@ -30,6 +30,7 @@ struct bench_gen_options {
 	bool rate_is_bits;  /* per second of frame bytes, else frames */
 	uint8_t dst_mac[6];
 	int cpu;            /* -1: not pinned */
+	bool dry;           /* build frames, send none: what the generator itself can do */
 	bool json;
 };
 

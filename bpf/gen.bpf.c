@@ -128,7 +128,7 @@ int gen(struct xdp_md *ctx)
 	state.attempted = n + 1;
 	state.attempted_bytes += len;
 	state.last_ns = now;
-	return bpf_redirect(cfg.ifindex, 0);
+	return cfg.dry ? XDP_DROP : bpf_redirect(cfg.ifindex, 0);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -66,6 +66,7 @@ struct skep_gen_cfg {
 	SKEP_ABI_U32 n_flows;
 	SKEP_ABI_U32 store_payload;  /* 0: the payload is all zero and never written */
 	SKEP_ABI_U32 sizes[SKEP_GEN_SIZES];
+	SKEP_ABI_U32 dry;            /* build frames, send none */
 	SKEP_ABI_U32 page_len;       /* the longest of them: what a page holds before it is cut */
 };
 
