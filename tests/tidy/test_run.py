@@ -39,6 +39,17 @@ def test_a_crash_after_good_cases_is_a_failure(tmp_path):
     assert numbers(count) == (1, 1, 0) and "-11" in count.failed[0]
 
 
+def test_a_skip_of_cmocka_is_no_failure(tmp_path):
+    text = "1..2\nok 1 - a\n# no captures\nnot ok 2 # SKIP b\n"
+    count = run.count_meson(meson_log(tmp_path, ("x", "FAIL", 0, text)))
+    assert numbers(count) == (1, 0, 1) and count.skipped == ["x: b: no captures"]
+
+
+@pytest.mark.parametrize("text", ["1..3\nok 1 - a\nok 2 - b\n", "ok 1 - a\n", "1..1\n"])
+def test_a_plan_that_was_not_kept_is_a_failure(tmp_path, text):
+    assert numbers(run.count_meson(meson_log(tmp_path, ("x", "FAIL", 0, text))))[1] == 1
+
+
 def test_exit_codes_without_tap(tmp_path):
     count = run.count_meson(meson_log(tmp_path, ("a", "OK", 0, "fine\n"), ("b", "SKIP", 77, "loading\nneeds CAP_BPF\n"),
                                       ("c", "FAIL", 1, ""), ("d", "TIMEOUT", -15, "")))
