@@ -89,9 +89,10 @@ def count_meson(log):
         tap = kept is not None
         only_skips = kept and test.get("returncode") == 0
         bad = test["result"] not in ("OK", "SKIP", "EXPECTEDFAIL") and not only_skips
-        if bad and len(count.failed) == failures:
+        skip = not tap and (test["result"] == "SKIP" or test.get("returncode") == 77)
+        if bad and not skip and len(count.failed) == failures:
             count.failed.append(f"{name}: {test['result'].lower()}, exit code {test.get('returncode')}")
-        elif not tap and test["result"] == "SKIP":
+        elif skip:
             reason = last_line(text) or last_line(test.get("stderr", "") or "") or "no reason given"
             count.skipped.append(f"{name}: {reason}")
         elif not tap and not bad:

@@ -52,9 +52,9 @@ def test_a_plan_that_was_not_kept_is_a_failure(tmp_path, text):
 
 def test_exit_codes_without_tap(tmp_path):
     count = run.count_meson(meson_log(tmp_path, ("a", "OK", 0, "fine\n"), ("b", "SKIP", 77, "loading\nneeds CAP_BPF\n"),
-                                      ("c", "FAIL", 1, ""), ("d", "TIMEOUT", -15, "")))
-    assert numbers(count) == (1, 2, 1)
-    assert count.skipped == ["b: needs CAP_BPF"]
+                                      ("c", "FAIL", 1, ""), ("d", "TIMEOUT", -15, ""), ("e", "ERROR", 77, "# not root\n")))
+    assert numbers(count) == (1, 2, 2)
+    assert count.skipped == ["b: needs CAP_BPF", "e: # not root"]
 
 
 def test_junit(tmp_path):
