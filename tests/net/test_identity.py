@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Proves that what is stored is what was on the link: every frame, byte for byte and in order, read back by tcpdump, by tshark and by a reader
+that shares no code with skep; and that the account is exact. For generated frames of every kind on every source, and for every file of the
+folder of captures where there is one."""
+import pytest
+
+import frames
+import pcapfile
+import rig as rig_module
+from conftest import pcap_files
+
+SOURCES = {
+    "xdp-native": ("--source", "xdp", "--xdp", "native", "--link-role", "tap"),
+    "xdp-generic": ("--source", "xdp", "--xdp", "generic", "--link-role", "tap"),
+    "mirror": ("--source", "mirror"),
+    "afpacket": ("--source", "afpacket"),
+}
+KINDS = {
+    "mixed": lambda: frames.mixed(600, largest=1400),
+    "shortest": frames.shortest,
+    "malformed": frames.malformed,
+    "numbered": lambda: frames.numbered(3000, 64),
+}
+
+
+def capture(rig, path, sent, *args):
+    """Sends frames while skep-capture runs; returns its account. Ends at the last frame, or by signal if some did not come."""
+    process = rig.capture("-w", path, *args)
+    rig.send(sent)
+    rig.wait_for(lambda: rig.arrived()[0] >= len(sent), "the frames to arrive")
+    process.stop()
+    return process.stats()
+
+
+def check(path, sent, stats):
+    """File, oracles and account say the same as the list of frames that was sent."""
+    records = pcapfile.read(path)[1]
+    assert rig_module.first_difference(sent, [record.data for record in records]) is None, stats
+    assert [record.wire_len for record in records] == [len(frame) for frame in sent]
+    assert rig_module.tcpdump_count(path) == len(sent)
+    assert rig_module.tshark_lengths(path) == [len(frame) for frame in sent]
+    assert rig_module.balanced(stats)
+    assert (stats["seen"], stats["stored"], stats["rejected"], sum(stats["dropped"].values())) == (len(sent), len(sent), 0, 0)
+    assert stats["bytes_wire"] == sum(len(frame) for frame in sent)
+    times = [record.ts_ns for record in records]
+    assert times == sorted(times)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("source", SOURCES)
+def test_generated_frames(rig, capture_built, tmp_path, source, kind):
+    sent, path = KINDS[kind](), tmp_path / "out.pcap.zst"
+    check(path, sent, capture(rig, path, sent, *SOURCES[source]))
+
+
+@pytest.mark.parametrize("source", ["xdp-native", "xdp-generic", "mirror"])
+def test_torn_tags_are_seen_by_xdp(rig, capture_built, tmp_path, source):
+    """Frames that the kernel's stack would drop before anybody else sees them."""
+    sent, path = frames.torn_tags(), tmp_path / "out.pcap.zst"
+    check(path, sent, capture(rig, path, sent, *SOURCES[source]))
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_jumbo_frames(make_rig, capture_built, tmp_path, source):
+    rig, sent, path = make_rig(mtu=9000), frames.jumbo(200), tmp_path / "out.pcap.zst"
+    check(path, sent, capture(rig, path, sent, *SOURCES[source]))
+
+
+@pytest.mark.parametrize("name", ["out.pcap", "out.pcapng", "out.pcapng.zst"])
+def test_other_formats(rig, capture_built, tmp_path, name):
+    sent, path = frames.mixed(300, largest=1400), tmp_path / name
+    check(path, sent, capture(rig, path, sent, *SOURCES["xdp-native"]))
+
+
+@pytest.mark.timeout(300)
+def test_every_file_of_the_folder(make_rig, capture_built, tmp_path):
+    """One capture over all of them; frames that no link carries (not Ethernet, shorter than a header, longer than the MTU) are left out."""
+    files = pcap_files()
+    if not files:
+        pytest.skip("no folder of captures: neither SKEP_PCAPS nor ../shared/pcaps")
+    sent = []
+    for path in files:
+        try:
+            linktype, records = pcapfile.read(path)
+        except pcapfile.BadFile:
+            continue  # deliberately torn
+        if linktype == pcapfile.LINKTYPE_ETHERNET:
+            sent += [record.data for record in records if 20 <= len(record.data) <= 9014]
+    assert len(sent) > 1000, "the folder has hardly any frame"
+    rig, path = make_rig(mtu=9000), tmp_path / "all.pcap.zst"
+    check(path, sent, capture(rig, path, sent, *SOURCES["xdp-native"]))
