@@ -9,7 +9,7 @@
  *   CAP_NET_ADMIN  loading and attaching an XDP program, hardware time stamps, busy polling
  *   CAP_BPF        maps and programs beyond the unprivileged few
  *   CAP_IPC_LOCK   wanted, not needed: UMEM and registered buffers beyond RLIMIT_MEMLOCK
- * CAP_PERFMON is not needed: no program of ours reads kernel memory or keeps pointers in maps.
+ *   CAP_PERFMON    the mirror program: without it the verifier refuses pointers of varying offset in the ring
  *
  * Never grants anything, never touches files, never runs after the threads have started. Control thread.
  */
@@ -43,6 +43,7 @@ static const struct {
 	{ CAP_IPC_LOCK, "CAP_IPC_LOCK" },
 	{ CAP_NET_ADMIN, "CAP_NET_ADMIN" },
 	{ CAP_NET_RAW, "CAP_NET_RAW" },
+	{ CAP_PERFMON, "CAP_PERFMON" },
 	{ CAP_SETGID, "CAP_SETGID" },
 	{ CAP_SETUID, "CAP_SETUID" },
 };
@@ -77,7 +78,7 @@ uint64_t cap_priv_needed(enum cap_source_kind kind)
 	case CAP_SOURCE_XDP:
 		return BIT(CAP_NET_RAW) | BIT(CAP_NET_ADMIN) | BIT(CAP_BPF);
 	case CAP_SOURCE_MIRROR:
-		return BIT(CAP_NET_ADMIN) | BIT(CAP_BPF);
+		return BIT(CAP_NET_ADMIN) | BIT(CAP_BPF) | BIT(CAP_PERFMON);
 	case CAP_SOURCE_AUTO: /* falls back as far as afpacket */
 	case CAP_SOURCE_AFPACKET:
 		return BIT(CAP_NET_RAW);
@@ -147,7 +148,7 @@ int cap_priv_require(enum cap_source_kind kind, struct skep_err *err)
 	exe[n > 0 ? n : 0] = '\0';
 	/* With XDP the source will lock memory; with "auto" the better sources are worth having. */
 	if (kind == CAP_SOURCE_AUTO)
-		needed = cap_priv_needed(CAP_SOURCE_XDP);
+		needed = cap_priv_needed(CAP_SOURCE_XDP) | cap_priv_needed(CAP_SOURCE_MIRROR);
 	(void)skep_err_set(err, SKEP_E_PRIVILEGE, "not allowed to open a %s source: %s missing", kind_name(kind),
 			   cap_priv_names(missing, names, sizeof(names)));
 	(void)skep_err_hint(err, "run it with sudo, or once: sudo setcap %s=ep %s",

@@ -93,7 +93,8 @@ static void test_names_and_needs(void **state)
 	(void)state;
 	assert_string_equal(cap_priv_names(cap_priv_needed(CAP_SOURCE_XDP), buf, sizeof(buf)),
 			    "CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW");
-	assert_string_equal(cap_priv_names(cap_priv_needed(CAP_SOURCE_MIRROR), buf, sizeof(buf)), "CAP_BPF, CAP_NET_ADMIN");
+	assert_string_equal(cap_priv_names(cap_priv_needed(CAP_SOURCE_MIRROR), buf, sizeof(buf)),
+			    "CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON");
 	assert_string_equal(cap_priv_names(cap_priv_needed(CAP_SOURCE_AUTO), buf, sizeof(buf)), "CAP_NET_RAW");
 	assert_int_equal(cap_priv_needed(CAP_SOURCE_FILE), 0);
 	assert_int_equal(cap_priv_require(CAP_SOURCE_STREAM, NULL), 0);
