@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The kernel side of skep-filter and of the tests: load, run on a packet, take the time. The only file here that includes libbpf.
+ * Packets travel with struct skep_meta in front of them, as they do on a link, so that the program can know their length on the wire.
+ */
+#include "capture/filter/run.h"
+
+#include "bpf/abi/skep_abi.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <linux/bpf.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+_Static_assert(sizeof(struct flt_ebpf) == sizeof(struct bpf_insn), "eBPF layout");
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * SKEP_NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+/* The verifier's log ends with a line of statistics; the line before it says why. */
+static void last_words(char *log, char *ret, size_t size)
+{
+	char *end = strstr(log, "processed "), *line = log;
+
+	if (end)
+		*end = '\0';
+	for (size_t n = strlen(log); n > 0 && log[n - 1] == '\n'; n--)
+		log[n - 1] = '\0';
+	end = strrchr(log, '\n');
+	if (end)
+		line = end + 1;
+	(void)snprintf(ret, size, "%s", line);
+}
+
+static int refuse_load(const struct flt_code *code, const struct bpf_insn *insns, int r, struct skep_err *err)
+{
+	enum { LOG_BYTES = 1 << 20 };
+	_skep_free_ char *log = calloc(1, LOG_BYTES);
+	char words[256] = "";
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_XDP_HAS_FRAGS, .log_buf = log, .log_size = LOG_BYTES, .log_level = 1);
+	int fd;
+
+	if (r == -EPERM) {
+		(void)skep_err_set(err, -EPERM, "not allowed to load BPF programs");
+		(void)skep_err_hint(err, "Run it as root, or with CAP_BPF and CAP_NET_ADMIN");
+		return r;
+	}
+	if (log) {
+		fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "skep_filter", "Dual BSD/GPL", insns, code->n, &opts);
+		if (fd >= 0)
+			close(fd);
+		last_words(log, words, sizeof(words));
+	}
+	return skep_err_set(err, r, "the kernel refused the translated filter: %s (%s)", strerror(-r), words);
+}
+
+int flt_run_load(const struct flt_code *code, struct flt_loaded *ret, struct skep_err *err)
+{
+	const struct bpf_insn *insns = (const struct bpf_insn *)code->v;
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_XDP_HAS_FRAGS);
+	struct bpf_prog_info info = { 0 };
+	uint32_t info_len = sizeof(info);
+	uint64_t start = now_ns();
+	int fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "skep_filter", "Dual BSD/GPL", insns, code->n, &opts);
+
+	if (fd < 0)
+		return refuse_load(code, insns, -errno, err);
+	*ret = (struct flt_loaded){ .fd = fd, .load_ns = now_ns() - start };
+	if (bpf_obj_get_info_by_fd(fd, &info, &info_len) == 0) {
+		ret->verified_insns = info.verified_insns;
+		ret->jited_bytes = info.jited_prog_len;
+	}
+	return 0;
+}
+
+void flt_run_unload(struct flt_loaded *l)
+{
+	skep_closep(&l->fd);
+}
+
+int flt_run_packet(const struct flt_loaded *l, const struct flt_packet *p, uint32_t repeat, uint32_t *ret_verdict, uint32_t *ret_ns)
+{
+	static _Thread_local unsigned char buf[SKEP_META_BYTES + FLT_RUN_MAX_BYTES];
+	struct skep_meta meta = { .magic = SKEP_META_MAGIC, .wire_len = p->wire_len };
+	struct xdp_md ctx = { .data = SKEP_META_BYTES, .data_end = SKEP_META_BYTES + (p->linear ? p->linear : p->len) };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = buf, .data_size_in = SKEP_META_BYTES + p->len, .ctx_in = &ctx,
+		.ctx_size_in = sizeof(ctx), .repeat = (int)repeat);
+
+	if (p->len > FLT_RUN_MAX_BYTES || p->len < FLT_RUN_MIN_BYTES)
+		return -EMSGSIZE;
+	memcpy(buf, &meta, sizeof(meta));
+	memcpy(buf + SKEP_META_BYTES, p->bytes, p->len);
+	if (bpf_prog_test_run_opts(l->fd, &opts) < 0)
+		return -errno;
+	*ret_verdict = opts.retval;
+	if (ret_ns)
+		*ret_ns = opts.duration;
+	return 0;
+}
