@@ -15,11 +15,14 @@
 #include "capture/filter/cage.h"
 #include "capture/filter/limits.h"
 #include "capture/filter/token.h"
+#include "capture/filter/unroll.h"
 
 #include <errno.h>
 #include <pcap/pcap.h>
 #include <stdio.h>
 #include <string.h>
+
+_Static_assert(sizeof(struct flt_cbpf) == sizeof(struct bpf_insn), "cBPF layout");
 
 /* What the child writes: one of these, then n_insns instructions; after a refusal a second one may follow with the place. */
 struct answer {
@@ -203,6 +206,8 @@ static int refuse(const struct job *job, const struct answer *a, struct skep_err
 
 	if (!a->has_at)
 		return skep_err_set(err, SKEP_E_USAGE, "the filter is not valid: %s", words);
+	if (strstr(words, "rejects all packets"))
+		return skep_err_set(err, SKEP_E_USAGE, "the filter can never be true: %s", words);
 	if (a->at >= job->tokens->n) {
 		(void)skep_err_set(err, SKEP_E_USAGE, "column %zu: the filter ends too early: %s", n + 1, words);
 		return flt_token_point(job->expr, n, n, "Something must follow the last word", err);
@@ -243,6 +248,15 @@ static int take_answer(const struct job *job, const char *buf, size_t len, struc
 	if (!insns)
 		return skep_err_set(err, -ENOMEM, "no memory for the filter's program");
 	memcpy(insns, buf + sizeof(a), bytes);
+	if (flt_has_loop((const struct flt_cbpf *)insns, a.n_insns)) {
+		struct flt_cbpf *flat = NULL;
+		int r = flt_unroll((const struct flt_cbpf *)insns, a.n_insns, &flat, &a.n_insns, err);
+
+		free(insns);
+		if (r)
+			return r;
+		insns = (struct bpf_insn *)flat;
+	}
 	*ret = (struct bpf_program){ .bf_len = a.n_insns, .bf_insns = insns };
 	return 0;
 }
@@ -266,6 +280,23 @@ static int attempt(struct job *job, int optimise, struct bpf_program *ret, int *
 	return r ? r : take_answer(job, buf, len, ret, err);
 }
 
+/* libpcap would read the direction from a Linux socket, also in a program for stored Ethernet frames, where it is never there. */
+static int check_direction(const struct flt_tokens *t, int linktype, struct skep_err *err)
+{
+	static const char *const words[] = { "inbound", "outbound", "ifindex" };
+
+	for (size_t i = 0; i < t->n && linktype == 1; i++)
+		for (size_t w = 0; w < ARRAY_LEN(words); w++) {
+			const struct flt_token *k = &t->v[i];
+
+			if (k->len != strlen(words[w]) || memcmp(t->text + k->at, words[w], k->len) != 0)
+				continue;
+			(void)skep_err_set(err, SKEP_E_USAGE, "column %u: \"%s\" is not known of Ethernet frames", k->at + 1, words[w]);
+			return flt_token_point(t->text, strlen(t->text), k->at, "Filter by Ethernet address instead: ether src, ether dst", err);
+		}
+	return 0;
+}
+
 int flt_front_compile(const char *expr, int linktype, uint32_t snaplen, struct bpf_program *ret, struct skep_err *err)
 {
 	SKEP_CLEANUP(flt_token_done) struct flt_tokens tokens = FLT_TOKENS_NULL;
@@ -277,6 +308,8 @@ int flt_front_compile(const char *expr, int linktype, uint32_t snaplen, struct b
 	r = flt_token_split(expr, strnlen(expr, FLT_MAX_TEXT_BYTES + 1), &tokens, err);
 	if (r == 0)
 		r = flt_token_check_names(&tokens, err);
+	if (r == 0)
+		r = check_direction(&tokens, linktype, err);
 	if (r)
 		return r;
 	if (tokens.n == 0)

@@ -13,6 +13,8 @@
 #define FLT_MAX_DEPTH 200u
 /* Longest cBPF program taken from libpcap: 4,000 host terms unoptimised are 16 instructions each. */
 #define FLT_MAX_CBPF_INSNS 65536u
+/* IPv6 extension headers in a row that `protochain` follows; every stack gives up long before. 32 rounds are 1,000 instructions. */
+#define FLT_LOOP_ROUNDS 32u
 
 /*
  * The answer comes within a second: processor time of the optimising attempt, of the second one without the optimiser

@@ -396,14 +396,22 @@ static int refuse_name(const struct flt_tokens *t, const struct flt_token *k, en
 {
 	const char *near = flt_token_nearest(t->text + k->at, k->len);
 	int shown = (int)SKEP_MIN(k->len, 60u);
+	bool lookup = as != FLT_T_WORD;
 	char sentence[160];
 
-	(void)skep_err_set(err, SKEP_E_USAGE, "column %u: \"%.*s\" would be looked up as the name of a %s, and filters never ask the DNS",
-		k->at + 1, shown, t->text + k->at, as == FLT_T_NET ? "network" : "host");
-	if (near)
-		(void)snprintf(sentence, sizeof(sentence), "Did you mean \"%s\"? Otherwise give the address as a number", near);
+	if (lookup)
+		(void)skep_err_set(err, SKEP_E_USAGE,
+			"column %u: \"%.*s\" would be looked up as the name of a %s, and filters never ask the DNS", k->at + 1, shown,
+			t->text + k->at, as == FLT_T_NET ? "network" : "host");
 	else
-		(void)snprintf(sentence, sizeof(sentence), "Give the address as a number");
+		(void)skep_err_set(err, SKEP_E_USAGE, "column %u: \"%.*s\" is not a word of the filter language", k->at + 1, shown,
+			t->text + k->at);
+	if (near)
+		(void)snprintf(sentence, sizeof(sentence), "Did you mean \"%s\"?%s", near,
+			lookup ? " Otherwise give the address as a number" : "");
+	else
+		(void)snprintf(sentence, sizeof(sentence), "%s",
+			lookup ? "Give the address as a number" : "See the filter language's reference");
 	return flt_token_point(t->text, strlen(t->text), k->at, sentence, err);
 }
 
@@ -413,7 +421,7 @@ static int refuse_name(const struct flt_tokens *t, const struct flt_token *k, en
  */
 int flt_token_check_names(const struct flt_tokens *t, struct skep_err *err)
 {
-	enum flt_token_kind saved[FLT_MAX_DEPTH], q = FLT_T_HOST;
+	enum flt_token_kind saved[FLT_MAX_DEPTH], q = FLT_T_WORD; /* FLT_T_WORD: a name has no meaning here */
 	uint32_t depth = 0;
 	bool takes_name = false;
 
@@ -442,15 +450,18 @@ int flt_token_check_names(const struct flt_tokens *t, struct skep_err *err)
 			q = k->kind;
 			takes_name = false;
 			break;
-		case FLT_T_PROTO:
 		case FLT_T_DIR:
-		case FLT_T_WORD:
 			q = FLT_T_HOST;
+			takes_name = false;
+			break;
+		case FLT_T_PROTO:
+		case FLT_T_WORD:
+			q = FLT_T_WORD;
 			takes_name = false;
 			break;
 		case FLT_T_TAKES_NAME:
 			takes_name = true;
-			q = FLT_T_HOST;
+			q = FLT_T_WORD;
 			break;
 		case FLT_T_AND:
 		case FLT_T_OR:

@@ -9,10 +9,8 @@
  * loads with bpf_xdp_load_bytes(): right for frames of several buffers, and right for short frames too, because it fails exactly at
  * the load that libpcap fails at. So the choice of guards is a matter of speed only, never of meaning.
  *
- * Loops (`protochain` makes the only ones) are translated as slow code alone, with the verifier's may_goto (Linux 6.9) at the way back.
- *
  * Registers: r6 data, r7 data_end, r8 A, r9 X, r5 data + X while a guard for it holds, r0 scratch. Stack: see the offsets.
- * No state between calls; any thread. Linear time but for the reachability walk, which is linear too.
+ * No state between calls; any thread; linear time.
  */
 #include "capture/filter/translate.h"
 
@@ -35,9 +33,6 @@ enum reg { R0, R1, R2, R3, R4, IND, DATA, END, A, X, FP };
 #define STACK_BUF (-16)
 #define STACK_LEN (-24)
 #define STACK_M(i) (-96 + 4 * (int)(i))
-
-/* Linux 6.9; not in Debian 12's headers. */
-#define JCOND_MAY_GOTO (BPF_JMP | 0xe0)
 
 /* No way from here needs packet bytes and accepts: a guard may ask for anything. */
 #define NEED_ANY UINT32_MAX
@@ -66,7 +61,7 @@ struct ctx {
 	const struct flt_cbpf *in;
 	uint32_t n;
 	enum flt_length length;
-	bool loops, uses_len, uses_packet;
+	bool uses_len, uses_packet;
 	uint16_t zero_m; /* M[] slots that must start as zero */
 	uint32_t *need_abs, *need_ind; /* per instruction: what a guard in front of it should ask for */
 	struct known *known;
@@ -175,7 +170,7 @@ static int successors(const struct ctx *c, uint32_t i, uint32_t to[2])
 	if (BPF_CLASS(p->code) == BPF_RET || never_there(p) || divides_by_zero(p))
 		return 0;
 	if (p->code == (BPF_JMP | BPF_JA)) {
-		to[0] = i + 1 + p->k; /* wraps: a jump back has k >= 2^31 */
+		to[0] = i + 1 + p->k; /* wraps to a small number where libpcap jumps back */
 		return 1;
 	}
 	to[0] = i + 1;
@@ -232,7 +227,8 @@ static int check(struct ctx *c, struct skep_err *err)
 		for (int j = 0; j < k; j++) {
 			if (to[j] >= c->n)
 				return skep_err_set(err, SKEP_E_UNSUPPORTED, "instruction %u of the compiled filter jumps out of it", i);
-			c->loops |= to[j] <= i;
+			if (to[j] <= i)
+				return skep_err_set(err, SKEP_E_UNSUPPORTED, "instruction %u of the compiled filter jumps back", i);
 		}
 		c->uses_len |= BPF_MODE(p->code) == BPF_LEN && (BPF_CLASS(p->code) == BPF_LD || BPF_CLASS(p->code) == BPF_LDX);
 		c->uses_packet |= is_abs(p) || is_ind(p);
@@ -308,7 +304,7 @@ static void emit_entry(struct ctx *c)
 		emit(c, BPF_LDX | BPF_MEM | BPF_W, R0, R2, offsetof(struct skep_meta, wire_len), 0);
 		emit(c, BPF_STX | BPF_MEM | BPF_W, FP, R0, STACK_LEN, 0);
 	}
-	if (c->uses_packet && !c->loops) {
+	if (c->uses_packet) {
 		emit(c, BPF_LDX | BPF_MEM | BPF_W, DATA, R1, offsetof(struct xdp_md, data), 0);
 		emit(c, BPF_LDX | BPF_MEM | BPF_W, END, R1, offsetof(struct xdp_md, data_end), 0);
 	}
@@ -434,10 +430,6 @@ static void emit_jump(struct ctx *c, uint32_t i, enum label_kind kind)
 	uint8_t op = BPF_OP(p->code), inverse = 0;
 
 	if (successors(c, i, to) == 1) {
-		if (to[0] <= i) {
-			aim(c, LABEL_REJECT, 0);
-			emit(c, JCOND_MAY_GOTO, 0, 0, 0, 0);
-		}
 		if (to[0] != i + 1)
 			jump(c, kind, to[0]);
 		return;
@@ -538,7 +530,7 @@ static void meet(struct known *into, const struct known *from)
 	into->x_max = SKEP_MAX(into->x_max, from->x_max);
 }
 
-/* Without loops all jumps go forward, so everything that leads to an instruction has been seen before it. */
+/* All jumps go forward, so everything that leads to an instruction has been seen before it. */
 static void emit_fast(struct ctx *c)
 {
 	c->known[0].reached = true;
@@ -565,38 +557,18 @@ static void emit_fast(struct ctx *c)
 	}
 }
 
-/* The slow copy holds what can be reached from a failed guard; jumps back are possible here. */
-static int close_slow(struct ctx *c)
-{
-	_skep_free_ uint32_t *stack = malloc(((size_t)c->n * 2 + 1) * sizeof(*stack));
-	size_t depth = 0;
-
-	if (!stack)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < c->n; i++)
-		if (c->slow[i])
-			stack[depth++] = i;
-	while (depth > 0) {
-		uint32_t to[2];
-		int k = successors(c, stack[--depth], to);
-
-		for (int j = 0; j < k; j++) {
-			if (c->slow[to[j]])
-				continue;
-			c->slow[to[j]] = true;
-			stack[depth++] = to[j];
-		}
-	}
-	return 0;
-}
-
+/* The slow copy holds what can be reached from a guard that fails. */
 static void emit_slow(struct ctx *c)
 {
 	for (uint32_t i = 0; i < c->n; i++) {
 		const struct flt_cbpf *p = &c->in[i];
 
+		uint32_t to[2];
+
 		if (!c->slow[i])
 			continue;
+		for (int k = successors(c, i, to); k > 0; k--)
+			c->slow[to[k - 1]] = true;
 		c->slow_at[i] = c->n_out;
 		if (never_there(p) || divides_by_zero(p))
 			jump(c, LABEL_REJECT, 0);
@@ -664,6 +636,7 @@ int flt_translate(const struct flt_cbpf *in, uint32_t n, enum flt_length length,
 {
 	SKEP_CLEANUP(ctx_done) struct ctx c = { .in = in, .n = n, .length = length };
 	_skep_free_ uint32_t *far_abs = calloc(n, sizeof(*far_abs)), *far_ind = calloc(n, sizeof(*far_ind));
+	uint32_t n_fast;
 	int r;
 
 	if (n == 0 || n > FLT_MAX_CBPF_INSNS)
@@ -674,21 +647,14 @@ int flt_translate(const struct flt_cbpf *in, uint32_t n, enum flt_length length,
 	if (r)
 		return r;
 	emit_entry(&c);
-	if (c.loops) {
-		c.slow[0] = true;
-	} else {
-		plan_guards(&c, far_abs, far_ind);
-		emit_fast(&c);
-	}
-	*ret = (struct flt_code){ .n_fast = c.n_out };
-	if (close_slow(&c) < 0)
-		return skep_err_set(err, -ENOMEM, "no memory to translate the filter");
+	plan_guards(&c, far_abs, far_ind);
+	emit_fast(&c);
+	n_fast = c.n_out;
 	emit_slow(&c);
 	r = resolve(&c, err);
 	if (r)
 		return r;
-	ret->n = c.n_out;
-	ret->v = TAKE_PTR(c.out);
+	*ret = (struct flt_code){ .v = TAKE_PTR(c.out), .n = c.n_out, .n_fast = n_fast };
 	return 0;
 }
 
