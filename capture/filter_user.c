@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A job's filter in user space: libpcap's interpreter on the frame where it lies. Frames in several buffers (jumbo frames, tags
- * that were put back) are first copied together, because the interpreter wants one piece.
+ * A job's filter in user space: libpcap's interpreter on the frame where it lies. Frames in several buffers
+ * (jumbo frames, tags that were put back) are first copied together, because the interpreter wants one piece.
  *
- * The only file beside the filter front that includes libpcap's header. Immutable after new(); any number of threads match.
+ * The only file beside the filter front that includes libpcap's header. Immutable after new(); any number of
+ * threads match.
  */
 #include "capture/filter_user.h"
 

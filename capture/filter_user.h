@@ -2,8 +2,8 @@
 #ifndef CAP_FILTER_USER_H
 #define CAP_FILTER_USER_H
 /*
- * A job's filter in user space. Compiled once and read-only from then on; matching allocates nothing, locks nothing and
- * cannot fail, so any worker may call it.
+ * A job's filter in user space. Compiled once and read-only from then on; matching allocates nothing, locks
+ * nothing and cannot fail, so any worker may call it.
  */
 #include "capture/frame.h"
 #include "capture/trim.h"
@@ -14,16 +14,16 @@
 struct cap_filter_user;
 
 /*
- * Compiles a tcpdump expression for frames of a link type (LINKTYPE_*). An empty one gives NULL, which is everything. Refusals are
- * flt_front_compile's, with the column.
+ * Compiles a tcpdump expression for frames of a link type (LINKTYPE_*). An empty one gives NULL, which is
+ * everything. Refusals are flt_front_compile's, with the column.
  */
 int cap_filter_user_new(const char *expr, uint16_t linktype, struct cap_filter_user **ret, struct skep_err *err);
 /* Takes NULL, returns NULL. */
 struct cap_filter_user *cap_filter_user_free(struct cap_filter_user *filter);
 
 /*
- * Does the filter want the frame? scratch (CAP_SNAPLEN_MAX bytes, the caller's own) makes a frame of several buffers contiguous; it
- * is not touched for a frame in one buffer. frags are the batch's.
+ * Does the filter want the frame? scratch (CAP_SNAPLEN_MAX bytes, the caller's own) makes a frame of several
+ * buffers contiguous; it is not touched for a frame in one buffer. frags are the batch's.
  */
 bool cap_filter_user_match(const struct cap_filter_user *filter, const struct cap_batch *batch,
 			   const struct cap_frame *frame, uint8_t *scratch);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The one table of skep-capture's options: it parses and it writes --help. Letters are tcpdump's and dumpcap's.
- * Values are checked here one by one, against each other in options_check.c. Opens nothing but the filter file, prints nothing.
+ * The one table of skep-capture's options: it parses and it writes --help. Letters are tcpdump's and
+ * dumpcap's.
+ * Values are checked here one by one, against each other in options_check.c. Opens nothing but the filter
+ * file, prints nothing.
  * Control thread, before anything else.
  */
 #include "capture/options.h"

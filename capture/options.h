@@ -2,7 +2,8 @@
 #ifndef CAP_OPTIONS_H
 #define CAP_OPTIONS_H
 /*
- * The command line of skep-capture: what the user asked for, checked for ranges and contradictions, nothing opened yet.
+ * The command line of skep-capture: what the user asked for, checked for ranges and contradictions, nothing
+ * opened yet.
  */
 #include "capture/source.h"
 #include "capture/trim.h"
@@ -88,8 +89,8 @@ struct cap_options {
 };
 
 /*
- * Reads argv[1..argc), which it reorders. SKEP_E_USAGE and the like with what, why and what to do; ret is untouched then. Looks at
- * the file system (is -w a directory?, -F) and at the terminal, changes nothing.
+ * Reads argv[1..argc), which it reorders. SKEP_E_USAGE and the like with what, why and what to do; ret is
+ * untouched then. Looks at the file system (is -w a directory?, -F) and at the terminal, changes nothing.
  */
 int cap_options_parse(int argc, char **argv, struct cap_options *ret, struct skep_err *err);
 void cap_options_fini(struct cap_options *opts);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What follows from several options together: the kind of output, its format, the source; and the contradictions, as a list of rules
- * that is read from top to bottom. Only looks (stat, isatty), never opens or creates.
+ * What follows from several options together: the kind of output, its format, the source; and the
+ * contradictions, as a list of rules that is read from top to bottom. Only looks (stat, isatty), never opens
+ * or creates.
  */
 #include "capture/options.h"
 
@@ -85,7 +86,10 @@ static void resolve_write_kind(struct cap_options *o)
 		o->write_kind = S_ISDIR(st.st_mode) ? CAP_WRITE_DIR : CAP_WRITE_DEVICE;
 }
 
-/* Format and compression: said by the name of a file; segments in a folder are compressed; a stream is what the options say. */
+/*
+ * Format and compression: said by the name of a file; segments in a folder are compressed; a stream is what
+ * the options say.
+ */
 static int resolve_format(struct cap_options *o, struct skep_err *err)
 {
 	bool file = o->write_kind == CAP_WRITE_FILE;

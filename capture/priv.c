@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Opens-then-drops. Says which capabilities are missing before anything fails half way, chooses the user to become,
- * and gives everything up: no_new_privs, supplementary groups, group, user, bounding set, ambient set, capabilities.
+ * Opens-then-drops. Says which capabilities are missing before anything fails half way, chooses the user to
+ * become, and gives everything up: no_new_privs, supplementary groups, group, user, bounding set, ambient
+ * set, capabilities.
  * The kernel's own calls instead of libcap: five of them, and no further library in a privileged process.
  *
  * Which capability for what (Linux 5.8 and later, checked against 6.18):
@@ -234,7 +235,10 @@ static int become(const struct cap_priv_plan *plan)
 	return 0;
 }
 
-/* 0, or the -errno that the plan's user meets in the directory. Asked by a child, so that ACLs and mount options count too. */
+/*
+ * 0, or the -errno that the plan's user meets in the directory. Asked by a child, so that ACLs and mount
+ * options count too.
+ */
 static int try_directory(const struct cap_priv_plan *plan, const char *dir)
 {
 	int status;
@@ -294,7 +298,9 @@ static int plan_directory(const char *dir, const struct stat *st, struct cap_pri
 	return r == -EACCES ? SKEP_E_PRIVILEGE : r;
 }
 
-/* In a directory with the sticky bit (/tmp) only its owner replaces a file; CAP_DAC_OVERRIDE would not help. */
+/*
+ * In a directory with the sticky bit (/tmp) only its owner replaces a file; CAP_DAC_OVERRIDE would not help.
+ */
 static int plan_file(const struct cap_priv_cfg *cfg, const struct stat *dir, const struct cap_priv_plan *plan,
 		     struct skep_err *err)
 {
@@ -371,7 +377,10 @@ static int drop_all(const struct cap_priv_plan *plan, uint64_t keep)
 	const struct rlimit lock = { RLIM_INFINITY, RLIM_INFINITY };
 	int r;
 
-	/* Rings of a lane that starts later are charged to this limit. Not fatal: most systems refuse it to root too. */
+	/*
+	 * Rings of a lane that starts later are charged to this limit. Not fatal: most systems refuse it to
+	 * root too.
+	 */
 	(void)setrlimit(RLIMIT_MEMLOCK, &lock);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_KEEPCAPS, keep ? 1 : 0, 0, 0, 0) < 0)
 		return -errno;

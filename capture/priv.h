@@ -4,14 +4,17 @@
 /*
  * Privileges: what a source needs to be opened, and how they are given up for good once it is.
  *
- * Order: cap_priv_require -> open every tap, register every buffer (locked memory is charged to the user afterwards) ->
- * cap_priv_plan -> cap_priv_drop -> cap_priv_seccomp -> start threads. Control thread only.
+ * Order: cap_priv_require -> open every tap, register every buffer (locked memory is charged to the user
+ * afterwards) -> cap_priv_plan -> cap_priv_drop -> cap_priv_seccomp -> start threads. Control thread only.
  */
 #include "capture/source.h"
 
 #include <sys/types.h>
 
-/* Refuses (SKEP_E_PRIVILEGE) when a capability without which the source cannot be opened is missing; names it and how to grant it. */
+/*
+ * Refuses (SKEP_E_PRIVILEGE) when a capability without which the source cannot be opened is missing; names
+ * it and how to grant it.
+ */
 int cap_priv_require(enum cap_source_kind kind, struct skep_err *err);
 /* The same as a set, bit 1 << CAP_*: needed without fail, and what the process does not have of a set. */
 uint64_t cap_priv_needed(enum cap_source_kind kind);
@@ -46,14 +49,15 @@ int cap_priv_plan(const struct cap_priv_cfg *cfg, struct cap_priv_plan *ret, str
 /* One sentence for --check and the debug log; returns buf. */
 const char *cap_priv_describe(const struct cap_priv_plan *plan, char *buf, size_t size);
 /*
- * Becomes what the plan says and proves, by trying, that there is no way back. Before any thread is started: capabilities belong
- * to threads. After a failure the process must end: it may be half way.
+ * Becomes what the plan says and proves, by trying, that there is no way back. Before any thread is started:
+ * capabilities belong to threads. After a failure the process must end: it may be half way.
  */
 int cap_priv_drop(const struct cap_priv_plan *plan, struct skep_err *err);
 
 /*
- * Kills the process at any system call that a running engine does not make; all threads, for ever. With verbose the number of the call
- * is written to stderr first. Does nothing in a sanitizer build, whose runtime needs ptrace and clone; returns 0.
+ * Kills the process at any system call that a running engine does not make; all threads, for ever. With
+ * verbose the number of the call is written to stderr first. Does nothing in a sanitizer build, whose
+ * runtime needs ptrace and clone; returns 0.
  */
 int cap_priv_seccomp(bool verbose, struct skep_err *err);
 

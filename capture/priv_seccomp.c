@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The system calls of a running engine; every other one kills the process. The list is a table to be read, grouped by
- * what needs it. Arguments are checked where one call is many things: bpf, clone, ioctl, mmap, mprotect, prctl, prlimit64, socket.
+ * The system calls of a running engine; every other one kills the process. The list is a table to be read,
+ * grouped by what needs it. Arguments are checked where one call is many things: bpf, clone, ioctl, mmap,
+ * mprotect, prctl, prlimit64, socket.
  *
- * What it cannot see: operations inside an io_uring (the kernel runs them without the filter), paths (the user's own
- * permissions limit those). No new program, no new process, no new socket, no executable memory.
+ * What it cannot see: operations inside an io_uring (the kernel runs them without the filter), paths (the
+ * user's own permissions limit those). No new program, no new process, no new socket, no executable memory.
  *
  * Installed once by the control thread, before the workers start; TSYNC covers threads that exist.
  */
@@ -77,7 +78,10 @@ static const int bpf_commands[] = {
 	BPF_MAP_LOOKUP_BATCH, BPF_OBJ_GET_INFO_BY_FD, BPF_LINK_DETACH,
 };
 
-/* Reading a terminal and a link; setting nothing (SIOCETHTOOL asks for CAP_NET_ADMIN by itself where it sets). */
+/*
+ * Reading a terminal and a link; setting nothing (SIOCETHTOOL asks for CAP_NET_ADMIN by itself where it
+ * sets).
+ */
 static const unsigned long ioctls[] = {
 	TCGETS, TIOCGWINSZ, FIONREAD, SIOCGIFINDEX, SIOCGIFNAME, SIOCGIFFLAGS, SIOCGIFMTU, SIOCETHTOOL,
 };
@@ -111,7 +115,10 @@ static int add_first_argument(scmp_filter_ctx ctx)
 
 static int add_other_arguments(scmp_filter_ctx ctx)
 {
-	/* A thread, not a process. glibc tries clone3 first, whose flags are out of sight, and clone after ENOSYS. */
+	/*
+	 * A thread, not a process. glibc tries clone3 first, whose flags are out of sight, and clone after
+	 * ENOSYS.
+	 */
 	int r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
 				 SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
 
@@ -162,7 +169,10 @@ static int load(scmp_filter_ctx ctx)
 		r = add_other_arguments(ctx);
 	if (r == 0)
 		r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1);
-	/* A tree instead of a list: 150 comparisons per call become 8. Speed only, so an old library may refuse. */
+	/*
+	 * A tree instead of a list: 150 comparisons per call become 8. Speed only, so an old library may
+	 * refuse.
+	 */
 	if (r == 0)
 		(void)seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	/* Kernels before 5.16 turn on a costly mitigation for every filtered thread unless told not to. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Says what was captured, to programs (one JSON object), to people (a sentence, and how to open the file), and while it runs (a live
- * line). Only formats what it is given: never reads counters, never decides. Control thread.
+ * Says what was captured, to programs (one JSON object), to people (a sentence, and how to open the file),
+ * and while it runs (a live line). Only formats what it is given: never reads counters, never decides.
+ * Control thread.
  */
 #include "capture/report.h"
 
@@ -279,7 +280,10 @@ void cap_report_live(struct cap_report_live *live, const struct cap_report *repo
 		return;
 	width = terminal_width(live->out);
 	if (width >= WIDTH_MIN) {
-		/* The last column stays free: writing there makes some terminals wrap. Erase what was longer before. */
+		/*
+		 * The last column stays free: writing there makes some terminals wrap. Erase what was longer
+		 * before.
+		 */
 		fprintf(live->out, "\r%s\033[K",
 			cap_report_live_line(live, report, now_ns, width - 1, line, sizeof(line)));
 		(void)fflush(live->out);

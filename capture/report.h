@@ -2,7 +2,8 @@
 #ifndef CAP_REPORT_H
 #define CAP_REPORT_H
 /*
- * What is said about a capture: one JSON object, a summary in words, and a live line on a terminal. Control thread.
+ * What is said about a capture: one JSON object, a summary in words, and a live line on a terminal. Control
+ * thread.
  */
 #include "common/err.h"
 
@@ -38,8 +39,8 @@ struct cap_report {
 };
 
 /*
- * One line, one object, keys in this order: seen stored rejected dropped bytes_wire bytes_raw bytes_disk duration_ns files links
- * outcome reasons level_last. dropped holds only what is not zero. 0 or -errno.
+ * One line, one object, keys in this order: seen stored rejected dropped bytes_wire bytes_raw bytes_disk
+ * duration_ns files links outcome reasons level_last. dropped holds only what is not zero. 0 or -errno.
  */
 int cap_report_json(FILE *out, const struct cap_report *report);
 /* Links, reasons, the account as a sentence, where the files are and how to open them. */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * --trim: how many bytes of a frame are headers. One cursor walks link, network and transport header; every step first asks
- * whether the bytes are there. Nothing fails: a step that does not understand what it sees ends the walk where it stands.
+ * --trim: how many bytes of a frame are headers. One cursor walks link, network and transport header; every
+ * step first asks whether the bytes are there. Nothing fails: a step that does not understand what it sees
+ * ends the walk where it stands.
  *
- * Sources: IEEE 802.1Q, RFC 2516 (PPPoE), 3032 (MPLS), 826 (ARP), 791, 8200, 4302 (AH), 9293 (TCP), 768, 3828, 9260 (SCTP).
+ * Sources: IEEE 802.1Q, RFC 2516 (PPPoE), 3032 (MPLS), 826 (ARP), 791, 8200, 4302 (AH), 9293 (TCP), 768,
+ * 3828, 9260 (SCTP).
  * Pure functions; any thread.
  */
 #include "capture/trim.h"
@@ -52,7 +54,10 @@ static uint16_t be16(const uint8_t *p)
 	return (uint16_t)(p[0] << 8 | p[1]);
 }
 
-/* The EtherType behind the MPLS labels, guessed from the version nibble as every router does; 0: something else. */
+/*
+ * The EtherType behind the MPLS labels, guessed from the version nibble as every router does; 0: something
+ * else.
+ */
 static uint16_t walk_mpls(struct cursor *c)
 {
 	for (uint32_t i = 0; i < MAX_LABELS; i++) {

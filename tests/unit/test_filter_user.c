@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves that a filter gives the same answer for a frame in one buffer and in several, uses the length on the wire, and that a bad
- * expression is refused with its column.
+ * Proves that a filter gives the same answer for a frame in one buffer and in several, uses the length on
+ * the wire, and that a bad expression is refused with its column.
  */
 #include "tests/unit/unit.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves what each command line means: those that are good give exactly the expected fields, those that are bad are refused with the
- * right words, a hint where there is something to do, and an untouched result. --help is compared with a golden file.
+ * Proves what each command line means: those that are good give exactly the expected fields, those that are
+ * bad are refused with the right words, a hint where there is something to do, and an untouched result.
+ * --help is compared with a golden file.
  */
 #include "tests/unit/unit.h"
 #include "tests/unit/tool.h"

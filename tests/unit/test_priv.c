@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves on the real kernel that privileges are gone after cap_priv_drop and cap_priv_seccomp: a child process gives them up and
- * then really tries what must be refused (root, /etc/shadow, sockets, programs, mounts, BPF programs) and what must still work.
+ * Proves on the real kernel that privileges are gone after cap_priv_drop and cap_priv_seccomp: a child
+ * process gives them up and then really tries what must be refused (root, /etc/shadow, sockets, programs,
+ * mounts, BPF programs) and what must still work.
  */
 #include "tests/unit/unit.h"
 

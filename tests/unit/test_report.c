@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves that the summary is one JSON object on one line with the agreed keys in the agreed order, that words say what the
- * numbers say, and that the live line fits the terminal.
+ * Proves that the summary is one JSON object on one line with the agreed keys in the agreed order, that
+ * words say what the numbers say, and that the live line fits the terminal.
  */
 #include "tests/unit/unit.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves where --trim cuts: after the headers of every stack it knows, at the last thing it understands of any other; and that neither
- * truncation at any byte nor random bytes make it read behind the frame (the frame ends at a page that cannot be read).
+ * Proves where --trim cuts: after the headers of every stack it knows, at the last thing it understands of
+ * any other; and that neither truncation at any byte nor random bytes make it read behind the frame (the
+ * frame ends at a page that cannot be read).
  */
 #include "tests/unit/unit.h"
 
