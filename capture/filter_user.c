@@ -18,7 +18,8 @@ struct cap_filter_user {
 	struct bpf_program prog;
 };
 
-int cap_filter_user_new(const char *expr, uint16_t linktype, struct cap_filter_user **ret, struct skep_err *err)
+int cap_filter_user_new(const char *expr, uint16_t linktype, struct cap_filter_user **ret,
+			struct skep_err *err)
 {
 	_skep_free_ struct cap_filter_user *filter = NULL;
 	int r;

@@ -17,7 +17,8 @@ struct cap_filter_user;
  * Compiles a tcpdump expression for frames of a link type (LINKTYPE_*). An empty one gives NULL, which is
  * everything. Refusals are flt_front_compile's, with the column.
  */
-int cap_filter_user_new(const char *expr, uint16_t linktype, struct cap_filter_user **ret, struct skep_err *err);
+int cap_filter_user_new(const char *expr, uint16_t linktype, struct cap_filter_user **ret,
+			struct skep_err *err);
 /* Takes NULL, returns NULL. */
 struct cap_filter_user *cap_filter_user_free(struct cap_filter_user *filter);
 

@@ -78,9 +78,11 @@ static int parse_stop(void *cfg, const char *what, const char *value, struct ske
 	const char *v;
 
 	if ((v = value_of(value, "duration")))
-		return o->stop_ns ? refuse_twice(what, value, err) : parse_positive_duration(what, v, &o->stop_ns, err);
+		return o->stop_ns ? refuse_twice(what, value, err)
+				  : parse_positive_duration(what, v, &o->stop_ns, err);
 	if ((v = value_of(value, "filesize")))
-		return o->stop_raw_bytes ? refuse_twice(what, value, err) : parse_filesize(what, v, &o->stop_raw_bytes, err);
+		return o->stop_raw_bytes ? refuse_twice(what, value, err)
+					 : parse_filesize(what, v, &o->stop_raw_bytes, err);
 	if ((v = value_of(value, "packets")))
 		return o->stop_pkts ? refuse_twice(what, value, err)
 				    : skep_parse_uint(what, v, 1, INT64_MAX, &o->stop_pkts, err);
@@ -94,13 +96,15 @@ static int parse_rotate(void *cfg, const char *what, const char *value, struct s
 	const char *v;
 
 	if ((v = value_of(value, "duration")))
-		return o->rotate_ns ? refuse_twice(what, value, err) : parse_positive_duration(what, v, &o->rotate_ns, err);
+		return o->rotate_ns ? refuse_twice(what, value, err)
+				    : parse_positive_duration(what, v, &o->rotate_ns, err);
 	if ((v = value_of(value, "filesize")))
 		return o->rotate_raw_bytes ? refuse_twice(what, value, err)
 					   : parse_filesize(what, v, &o->rotate_raw_bytes, err);
 	if ((v = value_of(value, "files"))) {
 		uint64_t n = 0;
-		int r = o->keep_files ? refuse_twice(what, value, err) : skep_parse_uint(what, v, 1, 1000000, &n, err);
+		int r = o->keep_files ? refuse_twice(what, value, err)
+				      : skep_parse_uint(what, v, 1, 1000000, &n, err);
 
 		o->keep_files = r ? o->keep_files : (uint32_t)n;
 		return r;
@@ -165,7 +169,8 @@ static int parse_level(void *cfg, const char *what, const char *value, struct sk
 		o->level = CAP_LEVEL_AUTO;
 		return 0;
 	}
-	if (skep_parse_uint(what, value + negative, 0, negative ? -CAP_LEVEL_LOWEST : CAP_LEVEL_HIGHEST, &n, NULL)) {
+	if (skep_parse_uint(what, value + negative, 0, negative ? -CAP_LEVEL_LOWEST : CAP_LEVEL_HIGHEST, &n,
+			    NULL)) {
 		(void)skep_err_set(err, SKEP_E_USAGE, "%s: \"%.80s\" is neither auto nor a level from %d to %d", what, value,
 				   CAP_LEVEL_LOWEST, CAP_LEVEL_HIGHEST);
 		return skep_err_hint(err, "-5 is fast, 1 is usual, 9 is small and slow"), SKEP_E_USAGE;
@@ -203,7 +208,8 @@ static const char *const on_full_names[] = { "wait", "stop", NULL };
 #define FIELD(f) .offset = offsetof(struct cap_options, f)
 
 /* Rows that only choose the command go through here: -D, --check, --probe exclude each other. */
-static int choose_command(struct cap_options *o, enum cap_command command, const char *what, struct skep_err *err)
+static int choose_command(struct cap_options *o, enum cap_command command, const char *what,
+			  struct skep_err *err)
 {
 	if (o->command != CAP_COMMAND_CAPTURE) {
 		(void)skep_err_set(err, SKEP_E_USAGE, "%s: -D, --check and --probe exclude each other", what);

@@ -66,7 +66,7 @@ struct cap_options {
 	int direct_io;                   /* enum cap_tristate */
 	int digest;                      /* 0 or 1 */
 	/* how */
-	int source;                      /* enum cap_source_kind; FILE and STREAM resolved from -r and --stream-command */
+	int source; /* enum cap_source_kind; FILE and STREAM resolved from -r and --stream-command */
 	const char *stream_command;      /* NULL with STREAM: stdin */
 	int role;                        /* enum cap_role */
 	int xdp_mode;                    /* enum cap_xdp_mode */

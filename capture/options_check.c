@@ -97,21 +97,25 @@ static int resolve_format(struct cap_options *o, struct skep_err *err)
 	bool pcapng = file && (ends_with(o->write, ".pcapng") || ends_with(o->write, ".pcapng.zst"));
 	bool pcap = file && (ends_with(o->write, ".pcap") || ends_with(o->write, ".pcap.zst"));
 	const struct rule rules[] = {
-		{ o->write && o->write[0] == '\0', "-w: the name is empty", "name a file, a folder, or - for standard output" },
+		{ o->write && o->write[0] == '\0', "-w: the name is empty",
+		  "name a file, a folder, or - for standard output" },
 		{ pcapng && o->format == CAP_FORMAT_PCAP, "--format pcap: the file's name ends in .pcapng",
 		  "name it .pcap, or leave --format out" },
 		{ pcap && o->format == CAP_FORMAT_PCAPNG, "--format pcapng: the file's name ends in .pcap",
 		  "name it .pcapng, or leave --format out" },
-		{ file && !zst && o->level != CAP_LEVEL_AUTO, "--level: the file's name does not end in .zst, so it is not compressed",
+		{ file && !zst && o->level != CAP_LEVEL_AUTO,
+		  "--level: the file's name does not end in .zst, so it is not compressed",
 		  "name it .pcap.zst, or leave --level out" },
-		{ o->write_kind == CAP_WRITE_STDOUT && o->command == CAP_COMMAND_CAPTURE && isatty(STDOUT_FILENO),
+		{ o->write_kind == CAP_WRITE_STDOUT && o->command == CAP_COMMAND_CAPTURE &&
+			  isatty(STDOUT_FILENO),
 		  "-w -: standard output is a terminal, and packets are not text",
 		  "pipe it: skep-capture … -w - | tcpdump -r - -n" },
 	};
 
 	if (o->format < 0)
 		o->format = pcapng ? CAP_FORMAT_PCAPNG : CAP_FORMAT_PCAP;
-	o->compressed = zst || o->write_kind == CAP_WRITE_DIR || (!file && o->write && o->level != CAP_LEVEL_AUTO);
+	o->compressed =
+		zst || o->write_kind == CAP_WRITE_DIR || (!file && o->write && o->level != CAP_LEVEL_AUTO);
 	return first_broken(rules, ARRAY_LEN(rules), err);
 }
 
@@ -141,8 +145,8 @@ static bool same_file(const char *a, const char *b)
 {
 	struct stat sa, sb;
 
-	return a && b && stat(a, &sa) == 0 && stat(b, &sb) == 0 && S_ISREG(sa.st_mode) && sa.st_dev == sb.st_dev &&
-	       sa.st_ino == sb.st_ino;
+	return a && b && stat(a, &sa) == 0 && stat(b, &sb) == 0 && S_ISREG(sa.st_mode) &&
+	       sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
 }
 
 /* Which source, and that only one was named. */
@@ -182,18 +186,27 @@ static int check_nic_options(const struct cap_options *o, struct skep_err *err)
 {
 	bool nic = o->source != CAP_SOURCE_FILE && o->source != CAP_SOURCE_STREAM;
 	const struct rule rules[] = {
-		{ nic && !o->links.n && (o->command == CAP_COMMAND_CAPTURE || o->command == CAP_COMMAND_CHECK),
+		{ nic && !o->links.n &&
+			  (o->command == CAP_COMMAND_CAPTURE || o->command == CAP_COMMAND_CHECK),
 		  "-i is missing: no link to capture on", "-D lists the links; -r reads a file" },
-		{ !nic && o->n_queues, "--queues: only a link has receive queues", "leave it out, or give -i" },
-		{ !nic && o->xdp_mode != CAP_XDP_AUTO, "--xdp: only a link has XDP", "leave it out, or give -i" },
-		{ !nic && o->zero_copy == CAP_ON, "--zero-copy on: only a link has zero copy", "leave it out, or give -i" },
-		{ !nic && o->role != CAP_ROLE_DEFAULT, "--link-role: only a link has a role", "leave it out, or give -i" },
-		{ !nic && o->timestamps != CAP_TS_AUTO, "--timestamps: the packets bring their time stamps along",
+		{ !nic && o->n_queues, "--queues: only a link has receive queues",
 		  "leave it out, or give -i" },
-		{ !nic && o->busy_poll, "--busy-poll: only a link can be polled", "leave it out, or give -i" },
-		{ !nic && o->no_need_wakeup, "--no-need-wakeup: only a link has a driver", "leave it out, or give -i" },
-		{ !nic && o->no_promisc, "-p: only a link has a promiscuous mode", "leave it out, or give -i" },
-		{ !nic && o->force, "--force: only a link can be taken away from the host", "leave it out, or give -i" },
+		{ !nic && o->xdp_mode != CAP_XDP_AUTO, "--xdp: only a link has XDP",
+		  "leave it out, or give -i" },
+		{ !nic && o->zero_copy == CAP_ON, "--zero-copy on: only a link has zero copy",
+		  "leave it out, or give -i" },
+		{ !nic && o->role != CAP_ROLE_DEFAULT, "--link-role: only a link has a role",
+		  "leave it out, or give -i" },
+		{ !nic && o->timestamps != CAP_TS_AUTO,
+		  "--timestamps: the packets bring their time stamps along", "leave it out, or give -i" },
+		{ !nic && o->busy_poll, "--busy-poll: only a link can be polled",
+		  "leave it out, or give -i" },
+		{ !nic && o->no_need_wakeup, "--no-need-wakeup: only a link has a driver",
+		  "leave it out, or give -i" },
+		{ !nic && o->no_promisc, "-p: only a link has a promiscuous mode",
+		  "leave it out, or give -i" },
+		{ !nic && o->force, "--force: only a link can be taken away from the host",
+		  "leave it out, or give -i" },
 	};
 
 	return first_broken(rules, ARRAY_LEN(rules), err);

@@ -160,7 +160,8 @@ int cap_priv_require(enum cap_source_kind kind, struct skep_err *err)
 
 /* ---- whom to become ---- */
 
-static void plan_user(struct cap_priv_plan *plan, const struct passwd *pw, uid_t uid, gid_t gid, const char *why)
+static void plan_user(struct cap_priv_plan *plan, const struct passwd *pw, uid_t uid, gid_t gid,
+		      const char *why)
 {
 	plan->uid = uid;
 	plan->gid = pw ? pw->pw_gid : gid;
@@ -229,8 +230,8 @@ static int plan_choose(const struct cap_priv_cfg *cfg, const struct stat *dir, s
 
 static int become(const struct cap_priv_plan *plan)
 {
-	if (setgroups(plan->add_group ? 1 : 0, &plan->group) < 0 || setresgid(plan->gid, plan->gid, plan->gid) < 0 ||
-	    setresuid(plan->uid, plan->uid, plan->uid) < 0)
+	if (setgroups(plan->add_group ? 1 : 0, &plan->group) < 0 ||
+	    setresgid(plan->gid, plan->gid, plan->gid) < 0 || setresuid(plan->uid, plan->uid, plan->uid) < 0)
 		return -errno;
 	return 0;
 }
@@ -275,7 +276,8 @@ static bool in_group(const struct cap_priv_plan *plan, gid_t group)
 }
 
 /* Least first: the bare user; the directory's group if it is the user's; then CAP_DAC_OVERRIDE. */
-static int plan_directory(const char *dir, const struct stat *st, struct cap_priv_plan *plan, struct skep_err *err)
+static int plan_directory(const char *dir, const struct stat *st, struct cap_priv_plan *plan,
+			  struct skep_err *err)
 {
 	int r = try_directory(plan, dir);
 
@@ -306,8 +308,8 @@ static int plan_file(const struct cap_priv_cfg *cfg, const struct stat *dir, con
 {
 	struct stat st;
 
-	if (!cfg->out_file || lstat(cfg->out_file, &st) < 0 || !(dir->st_mode & S_ISVTX) || st.st_uid == plan->uid ||
-	    dir->st_uid == plan->uid)
+	if (!cfg->out_file || lstat(cfg->out_file, &st) < 0 || !(dir->st_mode & S_ISVTX) ||
+	    st.st_uid == plan->uid || dir->st_uid == plan->uid)
 		return 0;
 	(void)skep_err_set(err, SKEP_E_PRIVILEGE, "%s: exists, belongs to another user, and %s would have to replace it",
 			   cfg->out_file, plan->user);
@@ -330,7 +332,8 @@ int cap_priv_plan(const struct cap_priv_cfg *cfg, struct cap_priv_plan *ret, str
 			(void)skep_err_set(err, SKEP_E_PRIVILEGE, "--user %s: only root can become another user", cfg->user);
 			return skep_err_hint(err, "leave --user out, or run it with sudo"), SKEP_E_PRIVILEGE;
 		}
-		plan.change_user = false; /* root of a container without the right to change: loses its capabilities */
+		plan.change_user =
+			false; /* root of a container without the right to change: loses its capabilities */
 	}
 	if (plan.change_user) {
 		r = plan_choose(cfg, cfg->out_dir ? &st : NULL, &plan, err);
@@ -404,7 +407,8 @@ static const char *way_back(const struct cap_priv_plan *plan, uint64_t keep)
 		return "a capability is left";
 	if (set_caps(~0ull >> (63 - CAP_LAST_CAP)) == 0)
 		return "capabilities come back";
-	if (plan->change_user && (setresuid(0, 0, 0) == 0 || setresgid(0, 0, 0) == 0 || setgroups(0, NULL) == 0))
+	if (plan->change_user &&
+	    (setresuid(0, 0, 0) == 0 || setresgid(0, 0, 0) == 0 || setgroups(0, NULL) == 0))
 		return "root comes back";
 	fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 	if (fd >= 0) {

@@ -60,8 +60,8 @@ static json_t *json_dropped(const struct cap_report *report)
 	json_t *object = json_object();
 
 	for (uint32_t i = 0; object && i < report->n_dropped; i++)
-		if (report->dropped[i].pkts &&
-		    json_object_set_new(object, report->dropped[i].name, json_count(report->dropped[i].pkts))) {
+		if (report->dropped[i].pkts && json_object_set_new(object, report->dropped[i].name,
+								   json_count(report->dropped[i].pkts))) {
 			json_decref(object);
 			return NULL;
 		}
@@ -96,7 +96,8 @@ int cap_report_json(FILE *out, const struct cap_report *r)
 		failed |= json_object_set_new(object, rows[i].key, rows[i].value);
 	if (failed)
 		return -ENOMEM;
-	if (json_dumpf(object, out, JSON_COMPACT | JSON_PRESERVE_ORDER) || fputc('\n', out) == EOF || fflush(out))
+	if (json_dumpf(object, out, JSON_COMPACT | JSON_PRESERVE_ORDER) || fputc('\n', out) == EOF ||
+	    fflush(out))
 		return errno ? -errno : -EIO;
 	return 0;
 }
@@ -241,10 +242,11 @@ void cap_report_live_init(struct cap_report_live *live, FILE *out, bool wanted, 
 	};
 }
 
-const char *cap_report_live_line(const struct cap_report_live *live, const struct cap_report *report, uint64_t now_ns,
-				 int width, char *buf, size_t size)
+const char *cap_report_live_line(const struct cap_report_live *live, const struct cap_report *report,
+				 uint64_t now_ns, int width, char *buf, size_t size)
 {
-	char time[SKEP_FORMAT_MAX], pps[SKEP_FORMAT_MAX], bps[SKEP_FORMAT_MAX], disk[SKEP_FORMAT_MAX], pkts[SKEP_FORMAT_MAX];
+	char time[SKEP_FORMAT_MAX], pps[SKEP_FORMAT_MAX], bps[SKEP_FORMAT_MAX], disk[SKEP_FORMAT_MAX],
+		pkts[SKEP_FORMAT_MAX];
 	double seconds = now_ns > live->last_ns ? (double)(now_ns - live->last_ns) / SKEP_NSEC_PER_SEC : 1.0;
 	uint64_t seen = report->seen - SKEP_MIN(report->seen, live->last_seen);
 	uint64_t bytes = report->bytes_wire - SKEP_MIN(report->bytes_wire, live->last_bytes_wire);

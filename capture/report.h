@@ -64,7 +64,7 @@ void cap_report_live(struct cap_report_live *live, const struct cap_report *repo
 /* Clears the line, so that other text can be written; it comes back with the next drawing. */
 void cap_report_live_clear(struct cap_report_live *live);
 /* The text of the line, at most width columns; rates since the last drawing. Returns buf. */
-const char *cap_report_live_line(const struct cap_report_live *live, const struct cap_report *report, uint64_t now_ns,
-				 int width, char *buf, size_t size);
+const char *cap_report_live_line(const struct cap_report_live *live, const struct cap_report *report,
+				 uint64_t now_ns, int width, char *buf, size_t size);
 
 #endif

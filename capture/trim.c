@@ -23,9 +23,23 @@ enum { TYPE_IPV4 = 0x0800, TYPE_ARP = 0x0806, TYPE_VLAN = 0x8100, TYPE_IPV6 = 0x
        TYPE_MPLS_UPSTREAM = 0x8848, TYPE_PPPOE = 0x8864, TYPE_QINQ = 0x88a8, TYPE_QINQ_OLD = 0x9100 };
 enum { PPP_IPV4 = 0x0021, PPP_IPV6 = 0x0057 };
 enum { LINK_ETHERNET = 1, LINK_RAW = 101, LINK_SLL = 113, LINK_IPV4 = 228, LINK_IPV6 = 229, LINK_SLL2 = 276 };
-enum { PROTO_HOP = 0, PROTO_ICMP = 1, PROTO_TCP = 6, PROTO_UDP = 17, PROTO_ROUTING = 43, PROTO_FRAGMENT = 44,
-       PROTO_AH = 51, PROTO_ICMPV6 = 58, PROTO_DESTINATION = 60, PROTO_SCTP = 132, PROTO_MOBILITY = 135, PROTO_UDPLITE = 136,
-       PROTO_HIP = 139, PROTO_SHIM6 = 140, PROTO_UNKNOWN = 255 };
+enum {
+	PROTO_HOP = 0,
+	PROTO_ICMP = 1,
+	PROTO_TCP = 6,
+	PROTO_UDP = 17,
+	PROTO_ROUTING = 43,
+	PROTO_FRAGMENT = 44,
+	PROTO_AH = 51,
+	PROTO_ICMPV6 = 58,
+	PROTO_DESTINATION = 60,
+	PROTO_SCTP = 132,
+	PROTO_MOBILITY = 135,
+	PROTO_UDPLITE = 136,
+	PROTO_HIP = 139,
+	PROTO_SHIM6 = 140,
+	PROTO_UNKNOWN = 255
+};
 
 struct cursor {
 	const uint8_t *data;
@@ -85,7 +99,8 @@ static uint16_t walk_pppoe(struct cursor *c)
 /* From behind an EtherType through tags and labels to the network header's type. */
 static uint16_t walk_type(struct cursor *c, uint16_t type)
 {
-	for (uint32_t i = 0; i < MAX_TAGS && (type == TYPE_VLAN || type == TYPE_QINQ || type == TYPE_QINQ_OLD); i++) {
+	for (uint32_t i = 0;
+	     i < MAX_TAGS && (type == TYPE_VLAN || type == TYPE_QINQ || type == TYPE_QINQ_OLD); i++) {
 		if (!take(c, 4))
 			return 0;
 		type = be16(c->data + c->at - 2);
@@ -235,7 +250,8 @@ uint32_t cap_trim_contiguous(const struct cap_trim *trim, const uint8_t *data, u
 	return trim->kind == CAP_TRIM_L3 ? (uint32_t)SKEP_MIN(c.at + (uint64_t)trim->n, len) : c.at;
 }
 
-uint32_t cap_trim_gather(const struct cap_batch *batch, const struct cap_frame *frame, uint8_t *out, uint32_t room)
+uint32_t cap_trim_gather(const struct cap_batch *batch, const struct cap_frame *frame, uint8_t *out,
+			 uint32_t room)
 {
 	uint32_t at = SKEP_MIN(frame->len, room);
 
@@ -250,7 +266,8 @@ uint32_t cap_trim_gather(const struct cap_batch *batch, const struct cap_frame *
 	return at;
 }
 
-uint32_t cap_trim_bytes(const struct cap_trim *trim, const struct cap_batch *batch, const struct cap_frame *frame)
+uint32_t cap_trim_bytes(const struct cap_trim *trim, const struct cap_batch *batch,
+			const struct cap_frame *frame)
 {
 	uint8_t head[CAP_TRIM_LOOK];
 	uint32_t look = SKEP_MIN(frame->cap_len, CAP_TRIM_LOOK), keep;
@@ -265,7 +282,8 @@ uint32_t cap_trim_bytes(const struct cap_trim *trim, const struct cap_batch *bat
 		data = head;
 	}
 	/* The n bytes behind L3 may lie beyond what was looked at. */
-	keep = cap_trim_contiguous(&(struct cap_trim){ .kind = trim->kind, .linktype = trim->linktype }, data, look);
+	keep = cap_trim_contiguous(&(struct cap_trim){ .kind = trim->kind, .linktype = trim->linktype }, data,
+				   look);
 	if (keep == look)
 		return frame->cap_len;
 	return SKEP_MIN(keep + (uint64_t)(trim->kind == CAP_TRIM_L3 ? trim->n : 0), frame->cap_len);

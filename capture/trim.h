@@ -38,12 +38,14 @@ uint32_t cap_trim_contiguous(const struct cap_trim *trim, const uint8_t *data, u
 /*
  * The same for a frame of a batch; only its first CAP_TRIM_LOOK bytes are looked at. At most frame->cap_len.
  */
-uint32_t cap_trim_bytes(const struct cap_trim *trim, const struct cap_batch *batch, const struct cap_frame *frame);
+uint32_t cap_trim_bytes(const struct cap_trim *trim, const struct cap_batch *batch,
+			const struct cap_frame *frame);
 
 /* Ethernet + 8 tags + MPLS + IPv6 with extension headers + TCP with options, generously. */
 #define CAP_TRIM_LOOK 512u
 
 /* Copies the first bytes of a frame's buffers, at most room, to out; returns how many. */
-uint32_t cap_trim_gather(const struct cap_batch *batch, const struct cap_frame *frame, uint8_t *out, uint32_t room);
+uint32_t cap_trim_gather(const struct cap_batch *batch, const struct cap_frame *frame, uint8_t *out,
+			 uint32_t room);
 
 #endif

@@ -14,8 +14,8 @@ static struct cap_batch batch;
 static uint32_t make_frame(uint8_t *f, uint32_t payload)
 {
 	static const uint8_t head[46] = {
-		2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x81, 0, 0, 100, 8, 0, 0x45, 0, 0, 100, 0, 0, 0, 0, 64, 17, 0, 0,
-		10, 0, 0, 1, 10, 0, 0, 2, 0, 53, 0x14, 0xe9, 0, 80, 0, 0,
+		2, 0, 0, 0,  0,	 1, 2, 0,  0, 0, 0, 2,	0x81, 0, 0, 100, 8,  0,	   0x45, 0, 0,	100, 0,
+		0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0,    0, 2, 0,	 53, 0x14, 0xe9, 0, 80, 0,   0,
 	};
 
 	memcpy(f, head, sizeof(head));
@@ -56,7 +56,11 @@ static void test_one_and_several_buffers_agree(void **state)
 	batch.frags[4] = (struct cap_frag){ bytes + 16, len - 16 };
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		struct cap_frame one = { .data = bytes, .len = len, .cap_len = len, .wire_len = len };
-		struct cap_frame three = { .data = bytes, .len = 12, .cap_len = len, .wire_len = len, .frag_first = 3,
+		struct cap_frame three = { .data = bytes,
+					   .len = 12,
+					   .cap_len = len,
+					   .wire_len = len,
+					   .frag_first = 3,
 					   .frag_n = 2 };
 
 		assert_int_equal(match(cases[i].expr, &one), cases[i].yes);

@@ -49,8 +49,9 @@ static void describe(const struct cap_options *o, char *out, size_t size)
 	SHOW(" cmd=%d links=%u snap=%u trim=%d+%u filter=%s; stop=%lu,%lu,%lu rotate=%lu,%lu keep=%u", o->command, o->links.n,
 	     o->snaplen, o->trim.kind, o->trim.n, o->filter ? o->filter : "", o->stop_pkts, o->stop_ns, o->stop_raw_bytes,
 	     o->rotate_ns, o->rotate_raw_bytes, o->keep_files);
-	SHOW(" kind=%d format=%d z=%d level=%d full=%d reserve=%lu direct=%d digest=%d", o->write_kind, o->format, o->compressed,
-	     o->level == CAP_LEVEL_AUTO ? 99 : o->level, o->on_full, o->reserve_bytes, o->direct_io, o->digest);
+	SHOW(" kind=%d format=%d z=%d level=%d full=%d reserve=%lu direct=%d digest=%d", o->write_kind,
+	     o->format, o->compressed, o->level == CAP_LEVEL_AUTO ? 99 : o->level, o->on_full,
+	     o->reserve_bytes, o->direct_io, o->digest);
 	SHOW(" source=%d role=%d xdp=%d zc=%d ts=%d poll=%d nowake=%d force=%d", o->source, o->role, o->xdp_mode, o->zero_copy,
 	     o->timestamps, o->busy_poll, o->no_need_wakeup, o->force);
 	SHOW(" queues=%u", o->n_queues);

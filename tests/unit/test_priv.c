@@ -166,7 +166,8 @@ static void test_drop_holds(void **state)
 	plan_for(&(struct cap_priv_cfg){ .user = "nobody", .out_dir = dir }, &plan);
 	assert_true(plan.change_user);
 	assert_false(plan.keep_dac_override);
-	assert_int_equal(in_child(&(struct task){ .plan = &plan, .attempt = attempt_after_drop, .dir = dir }), 0);
+	assert_int_equal(in_child(&(struct task){ .plan = &plan, .attempt = attempt_after_drop, .dir = dir }),
+			 0);
 	rmdir(dir);
 }
 
@@ -202,7 +203,8 @@ static void test_keeps_dac_override_only_for_the_directory(void **state)
 	plan_for(&(struct cap_priv_cfg){ .user = "nobody", .out_dir = dir }, &plan);
 	assert_true(plan.keep_dac_override);
 	assert_non_null(strstr(cap_priv_describe(&plan, text, sizeof(text)), "keeps CAP_DAC_OVERRIDE"));
-	assert_int_equal(in_child(&(struct task){ .plan = &plan, .attempt = attempt_write_and_lose, .dir = dir }), 0);
+	assert_int_equal(
+		in_child(&(struct task){ .plan = &plan, .attempt = attempt_write_and_lose, .dir = dir }), 0);
 	rmdir(dir);
 }
 
@@ -337,17 +339,19 @@ static int attempt_allowed(const char *dir)
 		return 2;
 	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 65536) && errno != EOPNOTSUPP)
 		return 3;
-	if (ftruncate(fd, 2) || fsync(fd) || fstat(fd, &st) || st.st_size != 2 || close(fd) || rename(path, moved) ||
-	    unlink(moved))
+	if (ftruncate(fd, 2) || fsync(fd) || fstat(fd, &st) || st.st_size != 2 || close(fd) ||
+	    rename(path, moved) || unlink(moved))
 		return 4;
 	if (clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, NULL) || sched_yield())
 		return 5;
 	/* The filter lets it through to the kernel, which knows no such descriptor. */
-	if (syscall(SYS_bpf, BPF_MAP_LOOKUP_ELEM, &(union bpf_attr){ .map_fd = 1000 }, sizeof(union bpf_attr)) == 0 ||
+	if (syscall(SYS_bpf, BPF_MAP_LOOKUP_ELEM, &(union bpf_attr){ .map_fd = 1000 },
+		    sizeof(union bpf_attr)) == 0 ||
 	    errno != EBADF)
 		return 6;
 	free(malloc(1 << 20));
-	return mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? 7 : 0;
+	return mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? 7
+													  : 0;
 }
 
 static int attempt_socket(const char *dir)
@@ -384,7 +388,8 @@ static int attempt_prog_load(const char *dir)
 static int attempt_exec_memory(const char *dir)
 {
 	(void)dir;
-	return mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED;
+	return mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
+	       MAP_FAILED;
 }
 
 static int attempt_ptrace(const char *dir)
@@ -411,15 +416,17 @@ static void test_seccomp_lets_the_engine_work(void **state)
 	skip_under_sanitizer();
 	private_dir(dir, sizeof(dir), 0777);
 	plan_for(&(struct cap_priv_cfg){ .user = "nobody", .out_dir = dir }, &plan);
-	assert_int_equal(in_child(&(struct task){ .plan = &plan, .seccomp = true, .attempt = attempt_allowed, .dir = dir }), 0);
+	assert_int_equal(in_child(&(struct task){
+				 .plan = &plan, .seccomp = true, .attempt = attempt_allowed, .dir = dir }),
+			 0);
 	rmdir(dir);
 }
 
 static void test_seccomp_kills_the_rest(void **state)
 {
 	static int (*const attempts[])(const char *) = {
-		attempt_socket, attempt_exec, attempt_fork, attempt_mount, attempt_prog_load, attempt_exec_memory,
-		attempt_ptrace,
+		attempt_socket,	   attempt_exec,	attempt_fork,	attempt_mount,
+		attempt_prog_load, attempt_exec_memory, attempt_ptrace,
 	};
 	struct cap_priv_plan plan;
 
@@ -428,7 +435,8 @@ static void test_seccomp_kills_the_rest(void **state)
 	skip_under_sanitizer();
 	plan_for(&(struct cap_priv_cfg){ .user = "nobody" }, &plan);
 	for (size_t i = 0; i < ARRAY_LEN(attempts); i++) {
-		int status = in_child(&(struct task){ .plan = &plan, .seccomp = true, .attempt = attempts[i] });
+		int status =
+			in_child(&(struct task){ .plan = &plan, .seccomp = true, .attempt = attempts[i] });
 
 		assert_true(WIFSIGNALED(status));
 		assert_int_equal(WTERMSIG(status), SIGSYS);
@@ -444,7 +452,8 @@ static void test_seccomp_verbose_still_ends(void **state)
 	need_root();
 	skip_under_sanitizer();
 	plan_for(&(struct cap_priv_cfg){ .user = "nobody" }, &plan);
-	status = in_child(&(struct task){ .plan = &plan, .seccomp = true, .verbose = true, .attempt = attempt_socket });
+	status = in_child(
+		&(struct task){ .plan = &plan, .seccomp = true, .verbose = true, .attempt = attempt_socket });
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 128 + SIGSYS);
 }

@@ -23,7 +23,8 @@ static struct cap_report sample(void)
 	};
 }
 
-static char *write_with(void (*text)(FILE *, const struct cap_report *), const struct cap_report *report, char *buf, size_t size)
+static char *write_with(void (*text)(FILE *, const struct cap_report *), const struct cap_report *report,
+			char *buf, size_t size)
 {
 	FILE *mem;
 
@@ -147,7 +148,8 @@ static void test_live_line(void **state)
 	assert_non_null(strstr(line, "file 500 kB"));
 	assert_non_null(strstr(line, "level 1"));
 	for (int width = 20; width < 100; width++)
-		assert_true(strlen(cap_report_live_line(&live, &report, 1000, width, line, sizeof(line))) <= (size_t)width);
+		assert_true(strlen(cap_report_live_line(&live, &report, 1000, width, line, sizeof(line))) <=
+			    (size_t)width);
 }
 
 static void test_live_is_silent_without_terminal(void **state)

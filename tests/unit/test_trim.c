@@ -102,7 +102,8 @@ static void test_stacks(void **state)
 		uint32_t len = from_hex(stacks[i].hex, bytes);
 		const uint8_t *data = at_wall(bytes, len);
 
-		if (cap_trim_contiguous(&l3, data, len) != stacks[i].l3 || cap_trim_contiguous(&l4, data, len) != stacks[i].l4)
+		if (cap_trim_contiguous(&l3, data, len) != stacks[i].l3 ||
+		    cap_trim_contiguous(&l4, data, len) != stacks[i].l4)
 			print_message("# %s: %u %u\n", stacks[i].name, cap_trim_contiguous(&l3, data, len),
 				      cap_trim_contiguous(&l4, data, len));
 		assert_int_equal(cap_trim_contiguous(&l3, data, len), stacks[i].l3);
@@ -146,7 +147,8 @@ static void test_random(void **state)
 
 	(void)state;
 	for (int i = 0; i < 200000; i++) {
-		struct cap_trim trim = { .kind = (enum cap_trim_kind)(i % 4), .linktype = linktypes[i / 4 % 8] };
+		struct cap_trim trim = { .kind = (enum cap_trim_kind)(i % 4),
+					 .linktype = linktypes[i / 4 % 8] };
 		uint32_t len;
 
 		for (size_t j = 0; j < sizeof(bytes); j += 8) {
@@ -168,8 +170,13 @@ static void test_unknown_link_type_is_not_cut(void **state)
 	const uint8_t frame[64] = { 0x45 };
 
 	(void)state;
-	assert_int_equal(cap_trim_contiguous(&(struct cap_trim){ .kind = CAP_TRIM_L4, .linktype = 147 }, frame, 64), 64);
-	assert_int_equal(cap_trim_contiguous(&(struct cap_trim){ .kind = CAP_TRIM_BYTES, .n = 10, .linktype = 147 }, frame, 64), 10);
+	assert_int_equal(
+		cap_trim_contiguous(&(struct cap_trim){ .kind = CAP_TRIM_L4, .linktype = 147 }, frame, 64),
+		64);
+	assert_int_equal(
+		cap_trim_contiguous(&(struct cap_trim){ .kind = CAP_TRIM_BYTES, .n = 10, .linktype = 147 },
+				    frame, 64),
+		10);
 }
 
 /* The same frame in one buffer, and in three as a tag that was put back makes it. */
@@ -187,12 +194,15 @@ static void test_frame_in_buffers(void **state)
 	assert_int_equal(cap_trim_bytes(&l3, &batch, frame), 1038);
 	batch.frags[0] = (struct cap_frag){ bytes + 12, 4 };
 	batch.frags[1] = (struct cap_frag){ bytes + 16, 1984 };
-	*frame = (struct cap_frame){ .data = bytes, .len = 12, .cap_len = 2000, .wire_len = 2000, .frag_n = 2 };
+	*frame = (struct cap_frame){
+		.data = bytes, .len = 12, .cap_len = 2000, .wire_len = 2000, .frag_n = 2
+	};
 	assert_int_equal(cap_trim_bytes(&l4, &batch, frame), 46);
 	assert_int_equal(cap_trim_bytes(&l3, &batch, frame), 1038);
 	l3.n = 5000;
 	assert_int_equal(cap_trim_bytes(&l3, &batch, frame), 2000);
-	assert_int_equal(cap_trim_bytes(&(struct cap_trim){ .kind = CAP_TRIM_BYTES, .n = 64 }, &batch, frame), 64);
+	assert_int_equal(cap_trim_bytes(&(struct cap_trim){ .kind = CAP_TRIM_BYTES, .n = 64 }, &batch, frame),
+			 64);
 	assert_int_equal(cap_trim_bytes(&(struct cap_trim){ .kind = CAP_TRIM_NONE }, &batch, frame), 2000);
 	frame->cap_len = 0;
 	frame->len = 0;
