@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Beginning and end of every bench program: a rate is read, a result is written as one line of JSON, a refusal is said in words.
+ * Beginning and end of every bench program: a rate is read, a result is written as one line of JSON, a
+ * refusal is said in words.
  */
 #include "bench/args.h"
 
@@ -8,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-int bench_args_rate(const char *what, const char *text, double *ret_rate, bool *ret_is_bits, struct skep_err *err)
+int bench_args_rate(const char *what, const char *text, double *ret_rate, bool *ret_is_bits,
+		    struct skep_err *err)
 {
 	static const struct {
 		const char *unit;
@@ -50,6 +52,7 @@ int bench_args_print(json_t *object)
 int bench_args_exit(const char *program, int r, const struct skep_err *err)
 {
 	if (r)
-		(void)fprintf(stderr, "%s: %s%s%s\n", program, err->text, err->hint[0] ? "; " : "", err->hint);
+		(void)fprintf(stderr, "%s: %s%s%s\n", program, err->text, err->hint[0] ? "; " : "",
+			      err->hint);
 	return skep_err_exit_code(r);
 }

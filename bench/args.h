@@ -10,7 +10,8 @@
 #include <stdbool.h>
 
 /* "200kpps", "1.5Mpps", "2Gbps", "1000" (frames); per second, more than 0. */
-int bench_args_rate(const char *what, const char *text, double *ret_rate, bool *ret_is_bits, struct skep_err *err);
+int bench_args_rate(const char *what, const char *text, double *ret_rate, bool *ret_is_bits,
+		    struct skep_err *err);
 /* Writes the object as one line to stdout and drops the reference. NULL: no memory. 0 or -errno. */
 int bench_args_print(json_t *object);
 /* Says the refusal if there is one and returns the exit code for r. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Builds the header templates of generated frames and, for the ways of sending that do not run in the kernel and for the checker, whole
- * frames. Addresses are of the benchmark networks (198.18.0.0/15 of RFC 2544, 2001:2::/48 of RFC 5180), ports of the discard
- * service, or 443 for the QUIC-like flows: nothing on a network answers them. Pure functions.
+ * Builds the header templates of generated frames and, for the ways of sending that do not run in the kernel
+ * and for the checker, whole frames. Addresses are of the benchmark networks (198.18.0.0/15 of RFC 2544,
+ * 2001:2::/48 of RFC 5180), ports of the discard service, or 443 for the QUIC-like flows: nothing on a
+ * network answers them. Pure functions.
  */
 #include "bench/gen_frame.h"
 
@@ -23,7 +24,8 @@ uint64_t bench_gen_frame_sum(const uint8_t *p, uint32_t len)
 
 static void template_ip(struct skep_gen_template *t, uint8_t *ip)
 {
-	static const uint8_t ip6_src[16] = { 0x20, 0x01, 0, 2, [8] = 1 }, ip6_dst[16] = { 0x20, 0x01, 0, 2, [8] = 2, [15] = 1 };
+	static const uint8_t ip6_src[16] = { 0x20, 0x01, 0, 2, [8] = 1 },
+			     ip6_dst[16] = { 0x20, 0x01, 0, 2, [8] = 2, [15] = 1 };
 
 	if (t->is_ip6) {
 		ip[0] = 0x60;
@@ -84,23 +86,27 @@ static uint32_t templates_make(const struct bench_gen_options *o, struct skep_ge
 
 	for (proto = BENCH_GEN_UDP; proto < BENCH_GEN_PROTO_MIX; proto++) {
 		for (ip = BENCH_GEN_IP4; ip < BENCH_GEN_IP_MIX; ip++) {
-			if ((o->proto == BENCH_GEN_PROTO_MIX || o->proto == proto) && (o->ip == BENCH_GEN_IP_MIX || o->ip == ip))
+			if ((o->proto == BENCH_GEN_PROTO_MIX || o->proto == proto) &&
+			    (o->ip == BENCH_GEN_IP_MIX || o->ip == ip))
 				template_make(o, proto, ip == BENCH_GEN_IP6, &templates[n++]);
 		}
 	}
 	return n;
 }
 
-static int sizes_make(const struct bench_gen_options *o, uint32_t head, struct skep_gen_cfg *cfg, struct skep_err *err)
+static int sizes_make(const struct bench_gen_options *o, uint32_t head, struct skep_gen_cfg *cfg,
+		      struct skep_err *err)
 {
 	uint32_t i;
 
 	if (o->size != BENCH_GEN_SIZE_IMIX) {
 		if (o->size < head)
-			return skep_err_set(err, SKEP_E_USAGE, "--size %u: the headers and the tag take %u bytes", o->size, head);
+			return skep_err_set(err, SKEP_E_USAGE,
+					    "--size %u: the headers and the tag take %u bytes", o->size,
+					    head);
 		if (o->size > SKEP_GEN_FRAME_MAX)
-			return skep_err_set(err, SKEP_E_USAGE, "--size %u: the longest frame is %u bytes", o->size,
-					    SKEP_GEN_FRAME_MAX);
+			return skep_err_set(err, SKEP_E_USAGE, "--size %u: the longest frame is %u bytes",
+					    o->size, SKEP_GEN_FRAME_MAX);
 		cfg->n_sizes = 1;
 		cfg->sizes[0] = cfg->page_len = o->size;
 		return 0;
@@ -140,7 +146,8 @@ int bench_gen_frame_prepare(const struct bench_gen_options *o, struct skep_gen_c
 	return 0;
 }
 
-uint32_t bench_gen_frame_build(const struct skep_gen_cfg *cfg, struct skep_gen_template templates[SKEP_GEN_TEMPLATES],
+uint32_t bench_gen_frame_build(const struct skep_gen_cfg *cfg,
+			       struct skep_gen_template templates[SKEP_GEN_TEMPLATES],
 			       struct bench_pool *pool, uint64_t seq, uint8_t *out)
 {
 	uint32_t len = cfg->sizes[seq % cfg->n_sizes], flow = (uint32_t)(seq % cfg->n_flows);
@@ -148,7 +155,8 @@ uint32_t bench_gen_frame_build(const struct skep_gen_cfg *cfg, struct skep_gen_t
 	uint32_t head = t->tag + SKEP_GEN_TAG_BYTES;
 	const uint8_t *payload = bench_pool_payload(pool, seq, len - head);
 
-	skep_gen_finish(t, seq, flow, len, skep_gen_needs_sum(t) ? bench_gen_frame_sum(payload, len - head) : 0);
+	skep_gen_finish(t, seq, flow, len,
+			skep_gen_needs_sum(t) ? bench_gen_frame_sum(payload, len - head) : 0);
 	memcpy(out, t->bytes, head);
 	memcpy(out + head, payload, len - head);
 	return len;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Runs gen.bpf.c on XDP live frames. One call of BPF_PROG_RUN sends the whole run: setting a call up costs the kernel milliseconds, a gap
- * that would be visible in the offered rate. The call ends on a signal, between two batches, so nothing handed over is lost; a second thread,
- * which sleeps, looks some times a second whether the program is done and sends that signal.
+ * Runs gen.bpf.c on XDP live frames. One call of BPF_PROG_RUN sends the whole run: setting a call up costs
+ * the kernel milliseconds, a gap that would be visible in the offered rate. The call ends on a signal,
+ * between two batches, so nothing handed over is lost; a second thread, which sleeps, looks some times a
+ * second whether the program is done and sends that signal.
  *
  * The calling thread is the one that is pinned and burns its core.
  */
@@ -97,11 +98,13 @@ static int send_all(struct skep_gen *skel, volatile sig_atomic_t *stop, struct s
 	while (!skel->bss->state.done && !*stop) {
 		r = bpf_prog_test_run_opts(bpf_program__fd(skel->progs.gen), &run);
 		if (r && r != -EINTR)
-			return skep_err_set(err, r, "the kernel refuses to send XDP live frames: %s", strerror(-r));
+			return skep_err_set(err, r, "the kernel refuses to send XDP live frames: %s",
+					    strerror(-r));
 	}
 	if (skel->bss->state.errors)
-		return skep_err_set(err, -EIO, "frame %llu could not be built in the kernel",
-				    (unsigned long long)(skel->rodata->cfg.first_seq + skel->bss->state.attempted));
+		return skep_err_set(
+			err, -EIO, "frame %llu could not be built in the kernel",
+			(unsigned long long)(skel->rodata->cfg.first_seq + skel->bss->state.attempted));
 	return 0;
 }
 
@@ -130,8 +133,8 @@ static int quiet(enum libbpf_print_level level, const char *fmt, va_list ap)
 }
 
 int bench_gen_live_run(const struct bench_gen_options *o, struct skep_gen_cfg *cfg,
-		       const struct skep_gen_template templates[SKEP_GEN_TEMPLATES], volatile sig_atomic_t *stop,
-		       struct bench_gen_result *ret, struct skep_err *err)
+		       const struct skep_gen_template templates[SKEP_GEN_TEMPLATES],
+		       volatile sig_atomic_t *stop, struct bench_gen_result *ret, struct skep_err *err)
 {
 	struct skep_gen *skel;
 	int r;

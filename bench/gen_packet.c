@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Sends generated frames through a packet socket: for frames longer than the one page of an XDP live frame. The frames become skbs, so a device with
- * an XDP program sees them as multi-buffer frames. Counts what the kernel took; what a full ring refused is in the counters of the device.
+ * Sends generated frames through a packet socket: for frames longer than the one page of an XDP live frame.
+ * The frames become skbs, so a device with an XDP program sees them as multi-buffer frames. Counts what the
+ * kernel took; what a full ring refused is in the counters of the device.
  *
  * Paced by looking at the clock: a busy loop, like the other way of sending.
  */
@@ -40,7 +41,8 @@ int bench_gen_pin(int cpu, struct skep_err *err)
 static int open_socket(const char *link, int *ret_fd, struct skep_err *err)
 {
 	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex(link) };
-	_skep_close_ int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0); /* protocol 0: receives nothing */
+	_skep_close_ int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC,
+				     0); /* protocol 0: receives nothing */
 	int on = 1, room = 4 << 20;
 
 	if (fd < 0)
@@ -49,42 +51,55 @@ static int open_socket(const char *link, int *ret_fd, struct skep_err *err)
 		return skep_err_set(err, -errno, "%s: cannot send there: %s", link, strerror(errno));
 	if (setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof(on)) ||
 	    setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)))
-		return skep_err_set(err, -errno, "%s: cannot set the packet socket up: %s", link, strerror(errno));
+		return skep_err_set(err, -errno, "%s: cannot set the packet socket up: %s", link,
+				    strerror(errno));
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
 
 /* 0 when the frame was handed over, whether or not the device had room for it; -EINTR: stopped. */
-static int hand_over(int fd, const uint8_t *frame, uint32_t len, volatile sig_atomic_t *stop, struct skep_err *err)
+static int hand_over(int fd, const uint8_t *frame, uint32_t len, volatile sig_atomic_t *stop,
+		     struct skep_err *err)
 {
 	while (send(fd, frame, len, 0) < 0) {
 		/* the device dropped it, and has counted it */
 		if (errno == ENOBUFS)
 			return 0;
 		if (errno != EINTR && errno != EAGAIN)
-			return skep_err_set(err, -errno, "cannot send a frame of %u bytes: %s", len, strerror(errno));
+			return skep_err_set(err, -errno, "cannot send a frame of %u bytes: %s", len,
+					    strerror(errno));
 		if (*stop)
 			return -EINTR;
 	}
 	return 0;
 }
 
-static int send_all(int fd, const struct skep_gen_cfg *cfg, struct skep_gen_template *templates, struct bench_pool *pool,
-		    volatile sig_atomic_t *stop, struct bench_gen_result *result, struct skep_err *err)
+struct sender {
+	int fd;
+	const struct skep_gen_cfg *cfg;
+	struct skep_gen_template *templates;
+	struct bench_pool *pool;
+	volatile sig_atomic_t *stop;
+};
+
+static int send_all(const struct sender *s, struct bench_gen_result *result, struct skep_err *err)
 {
+	const struct skep_gen_cfg *cfg = s->cfg;
+	volatile sig_atomic_t *stop = s->stop;
 	uint8_t frame[SKEP_GEN_FRAME_MAX];
 	uint64_t due_q = 0, now = result->first_ns = now_ns();
 	int r = 0;
 
 	while (!*stop && (!cfg->count || result->attempted < cfg->count)) {
-		uint32_t len = bench_gen_frame_build(cfg, templates, pool, cfg->first_seq + result->attempted, frame);
+		uint32_t len = bench_gen_frame_build(cfg, s->templates, s->pool,
+						     cfg->first_seq + result->attempted, frame);
 
 		do {
 			now = now_ns();
 		} while (!*stop && (now - result->first_ns) << 16 < due_q);
 		if (*stop || (cfg->duration_ns && now - result->first_ns >= cfg->duration_ns))
 			break;
-		r = hand_over(fd, frame, len, stop, err);
+		r = hand_over(s->fd, frame, len, stop, err);
 		if (r)
 			break;
 		due_q += cfg->per_frame_q + len * cfg->per_byte_q;
@@ -112,7 +127,7 @@ int bench_gen_packet_run(const struct bench_gen_options *o, const struct skep_ge
 	pool = bench_pool_new(o->payload, o->seed);
 	if (!pool)
 		return skep_err_set(err, -ENOMEM, "no memory for the payload pool");
-	r = send_all(fd, cfg, templates, pool, stop, &result, err);
+	r = send_all(&(struct sender){ fd, cfg, templates, pool, stop }, &result, err);
 	bench_pool_free(pool);
 	if (!r)
 		*ret = result;

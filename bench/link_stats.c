@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Reads a device's ethtool statistics by ioctl and sums those that say what became of XDP frames. Changes nothing.
+ * Reads a device's ethtool statistics by ioctl and sums those that say what became of XDP frames. Changes
+ * nothing.
  */
 #include "bench/link_stats.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * libpcap reads, libzstd uncompresses where the file begins with zstd's magic; the two are joined by a stdio stream (fopencookie).
- * A test tool: it uses the libraries that others use, not ours, so that it is an independent witness of what we wrote.
+ * libpcap reads, libzstd uncompresses where the file begins with zstd's magic; the two are joined by a stdio
+ * stream (fopencookie). A test tool: it uses the libraries that others use, not ours, so that it is an
+ * independent witness of what we wrote.
  */
 #include "bench/pcap_in.h"
 

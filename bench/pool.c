@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Makes the bytes that generated frames carry. Random payload is what TLS looks like. Compressible payload is a mixture, block by
- * block, of what a link without encryption shows: HTTP headers, HTML and JSON bodies, DNS answers, log lines, and already compressed
- * content (images, archives). Words come from a fixed vocabulary with Zipf-like frequencies; names, numbers and tokens are fresh, so the text
- * compresses as text does, not as a repeated template does. The mixture gives a ratio of about 2 at zstd level 1 (bench.md has the measured ones).
+ * Makes the bytes that generated frames carry. Random payload is what TLS looks like. Compressible payload is
+ * a mixture, block by block, of what a link without encryption shows: HTTP headers, HTML and JSON bodies, DNS
+ * answers, log lines, and already compressed content (images, archives). Words come from a fixed vocabulary
+ * with Zipf-like frequencies; names, numbers and tokens are fresh, so the text compresses as text does, not
+ * as a repeated template does. The mixture gives a ratio of about 2 at zstd level 1 (bench.md has the
+ * measured ones).
  *
  * Every block depends on kind, seed and its own index only. Never used while frames are sent.
  */
@@ -86,9 +88,10 @@ static void base64(struct text *t, uint32_t n)
 /* Word number r of a fixed vocabulary of 4,096; low numbers are frequent and short, as in language. */
 static void word(struct text *t)
 {
-	static const char *const syllables[] = { "a",  "en", "ti", "on", "er", "re", "st", "al", "in", "te", "ro", "ma", "le",
-						 "co", "de", "li", "ne", "ra", "si", "to", "un", "pro", "ver", "con", "tra", "men",
-						 "per", "com", "dis", "ing", "ble", "ous" };
+	static const char *const syllables[] = { "a",	"en",  "ti",  "on",  "er",  "re",  "st",  "al",
+						 "in",	"te",  "ro",  "ma",  "le",  "co",  "de",  "li",
+						 "ne",	"ra",  "si",  "to",  "un",  "pro", "ver", "con",
+						 "tra", "men", "per", "com", "dis", "ing", "ble", "ous" };
 	uint32_t bits = below(&t->rng, 13), rank = (1u << bits) - 1 + below(&t->rng, 1u << bits), n;
 	uint64_t spelling = rank * 0x51ed27ull + 7;
 
@@ -106,11 +109,13 @@ static void words(struct text *t, uint32_t n)
 
 static void http_head(struct text *t)
 {
-	static const char *const agents[] = { "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", "curl/7.88.1",
-					      "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko)",
-					      "python-requests/2.28.1", "Debian APT-HTTP/1.3 (2.6.1)" };
-	static const char *const types[] = { "text/html; charset=utf-8", "application/json", "image/jpeg", "text/css",
-					     "application/javascript" };
+	static const char *const agents[] = {
+		"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", "curl/7.88.1",
+		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko)",
+		"python-requests/2.28.1", "Debian APT-HTTP/1.3 (2.6.1)"
+	};
+	static const char *const types[] = { "text/html; charset=utf-8", "application/json", "image/jpeg",
+					     "text/css", "application/javascript" };
 
 	if (below(&t->rng, 2)) {
 		say(t, "GET /");
@@ -121,13 +126,17 @@ static void http_head(struct text *t)
 		hex(t, 16);
 		say(t, " HTTP/1.1\r\nHost: www.");
 		word(t);
-		sayf(t, ".example\r\nUser-Agent: %s\r\nAccept: */*\r\nAccept-Encoding: gzip, deflate\r\nCookie: session=",
+		sayf(t,
+		     ".example\r\nUser-Agent: %s\r\nAccept: */*\r\nAccept-Encoding: gzip, deflate\r\nCookie: "
+		     "session=",
 		     agents[below(&t->rng, ARRAY_LEN(agents))]);
 		base64(t, 40 + below(&t->rng, 80));
 		say(t, "\r\nConnection: keep-alive\r\n\r\n");
 		return;
 	}
-	sayf(t, "HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Tue, %02u Mar 2024 %02u:%02u:%02u GMT\r\nContent-Type: %s\r\n",
+	sayf(t,
+	     "HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Tue, %02u Mar 2024 %02u:%02u:%02u "
+	     "GMT\r\nContent-Type: %s\r\n",
 	     1 + below(&t->rng, 28), below(&t->rng, 24), below(&t->rng, 60), below(&t->rng, 60),
 	     types[below(&t->rng, ARRAY_LEN(types))]);
 	sayf(t, "Content-Length: %u\r\nETag: \"", below(&t->rng, 1000000));
@@ -154,8 +163,8 @@ static void json(struct text *t)
 {
 	sayf(t, "{\"id\":%u,\"name\":\"", below(&t->rng, 10000000));
 	word(t);
-	sayf(t, "\",\"time\":17%08u,\"value\":%u.%03u,\"key\":\"", below(&t->rng, 100000000), below(&t->rng, 1000),
-	     below(&t->rng, 1000));
+	sayf(t, "\",\"time\":17%08u,\"value\":%u.%03u,\"key\":\"", below(&t->rng, 100000000),
+	     below(&t->rng, 1000), below(&t->rng, 1000));
 	hex(t, 24);
 	say(t, "\",\"text\":\"");
 	words(t, 3 + below(&t->rng, 8));
@@ -258,8 +267,8 @@ const uint8_t *bench_pool_payload(struct bench_pool *pool, uint64_t seq, uint32_
 		pool->made[i] = 1;
 		/* the tail repeats the first blocks */
 		if (at >= BENCH_POOL_BLOCKS)
-			memcpy(pool->bytes + (size_t)at * BENCH_POOL_BLOCK, pool->bytes + (size_t)i * BENCH_POOL_BLOCK,
-			       BENCH_POOL_BLOCK);
+			memcpy(pool->bytes + (size_t)at * BENCH_POOL_BLOCK,
+			       pool->bytes + (size_t)i * BENCH_POOL_BLOCK, BENCH_POOL_BLOCK);
 	}
 	return pool->bytes + from;
 }

@@ -2,7 +2,8 @@
 #ifndef BENCH_POOL_H
 #define BENCH_POOL_H
 /*
- * The payload pool of the generator, made anew by whoever checks what was received: a pure function of kind and seed.
+ * The payload pool of the generator, made anew by whoever checks what was received: a pure function of kind
+ * and seed.
  */
 #include "bpf/abi/skep_gen.h"
 #include "common/util.h"

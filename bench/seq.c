@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Checks received frames of the generator. A frame's payload follows from its tag (sequence number, kind, seed) and its length, so it is made anew
- * and compared byte by byte; nothing has to be kept of what was sent. Frames that were cut (snaplen) are compared as far as they go.
+ * Checks received frames of the generator. A frame's payload follows from its tag (sequence number, kind,
+ * seed) and its length, so it is made anew and compared byte by byte; nothing has to be kept of what was
+ * sent. Frames that were cut (snaplen) are compared as far as they go.
  */
 #include "bench/seq.h"
 #include "bench/gen_frame.h"
@@ -9,7 +10,8 @@
 #include <errno.h>
 #include <string.h>
 
-/* A tag further ahead than this is damaged: 2^33 frames are an hour at 2.4 million a second, and a bitmap of 1 GiB. */
+/* A tag further ahead than this is damaged: 2^33 frames are an hour at 2.4 million a second, and a bitmap of
+ * 1 GiB. */
 #define SEQ_SPAN_MAX (1ull << 33)
 
 struct view {
@@ -68,7 +70,8 @@ static int find_pool(struct bench_seq *seq, uint32_t kind, uint32_t seed, struct
 	return 0;
 }
 
-static int is_intact(struct bench_seq *seq, const uint8_t *f, uint32_t len, uint32_t wire_len, const struct view *v, uint64_t number)
+static int is_intact(struct bench_seq *seq, const uint8_t *f, uint32_t len, uint32_t wire_len,
+		     const struct view *v, uint64_t number)
 {
 	uint32_t head = v->tag + SKEP_GEN_TAG_BYTES, ip_len;
 	const uint8_t *tag = f + v->tag;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * skep-send: sends the frames of capture files through an interface, in order, each exactly once, byte for byte, and says what could not be
- * sent. Nothing is padded, cut, rewritten or silently left out.
+ * skep-send: sends the frames of capture files through an interface, in order, each exactly once, byte for
+ * byte, and says what could not be sent. Nothing is padded, cut, rewritten or silently left out.
  *
- * A packet socket without its own queue: when send() returns, the frame is at the peer or was dropped, and the interface has counted which.
+ * A packet socket without its own queue: when send() returns, the frame is at the peer or was dropped, and
+ * the interface has counted which.
  */
 #include "bench/args.h"
 #include "bench/link_stats.h"
@@ -53,18 +54,32 @@ static int call_rate(void *cfg, const char *what, const char *value, struct skep
 }
 
 static const struct skep_opt table[] = {
-	{ .name = "interface", .letter = 'i', .type = SKEP_OPT_STRING, .arg = "IF", .offset = offsetof(struct send_options, link),
+	{ .name = "interface",
+	  .letter = 'i',
+	  .type = SKEP_OPT_STRING,
+	  .arg = "IF",
+	  .offset = offsetof(struct send_options, link),
 	  .help = "send there" },
-	{ .name = "rate", .type = SKEP_OPT_CALL, .arg = "N[pps|bps]", .call = call_rate, .fallback = "as fast as possible" },
-	{ .name = "repeat", .type = SKEP_OPT_UINT32, .arg = "N", .min = 1, .offset = offsetof(struct send_options, repeat),
-	  .fallback = "1", .help = "send all files that often" },
+	{ .name = "rate",
+	  .type = SKEP_OPT_CALL,
+	  .arg = "N[pps|bps]",
+	  .call = call_rate,
+	  .fallback = "as fast as possible" },
+	{ .name = "repeat",
+	  .type = SKEP_OPT_UINT32,
+	  .arg = "N",
+	  .min = 1,
+	  .offset = offsetof(struct send_options, repeat),
+	  .fallback = "1",
+	  .help = "send all files that often" },
 	{ .name = "help", .letter = 'h', .type = SKEP_OPT_HELP, .help = "show this text" },
 };
 
 static const struct skep_opts opts = {
 	.program = "skep-send",
 	.usage = (const char *const[]){ "-i IF [OPTION...] FILE...", NULL },
-	.about = "Sends the frames of pcap or pcapng files (also .zst) through an interface, in order, each exactly once, and prints "
+	.about = "Sends the frames of pcap or pcapng files (also .zst) through an interface, in order, each "
+		 "exactly once, and prints "
 		 "what was sent and what could not be.",
 	.table = table,
 	.n = ARRAY_LEN(table),
@@ -81,14 +96,16 @@ static uint64_t now_ns(void)
 static void pace(const struct send_options *o, uint32_t len, struct send_account *account)
 {
 	uint64_t due = account->start_ns + (uint64_t)account->due_ns, now = now_ns();
-	struct timespec until = { .tv_sec = (time_t)(due / SKEP_NSEC_PER_SEC), .tv_nsec = (long)(due % SKEP_NSEC_PER_SEC) };
+	struct timespec until = { .tv_sec = (time_t)(due / SKEP_NSEC_PER_SEC),
+				  .tv_nsec = (long)(due % SKEP_NSEC_PER_SEC) };
 
 	if (due > now)
 		(void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
 	account->due_ns += o->rate_is_bits ? len * 8e9 / o->rate : 1e9 / o->rate;
 }
 
-static int send_frame(int fd, const struct bench_pcap_frame *frame, struct send_account *account, struct skep_err *err)
+static int send_frame(int fd, const struct bench_pcap_frame *frame, struct send_account *account,
+		      struct skep_err *err)
 {
 	while (send(fd, frame->data, frame->len, 0) < 0) {
 		if (errno == EMSGSIZE) {
@@ -100,7 +117,8 @@ static int send_frame(int fd, const struct bench_pcap_frame *frame, struct send_
 			break;
 		if ((errno == EINTR || errno == EAGAIN) && !stop)
 			continue;
-		return skep_err_set(err, -errno, "cannot send a frame of %u bytes: %s", frame->len, strerror(errno));
+		return skep_err_set(err, -errno, "cannot send a frame of %u bytes: %s", frame->len,
+				    strerror(errno));
 	}
 	account->sent++;
 	account->bytes += frame->len;
@@ -108,7 +126,8 @@ static int send_frame(int fd, const struct bench_pcap_frame *frame, struct send_
 	return 0;
 }
 
-static int send_file(int fd, const struct send_options *o, const char *path, struct send_account *account, struct skep_err *err)
+static int send_file(int fd, const struct send_options *o, const char *path, struct send_account *account,
+		     struct skep_err *err)
 {
 	struct bench_pcap_frame frame;
 	struct bench_pcap_in *in;
@@ -169,11 +188,14 @@ static int run(const struct send_options *o, const struct skep_opts_words *files
 	if (r)
 		return r;
 	dropped = after.tx_dropped - before.tx_dropped;
-	r = bench_args_print(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "sent", (json_int_t)(account.sent - dropped), "skipped",
-				       (json_int_t)(account.too_short + account.too_long), "too_short",
-				       (json_int_t)account.too_short, "too_long", (json_int_t)account.too_long, "dropped",
-				       (json_int_t)dropped, "cut", (json_int_t)account.cut, "bytes", (json_int_t)account.bytes));
-	return r ? skep_err_set(err, r, "cannot write the result: %s", strerror(-r)) : dropped ? -ECANCELED : 0;
+	r = bench_args_print(json_pack(
+		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "sent", (json_int_t)(account.sent - dropped),
+		"skipped", (json_int_t)(account.too_short + account.too_long), "too_short",
+		(json_int_t)account.too_short, "too_long", (json_int_t)account.too_long, "dropped",
+		(json_int_t)dropped, "cut", (json_int_t)account.cut, "bytes", (json_int_t)account.bytes));
+	return r	 ? skep_err_set(err, r, "cannot write the result: %s", strerror(-r))
+	       : dropped ? -ECANCELED
+			 : 0;
 }
 
 int main(int argc, char **argv)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * skep-seqcheck: reads capture files and proves, by the sequence numbers and the payload of skep-gen's frames, what they hold: all of
- * them, each once, in order, intact. Several files are read one after the other as one sequence.
+ * skep-seqcheck: reads capture files and proves, by the sequence numbers and the payload of skep-gen's
+ * frames, what they hold: all of them, each once, in order, intact. Several files are read one after the
+ * other as one sequence.
  */
 #include "bench/args.h"
 #include "bench/pcap_in.h"
@@ -18,17 +19,26 @@ struct check_options {
 };
 
 static const struct skep_opt table[] = {
-	{ .name = "first", .type = SKEP_OPT_UINT64, .arg = "N", .offset = offsetof(struct check_options, first), .fallback = "0",
+	{ .name = "first",
+	  .type = SKEP_OPT_UINT64,
+	  .arg = "N",
+	  .offset = offsetof(struct check_options, first),
+	  .fallback = "0",
 	  .help = "the first sequence number that was sent" },
-	{ .name = "last", .type = SKEP_OPT_UINT64, .arg = "N", .offset = offsetof(struct check_options, last),
-	  .fallback = "the highest found", .help = "the last one" },
+	{ .name = "last",
+	  .type = SKEP_OPT_UINT64,
+	  .arg = "N",
+	  .offset = offsetof(struct check_options, last),
+	  .fallback = "the highest found",
+	  .help = "the last one" },
 	{ .name = "help", .letter = 'h', .type = SKEP_OPT_HELP, .help = "show this text" },
 };
 
 static const struct skep_opts opts = {
 	.program = "skep-seqcheck",
 	.usage = (const char *const[]){ "[OPTION...] FILE...", NULL },
-	.about = "Checks the frames of skep-gen in capture files (pcap, pcapng, also .zst; - for stdin): which sequence numbers are lost, came "
+	.about = "Checks the frames of skep-gen in capture files (pcap, pcapng, also .zst; - for stdin): "
+		 "which sequence numbers are lost, came "
 		 "twice, came out of order, and whose bytes are not the ones sent.",
 	.table = table,
 	.n = ARRAY_LEN(table),
@@ -69,13 +79,14 @@ static int report(const struct bench_seq *seq, uint64_t last, uint32_t torn, str
 	if (last == UINT64_MAX)
 		last = seq->unique ? seq->max : seq->first;
 	lost = bench_seq_lost(seq, last);
-	r = bench_args_print(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:o, s:o}", "frames", (json_int_t)seq->frames,
-				       "unique", (json_int_t)seq->unique, "lost", (json_int_t)lost, "duplicated",
-				       (json_int_t)seq->duplicated, "reordered", (json_int_t)seq->reordered, "corrupted",
-				       (json_int_t)seq->corrupted, "stray", (json_int_t)seq->stray, "foreign",
-				       (json_int_t)seq->foreign, "bytes", (json_int_t)seq->bytes, "torn_files", (int)torn, "first_seq",
-				       seq->unique ? json_integer((json_int_t)seq->min) : json_null(), "last_seq",
-				       seq->unique ? json_integer((json_int_t)seq->max) : json_null()));
+	r = bench_args_print(json_pack(
+		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:o, s:o}", "frames",
+		(json_int_t)seq->frames, "unique", (json_int_t)seq->unique, "lost", (json_int_t)lost,
+		"duplicated", (json_int_t)seq->duplicated, "reordered", (json_int_t)seq->reordered,
+		"corrupted", (json_int_t)seq->corrupted, "stray", (json_int_t)seq->stray, "foreign",
+		(json_int_t)seq->foreign, "bytes", (json_int_t)seq->bytes, "torn_files", (int)torn,
+		"first_seq", seq->unique ? json_integer((json_int_t)seq->min) : json_null(), "last_seq",
+		seq->unique ? json_integer((json_int_t)seq->max) : json_null()));
 	if (r)
 		return skep_err_set(err, r, "cannot write the result: %s", strerror(-r));
 	return lost || seq->duplicated || seq->corrupted || seq->stray || torn ? -ECANCELED : 0;

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * The sending half of the traffic generator: run on XDP live frames (BPF_PROG_RUN with BPF_F_TEST_XDP_LIVE_FRAMES), it turns the
- * page it is given into the next frame and redirects it to the link, or, while that frame is not due yet, gives the page back.
+ * The sending half of the traffic generator: run on XDP live frames (BPF_PROG_RUN with
+ * BPF_F_TEST_XDP_LIVE_FRAMES), it turns the page it is given into the next frame and redirects it to the
+ * link, or, while that frame is not due yet, gives the page back.
  *
- * Giving the page back (XDP_DROP) instead of waiting here keeps a run of 64 pages short: the kernel flushes what was redirected and
- * lets the receiving end's NAPI run after each, so paced frames leave one by one and not in bursts of 16.
+ * Giving the page back (XDP_DROP) instead of waiting here keeps a run of 64 pages short: the kernel flushes
+ * what was redirected and lets the receiving end's NAPI run after each, so paced frames leave one by one and
+ * not in bursts of 16.
  *
- * A page comes back with the bytes of the frame it was before, so every byte that can differ is written each time.
- * One thread only: the templates and the state are not per CPU.
+ * A page comes back with the bytes of the frame it was before, so every byte that can differ is written each
+ * time. One thread only: the templates and the state are not per CPU.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -29,7 +31,8 @@ struct {
 	__type(value, struct gen_pool);
 } pool SEC(".maps");
 
-/* Keeps clang from widening or folding a bounded 32-bit value: the verifier must see it as the check saw it. */
+/* Keeps clang from widening or folding a bounded 32-bit value: the verifier must see it as the check saw it.
+ */
 #define GEN_KEEP(v) asm volatile("" : "+r"(v))
 
 /* True: the frame of len bytes is due, and the clock has moved on to the next. */
@@ -53,7 +56,8 @@ static __always_inline __u64 payload_sum(struct gen_pool *p, __u32 from, __u32 l
 	__u64 sum = 0;
 
 	if (whole) {
-		/* csum_diff adds words as they lie in memory; a folded sum is turned to network order by swapping its bytes */
+		/* csum_diff adds words as they lie in memory; a folded sum is turned to network order by
+		 * swapping its bytes */
 		__s64 diff = bpf_csum_diff(NULL, 0, (__be32 *)(p->bytes + from), whole, 0);
 
 		if (diff < 0)

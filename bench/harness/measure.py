@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from .rig import CPU_RX, CPU_TX, TX_LINK, BenchError, run
 
-# A tool is drained when it used less than this much of a core and its files did not grow, step after step for as long as it may sit on a buffer.
+# A tool is drained when it used less than this much of a core and its files did not grow, step after step, for as long as it
+# may sit on a buffer.
 DRAIN_STEP_S = 0.15
 DRAIN_IDLE = 0.05
 DRAIN_MAX_S = 20.0

@@ -39,7 +39,8 @@ def middle(rows, field):
 
 
 def limits_table(limits):
-    rows = [[l["limit"], l["size"], l["payload"], rate(l["pps"]), volume(l["bytes_per_s"]), f"{l['ratio']:.2f}" if "ratio" in l else "-"]
+    rows = [[l["limit"], l["size"], l["payload"], rate(l["pps"]), volume(l["bytes_per_s"]),
+             f"{l['ratio']:.2f}" if "ratio" in l else "-"]
             for l in limits]
     return table(["limit", "size", "payload", "Mpps", "MB/s", "ratio"], rows)
 
@@ -52,7 +53,8 @@ def flat_table(rows):
                     rate(middle(group, "offered_pps")), rate(middle(group, "stored_pps")), volume(middle(group, "stored_bytes_per_s")),
                     percent(sum(r["lost"] for r in group), sum(r["sent"] for r in group)), "-" if cpu is None else f"{cpu:.0f}",
                     f"{middle(group, 'rss_bytes') / 1e6:.0f}", "-" if ratio is None else f"{ratio:.3f}"])
-    return table(["size", "payload", "tool", "offered Mpps", "stored Mpps", "stored MB/s", "lost", "CPU ns/packet", "memory MB", "ratio"], out)
+    return table(["size", "payload", "tool", "offered Mpps", "stored Mpps", "stored MB/s", "lost", "CPU ns/packet", "memory MB", "ratio"],
+                 out)
 
 
 def curve_table(rows):
@@ -122,8 +124,9 @@ TABLES = {"null": ("Flat out, nothing written", flat_table), "disk": ("Flat out,
 def markdown(result):
     host = result["host"]
     parts = [f"# Benchmark, {result['mode']}, {result['started']}",
-             f"{host['cpu']}, {host['cpus']} CPUs, {host['memory_bytes'] / 2**30:.0f} GiB, Linux {host['kernel']} ({host['virtualization']}), "
-             f"{host['os']}, {host['file_system']}; fingerprint {host['fingerprint']}, commit {host['commit']}, load before {host['load_before']:.2f}.",
+             f"{host['cpu']}, {host['cpus']} CPUs, {host['memory_bytes'] / 2**30:.0f} GiB, Linux {host['kernel']} "
+             f"({host['virtualization']}), {host['os']}, {host['file_system']}; fingerprint {host['fingerprint']}, commit "
+             f"{host['commit']}, load before {host['load_before']:.2f}.",
              "Versions: " + ", ".join(f"{k} {v}" for k, v in result["versions"].items()) + "."]
     parts += [f"**{w}**" for w in result["warnings"]]
     if result["goals"]:

@@ -24,8 +24,9 @@
 enum skep_gen_payload { SKEP_GEN_RANDOM, SKEP_GEN_COMPRESSIBLE, SKEP_GEN_ZERO, SKEP_GEN_PAYLOADS };
 
 /*
- * The payload pool: 32 MiB, four times the window of zstd's level 19 and 64 times that of level 1, so no match reaches the
- * round before. A slice that begins near the end runs on into the tail, which repeats the pool's first bytes.
+ * The payload pool: 32 MiB, four times the window of zstd's level 19 and 64 times that of level 1, so no
+ * match reaches the round before. A slice that begins near the end runs on into the tail, which repeats the
+ * pool's first bytes.
  */
 #define SKEP_GEN_POOL_BYTES (32u << 20)
 #define SKEP_GEN_POOL_TAIL 16384u
@@ -38,48 +39,52 @@ enum skep_gen_payload { SKEP_GEN_RANDOM, SKEP_GEN_COMPRESSIBLE, SKEP_GEN_ZERO, S
 /* frame lengths are taken in turn: one entry for a fixed size, twelve for IMIX */
 #define SKEP_GEN_SIZES 12u
 
-/* Room for Ethernet + tag + IPv6 + TCP + our tag = 94 bytes; 160 because a verifier wants masks (offsets < 128), not sums. */
+/* Room for Ethernet + tag + IPv6 + TCP + our tag = 94 bytes; 160 because a verifier wants masks (offsets <
+ * 128), not sums. */
 #define SKEP_GEN_HEAD_BYTES 160u
 
 struct skep_gen_template {
-	SKEP_ABI_U8 bytes[SKEP_GEN_HEAD_BYTES]; /* headers and tag; what varies is 0 until a frame is finished */
-	SKEP_ABI_U32 l3;      /* offset of the IP header */
-	SKEP_ABI_U32 l4;      /* offset of the UDP or TCP header */
-	SKEP_ABI_U32 tag;     /* offset of the tag */
+	SKEP_ABI_U8
+	bytes[SKEP_GEN_HEAD_BYTES]; /* headers and tag; what varies is 0 until a frame is finished */
+	SKEP_ABI_U32 l3;	    /* offset of the IP header */
+	SKEP_ABI_U32 l4;	    /* offset of the UDP or TCP header */
+	SKEP_ABI_U32 tag;	    /* offset of the tag */
 	SKEP_ABI_U32 is_ip6;
 	SKEP_ABI_U32 is_tcp;
-	SKEP_ABI_U32 l3_sum;  /* sum of the IPv4 header's constant 16-bit words */
-	SKEP_ABI_U32 l4_sum;  /* the same of pseudo header, L4 header and tag */
+	SKEP_ABI_U32 l3_sum; /* sum of the IPv4 header's constant 16-bit words */
+	SKEP_ABI_U32 l4_sum; /* the same of pseudo header, L4 header and tag */
 	SKEP_ABI_U32 pad;
 };
 
 struct skep_gen_cfg {
 	SKEP_ABI_U64 first_seq;
-	SKEP_ABI_U64 count;          /* frames to hand over; 0: no limit */
-	SKEP_ABI_U64 duration_ns;    /* 0: no limit */
-	/* Pacing: a frame of n bytes takes per_frame_q + n * per_byte_q of time, in ns << 16; both 0: flat out. */
+	SKEP_ABI_U64 count;	  /* frames to hand over; 0: no limit */
+	SKEP_ABI_U64 duration_ns; /* 0: no limit */
+	/* Pacing: a frame of n bytes takes per_frame_q + n * per_byte_q of time, in ns << 16; both 0: flat
+	 * out. */
 	SKEP_ABI_U64 per_frame_q;
 	SKEP_ABI_U64 per_byte_q;
 	SKEP_ABI_U32 ifindex;
 	SKEP_ABI_U32 n_templates;
 	SKEP_ABI_U32 n_sizes;
 	SKEP_ABI_U32 n_flows;
-	SKEP_ABI_U32 store_payload;  /* 0: the payload is all zero and never written */
+	SKEP_ABI_U32 store_payload; /* 0: the payload is all zero and never written */
 	SKEP_ABI_U32 sizes[SKEP_GEN_SIZES];
-	SKEP_ABI_U32 dry;            /* build frames, send none */
-	SKEP_ABI_U32 page_len;       /* the longest of them: what a page holds before it is cut */
+	SKEP_ABI_U32 dry;      /* build frames, send none */
+	SKEP_ABI_U32 page_len; /* the longest of them: what a page holds before it is cut */
 };
 
 /* Written by the sending program alone, read by the program that runs it. */
 struct skep_gen_state {
-	SKEP_ABI_U64 attempted;      /* frames handed over for transmission */
+	SKEP_ABI_U64 attempted; /* frames handed over for transmission */
 	SKEP_ABI_U64 attempted_bytes;
-	SKEP_ABI_U64 start_ns;       /* CLOCK_MONOTONIC of the first frame */
-	SKEP_ABI_U64 last_ns;        /* of the last one */
-	SKEP_ABI_U64 next_q;         /* pacing: when the next frame is due, after start_ns, ns << 16 */
-	SKEP_ABI_U64 gate_q;         /* pacing: not before, so that arrears are made up at twice the rate, not in a burst */
-	SKEP_ABI_U64 errors;         /* frames that could not be built: always 0 unless there is a defect */
-	SKEP_ABI_U32 done;           /* count or duration reached */
+	SKEP_ABI_U64 start_ns; /* CLOCK_MONOTONIC of the first frame */
+	SKEP_ABI_U64 last_ns;  /* of the last one */
+	SKEP_ABI_U64 next_q;   /* pacing: when the next frame is due, after start_ns, ns << 16 */
+	SKEP_ABI_U64 gate_q;   /* pacing: not before, so that arrears are made up at twice the rate, not in a
+				  burst */
+	SKEP_ABI_U64 errors;   /* frames that could not be built: always 0 unless there is a defect */
+	SKEP_ABI_U32 done;     /* count or duration reached */
 	SKEP_ABI_U32 pad;
 };
 
@@ -111,7 +116,8 @@ static inline SKEP_ABI_U32 skep_gen_fold(SKEP_ABI_U64 sum)
 	return (SKEP_ABI_U32)sum;
 }
 
-/* Does the frame's L4 checksum cover the payload? UDP over IPv4 may do without (RFC 768), and does: it is the fast case. */
+/* Does the frame's L4 checksum cover the payload? UDP over IPv4 may do without (RFC 768), and does: it is the
+ * fast case. */
 static inline int skep_gen_needs_sum(const struct skep_gen_template *t)
 {
 	return t->is_tcp || t->is_ip6;
@@ -121,10 +127,11 @@ static inline int skep_gen_needs_sum(const struct skep_gen_template *t)
  * Completes the template for one frame: lengths, addresses and ports of its flow, sequence number, checksums.
  * payload_sum: sum of the payload's 16-bit words in network order, if skep_gen_needs_sum().
  */
-static inline void skep_gen_finish(struct skep_gen_template *t, SKEP_ABI_U64 seq, SKEP_ABI_U32 flow, SKEP_ABI_U32 len,
-				   SKEP_ABI_U64 payload_sum)
+static inline void skep_gen_finish(struct skep_gen_template *t, SKEP_ABI_U64 seq, SKEP_ABI_U32 flow,
+				   SKEP_ABI_U32 len, SKEP_ABI_U64 payload_sum)
 {
-	SKEP_ABI_U8 *ip = t->bytes + (t->l3 & 63), *l4 = t->bytes + (t->l4 & 63), *tag = t->bytes + (t->tag & 127);
+	SKEP_ABI_U8 *ip = t->bytes + (t->l3 & 63), *l4 = t->bytes + (t->l4 & 63),
+		    *tag = t->bytes + (t->tag & 127);
 	SKEP_ABI_U32 host = flow & 0xffff, port = 1024 + (flow & 0x7fff), l4_len = len - t->l4;
 	SKEP_ABI_U32 tcp_seq = (SKEP_ABI_U32)seq * 1460;
 	SKEP_ABI_U64 sum;
@@ -137,7 +144,8 @@ static inline void skep_gen_finish(struct skep_gen_template *t, SKEP_ABI_U64 seq
 	} else {
 		skep_gen_put16(ip + 2, len - t->l3);
 		skep_gen_put16(ip + 14, host);
-		skep_gen_put16(ip + 10, ~skep_gen_fold((SKEP_ABI_U64)t->l3_sum + (len - t->l3) + host) & 0xffff);
+		skep_gen_put16(ip + 10,
+			       ~skep_gen_fold((SKEP_ABI_U64)t->l3_sum + (len - t->l3) + host) & 0xffff);
 	}
 	skep_gen_put16(l4, port);
 	if (t->is_tcp)
@@ -146,8 +154,8 @@ static inline void skep_gen_finish(struct skep_gen_template *t, SKEP_ABI_U64 seq
 		skep_gen_put16(l4 + 4, l4_len);
 	if (!skep_gen_needs_sum(t))
 		return;
-	sum = payload_sum + t->l4_sum + host + port + l4_len /* pseudo header */ + (seq >> 48) + ((seq >> 32) & 0xffff) +
-	      ((seq >> 16) & 0xffff) + (seq & 0xffff);
+	sum = payload_sum + t->l4_sum + host + port + l4_len /* pseudo header */ + (seq >> 48) +
+	      ((seq >> 32) & 0xffff) + ((seq >> 16) & 0xffff) + (seq & 0xffff);
 	sum += t->is_tcp ? (tcp_seq >> 16) + (tcp_seq & 0xffff) : l4_len;
 	sum = ~skep_gen_fold(sum) & 0xffff;
 	skep_gen_put16(l4 + (t->is_tcp ? 16 : 6), sum ? (SKEP_ABI_U32)sum : 0xffff);
