@@ -160,6 +160,7 @@ static int make_worker(struct cap_engine *engine, struct cap_worker *worker, uin
 	worker->numa_node = node;
 	worker->pool_blocks = (uint32_t)SKEP_MAX(engine->cfg.pool_bytes / CAP_BLOCK_BYTES, 2 * CAP_POOL_RESERVE);
 	worker->io = engine->cfg.io;
+	worker->pack_threads = engine->output.compressed ? engine->cfg.pack_threads : 0;
 	worker->wake_fd = engine->wake_fd;
 	worker->sleep_max_ns = CAP_SLEEP_MAX_NS;
 	worker->n_lanes = 1;

@@ -18,6 +18,9 @@
 
 /* Bytes of a STORED block that one zstd block header separates. */
 #define STORED_RUN (CAP_ZBLOCK_MAX - CAP_ZBLOCK_HEADER)
+/* A PLAIN block that does not shrink still fits into one block as raw zstd blocks. */
+#define PLAIN_MAX (CAP_BLOCK_BYTES - CAP_ALIGN)
+_Static_assert(CAP_ALIGN > (CAP_BLOCK_BYTES / CAP_ZBLOCK_MAX + 1) * CAP_ZBLOCK_HEADER, "room for the headers");
 /* A STORED block leaves room for the shortest padding that always exists (see cap_zframe). */
 #define STORED_MAX (CAP_BLOCK_BYTES - 6u)
 
@@ -101,7 +104,7 @@ static bool rotation_due(const struct cap_lane *lane, uint64_t ts_ns, uint32_t r
 static bool make_room(struct cap_lane *lane, uint32_t record)
 {
 	for (;;) {
-		uint32_t limit = CAP_BLOCK_BYTES, need = record;
+		uint32_t limit = PLAIN_MAX, need = record;
 
 		if (!lane->block && !open_block(lane))
 			return false;

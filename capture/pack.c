@@ -114,7 +114,7 @@ static size_t last_header(const uint8_t *out, size_t len)
 	return last;
 }
 
-size_t cap_packer_slice(struct cap_packer *packer, struct cap_block *block, uint8_t *out, size_t *ret_last)
+size_t cap_packer_slice(struct cap_packer *packer, struct cap_block *block, uint8_t *out, size_t room, size_t *ret_last)
 {
 	uint32_t n = SKEP_MIN(block->used - block->packed, CAP_ZBLOCK_MAX);
 	size_t r;
@@ -123,7 +123,7 @@ size_t cap_packer_slice(struct cap_packer *packer, struct cap_block *block, uint
 		return cap_pack_store(block, out, ret_last);
 	if (block->packed == 0)
 		begin_block(packer, block->level);
-	r = ZSTD_compressContinue(packer->cctx, out, CAP_PACK_SLICE_BOUND, block->data + block->packed, n);
+	r = ZSTD_compressContinue(packer->cctx, out, room, block->data + block->packed, n);
 	assert(!ZSTD_isError(r)); /* the output has room for the worst case */
 	block->packed += n;
 	*ret_last = last_header(out, r);

@@ -23,9 +23,10 @@ struct cap_packer *cap_packer_free(struct cap_packer *packer);
 
 /*
  * Packs the next slice (at most CAP_ZBLOCK_MAX bytes) of a PLAIN block at block->level, advancing block->packed, into out, which has room
- * for CAP_PACK_SLICE_BOUND. Returns the bytes written; *ret_last is the offset in out of the last zstd block's header.
+ * for the slice and a block header, better for CAP_PACK_SLICE_BOUND. Returns the bytes written; *ret_last is the offset in out
+ * of the last zstd block's header.
  */
-size_t cap_packer_slice(struct cap_packer *packer, struct cap_block *block, uint8_t *out, size_t *ret_last);
+size_t cap_packer_slice(struct cap_packer *packer, struct cap_block *block, uint8_t *out, size_t room, size_t *ret_last);
 /* The same without compression: a raw zstd block. */
 size_t cap_pack_store(struct cap_block *block, uint8_t *out, size_t *ret_last);
 

@@ -78,7 +78,6 @@ void cap_segment_settle(struct cap_segment *seg, struct cap_account *lane, bool 
 	for (uint32_t i = seg->n_settled; i < seg->n_index; i++) {
 		uint32_t pkts = seg->index[i].pkts;
 
-		seg->account.dropped[reason] += pkts;
 		lane->dropped[reason] += pkts;
 		assert(lane->pending >= pkts);
 		lane->pending -= pkts;

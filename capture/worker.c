@@ -9,6 +9,7 @@
  */
 #include "capture/worker.h"
 
+#include "capture/crew.h"
 #include "capture/mono.h"
 
 #include <errno.h>
@@ -18,6 +19,8 @@
 
 /* A lossless source is asked for more only while this many blocks are free. */
 #define LOSSLESS_BLOCKS (CAP_POOL_RESERVE + 8u)
+/* Batches per turn while the ring is behind: 2,048 frames, about half a millisecond of copying. */
+#define RECEIVE_BURST 32u
 #define RATE_WINDOW_NS (100 * SKEP_NSEC_PER_MSEC)
 #define DRAIN_EMPTY_TURNS 3u
 
@@ -141,13 +144,20 @@ static void publish(struct cap_worker *worker)
 bool cap_worker_turn(struct cap_worker *worker)
 {
 	uint64_t now_ns = cap_mono_ns();
-	uint32_t got, reaped;
+	uint32_t got = 0, reaped;
 	bool worked = false;
 
 	for (uint32_t i = 0; i < worker->n_lanes; i++)
 		worker->lanes[i].now_ns = now_ns;
 
-	got = receive_all(worker);                                 /* receive, route, recycle */
+	/* receive, route, recycle: the ring comes first, memory is there to wait in */
+	for (uint32_t i = 0; i < RECEIVE_BURST; i++) {
+		uint32_t n = receive_all(worker);
+
+		got += n;
+		if (n < CAP_BATCH)
+			break;
+	}
 	for (uint32_t i = 0; i < worker->n_lanes; i++) {
 		cap_lane_age(&worker->lanes[i], false);            /* seal */
 		worked |= cap_writer_step(&worker->writers[i]);    /* pack, submit */
@@ -343,6 +353,11 @@ int cap_worker_start(struct cap_worker *worker, struct skep_err *err)
 	cpu_set_t cpus;
 	int r;
 
+	for (uint32_t i = 0; worker->pack_threads && i < worker->n_lanes; i++) {
+		r = cap_crew_start(&worker->writers[i].crew, worker->pack_threads, err);
+		if (r < 0)
+			return r;
+	}
 	pthread_attr_init(&attr);
 	if (worker->cpu >= 0) {
 		CPU_ZERO(&cpus);
@@ -380,8 +395,10 @@ void cap_worker_join(struct cap_worker *worker)
 void cap_worker_fini(struct cap_worker *worker)
 {
 	cap_worker_join(worker);
-	for (uint32_t i = 0; i < worker->n_lanes; i++)
+	for (uint32_t i = 0; i < worker->n_lanes; i++) {
+		worker->writers[i].crew = cap_crew_stop(worker->writers[i].crew);
 		cap_writer_fini(&worker->writers[i]);
+	}
 	cap_sink_fini(&worker->sink);
 	cap_pool_fini(&worker->pool);
 	free(worker->scratch);

@@ -47,6 +47,7 @@ struct cap_worker {
 	struct cap_writer *writers;  /* [n_lanes] */
 	struct cap_account_slot *slots; /* [n_lanes]: published accounts */
 	uint32_t n_lanes;
+	uint32_t pack_threads;       /* per lane; 0: the worker packs */
 	bool lossless;               /* sources wait for us: never take what cannot be kept */
 	bool spin;                   /* busy polling: never sleep */
 	uint64_t sleep_max_ns;

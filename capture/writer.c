@@ -10,12 +10,13 @@
  */
 #include "capture/writer.h"
 
-#include "capture/capwrite.h"
+#include "capture/crew.h"
 #include "capture/mono.h"
 #include "capture/zframe.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 
 int cap_writer_init(struct cap_writer *writer, struct skep_err *err)
@@ -254,6 +255,14 @@ static bool step_whole(struct cap_writer *writer)
 	return true;
 }
 
+/* out has room for a slice. */
+static bool make_room(struct cap_writer *writer)
+{
+	if (writer->out && CAP_BLOCK_BYTES - writer->out->used < CAP_PACK_SLICE_BOUND && !roll_out(writer))
+		return false;
+	return need_out(writer);
+}
+
 static void start_block(struct cap_writer *writer)
 {
 	struct cap_lane *lane = writer->lane;
@@ -285,9 +294,7 @@ static bool step_slice(struct cap_writer *writer)
 	uint64_t before, took;
 	size_t last, n;
 
-	if (writer->out && CAP_BLOCK_BYTES - writer->out->used < CAP_PACK_SLICE_BOUND && !roll_out(writer))
-		return false;
-	if (!need_out(writer))
+	if (!make_room(writer))
 		return false;
 	if (!writer->current) {
 		if (writer->lane->sealed.head->pkts == 0)
@@ -295,7 +302,8 @@ static bool step_slice(struct cap_writer *writer)
 		start_block(writer);
 	}
 	before = cap_mono_ns();
-	n = cap_packer_slice(writer->packer, writer->current, writer->out->data + writer->out->used, &last);
+	n = cap_packer_slice(writer->packer, writer->current, writer->out->data + writer->out->used,
+			     CAP_BLOCK_BYTES - writer->out->used, &last);
 	last += position(writer);
 	writer->out->used += (uint32_t)n;
 	took = cap_mono_ns() - before;
@@ -306,11 +314,61 @@ static bool step_slice(struct cap_writer *writer)
 	return true;
 }
 
+/* Keeps the packer threads busy; a block that is not for them stays at the head of the queue. */
+static bool feed_crew(struct cap_writer *writer)
+{
+	struct cap_lane *lane = writer->lane;
+	bool fed = false;
+
+	while (lane->sealed.head && lane->sealed.head->layout == CAP_LAYOUT_PLAIN && lane->sealed.head->pkts > 0 &&
+	       cap_crew_ready(writer->crew) && writer->pool->n_free > CAP_SINK_DEPTH) {
+		bool low = lane->pool->n_free < CAP_POOL_RESERVE + lane->pool->n_blocks / 8;
+		struct cap_block *block = cap_queue_pop(&lane->sealed);
+
+		block->level = cap_level_choose(&lane->level, lane->sealed.n, low);
+		cap_crew_give(writer->crew, block, cap_pool_get(writer->pool));
+		fed = true;
+	}
+	return fed;
+}
+
+/* One slice of a block that a packer thread has packed moves to out. */
+static bool step_packed(struct cap_writer *writer)
+{
+	struct cap_block *packed;
+	uint32_t n;
+
+	if (!writer->packed && !cap_crew_take(writer->crew, &writer->current, &writer->packed, &writer->pack_ns))
+		return false;
+	if (!make_room(writer))
+		return false;
+	if (!writer->entry)
+		begin_entry(writer);
+	packed = writer->packed;
+	n = SKEP_MIN(packed->used - packed->packed, CAP_ZBLOCK_MAX);
+	memcpy(writer->out->data + writer->out->used, packed->data + packed->packed, n);
+	writer->out->used += n;
+	packed->packed += n;
+	if (packed->packed < packed->used)
+		return true;
+	finish_block(writer, writer->entry->file_offset + packed->zblock_last);
+	writer->packed = cap_pool_put(writer->pool, packed);
+	return true;
+}
+
 static bool step_queue(struct cap_writer *writer)
 {
-	const struct cap_block *head = writer->current ? writer->current : writer->lane->sealed.head;
+	const struct cap_block *head = writer->lane->sealed.head;
 
-	if (!writer->seg->compressed || head->layout == CAP_LAYOUT_STORED)
+	if (!writer->seg->compressed)
+		return step_whole(writer);
+	if (writer->crew) {
+		bool fed = feed_crew(writer);
+
+		if (writer->packed || cap_crew_pending(writer->crew))
+			return step_packed(writer) || fed;
+	}
+	if (!writer->current && head->layout == CAP_LAYOUT_STORED)
 		return step_whole(writer);
 	return step_slice(writer);
 }
@@ -318,7 +376,9 @@ static bool step_queue(struct cap_writer *writer)
 /* A failed write: the rest of the file is lost, the blocks in memory are not. */
 static void break_segment(struct cap_writer *writer)
 {
-	if (writer->current) {
+	if (writer->packed) {
+		writer->packed->packed = 0; /* copied again, into the next file */
+	} else if (writer->current) {
 		/* back to the head of the queue, to be packed again */
 		writer->current->packed = 0;
 		writer->current->next = writer->lane->sealed.head;
@@ -331,10 +391,15 @@ static void break_segment(struct cap_writer *writer)
 	close_segment(writer);
 }
 
+static bool has_work(const struct cap_writer *writer)
+{
+	return writer->current || writer->lane->sealed.n > 0 || (writer->crew && cap_crew_pending(writer->crew));
+}
+
 bool cap_writer_step(struct cap_writer *writer)
 {
 	struct cap_lane *lane = writer->lane;
-	bool work = writer->current || lane->sealed.n > 0;
+	bool work = has_work(writer);
 
 	if (writer->done)
 		return false;
@@ -352,7 +417,7 @@ bool cap_writer_step(struct cap_writer *writer)
 		if (writer->closing)
 			return false; /* one at a time */
 		if (!writer->seg->error)
-			return writer->current ? step_queue(writer) : end_segment(writer);
+			return end_segment(writer);
 		break_segment(writer);
 		return true;
 	}
@@ -375,6 +440,17 @@ static enum cap_drop reason_of(int error)
 	return error == -ENOSPC || error == -EDQUOT ? CAP_DROP_DISK_FULL : CAP_DROP_WRITE_ERROR;
 }
 
+/* What was rejected and dropped since the last segment belongs to this one, so that the segments of a lane add up. */
+static void report_segment(struct cap_writer *writer, struct cap_segment *seg)
+{
+	const struct cap_account *a = &writer->lane->account;
+
+	seg->account.rejected = a->rejected - writer->reported.rejected;
+	for (unsigned i = 0; i < CAP_DROP_N; i++)
+		seg->account.dropped[i] = a->dropped[i] - writer->reported.dropped[i];
+	writer->reported = *a;
+}
+
 void cap_writer_settle(struct cap_writer *writer)
 {
 	struct cap_segment *seg = writer->closing;
@@ -384,6 +460,7 @@ void cap_writer_settle(struct cap_writer *writer)
 	if (!seg || seg->inflight > 0)
 		return;
 	cap_segment_settle(seg, &writer->lane->account, true, reason_of(seg->error));
+	report_segment(writer, seg);
 	writer->closing = NULL;
 	(void)cap_segment_finish(seg, writer->files);
 }
@@ -393,10 +470,32 @@ void cap_writer_end(struct cap_writer *writer)
 	writer->lane->finished = true;
 }
 
+/* Waits for what is with the packer threads and gives it up. */
+static void recall_crew(struct cap_writer *writer)
+{
+	struct cap_block *in, *out;
+	uint64_t took_ns;
+
+	if (writer->packed) {
+		writer->packed = cap_pool_put(writer->pool, writer->packed);
+		writer->current->packed = 0;
+	}
+	while (cap_crew_pending(writer->crew)) {
+		if (!cap_crew_take(writer->crew, &in, &out, &took_ns)) {
+			sched_yield();
+			continue;
+		}
+		out = cap_pool_put(writer->pool, out);
+		in = cap_queue_push(&writer->lane->sealed, in);
+	}
+}
+
 void cap_writer_abandon(struct cap_writer *writer, enum cap_drop reason)
 {
 	if (writer->done)
 		return;
+	if (writer->crew)
+		recall_crew(writer);
 	if (writer->seg)
 		break_segment(writer);
 	cap_lane_drop_sealed(writer->lane, reason);
@@ -405,6 +504,7 @@ void cap_writer_abandon(struct cap_writer *writer, enum cap_drop reason)
 
 		assert(seg->inflight == 0);
 		cap_segment_settle(seg, &writer->lane->account, true, seg->error ? reason_of(seg->error) : reason);
+		report_segment(writer, seg);
 		(void)cap_segment_finish(seg, writer->files);
 	}
 	writer->done = true;

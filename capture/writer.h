@@ -22,7 +22,8 @@ struct cap_writer {
 	struct cap_crew *crew;         /* packer threads, or NULL */
 	struct cap_segment *seg;       /* being written, or NULL */
 	struct cap_segment *closing;   /* ended, writes still in flight */
-	struct cap_block *current;     /* PLAIN block being packed in slices */
+	struct cap_block *current;     /* PLAIN block being packed in slices, or whose packed form is being moved to out */
+	struct cap_block *packed;      /* that form, from the crew */
 	struct cap_block *out;         /* packed bytes that are not submitted yet, at file offset seg->off */
 	struct cap_index_entry *entry; /* of the current block */
 	uint64_t pack_ns;              /* spent on the current block so far */
@@ -30,6 +31,7 @@ struct cap_writer {
 	uint64_t out_since_ns;         /* monotonic: age of the oldest byte in out */
 	bool want_flush;               /* write out now, padded */
 	bool ending;                   /* the job is over: end the segment when the queue is empty */
+	struct cap_account reported;   /* what earlier segments said of the lane's account */
 	bool done;                     /* ended; nothing is left to do */
 	uint32_t n_segments;           /* taken so far */
 	uint64_t bytes_disk;           /* submitted to files that count */
