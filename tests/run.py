@@ -252,6 +252,9 @@ def run_suite(runner, name):
     start = time.monotonic()
     try:
         count = SUITES[name](runner, log)
+    except Exception as error:  # whatever is wrong with one suite, the others run and the last line is written
+        count = Count()
+        count.failed.append(f"{name}: the runner failed: {type(error).__name__}: {error}")
     finally:
         runner.stop_child()
         remove_namespaces()

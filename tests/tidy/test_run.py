@@ -116,6 +116,15 @@ def test_only_our_own_namespaces_are_removed(tmp_path):
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
 
 
+def test_a_broken_suite_does_not_stop_the_run(runner, tmp_path, monkeypatch, capsys):
+    def broken(_runner, _log):
+        raise OSError("no disk")
+    monkeypatch.setitem(run.SUITES, "tidy", broken)
+    monkeypatch.setattr(run, "remove_namespaces", lambda: None)
+    assert numbers(run.run_suite(runner, "tidy")) == (0, 1, 0)
+    assert "no disk" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("words,code", [(["nonsense"], 2), (["--nonsense"], 2), (["--help"], 0)])
 def test_the_script_refuses_what_is_no_suite(words, code):
     done = subprocess.run([ROOT / "scripts" / "test", *words], capture_output=True, text=True, timeout=20, cwd="/", check=False)
