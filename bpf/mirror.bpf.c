@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * The mirror: copies each frame into the BPF ring buffer of its RX queue and lets the frame go on to the host.
+ * The mirror: copies each frame into the BPF ring buffer of its RX queue and lets the frame go on to the
+ * host.
  *
- * It always returns XDP_PASS and never changes a frame; what it cannot copy it counts. Every frame that enters is counted in `seen`
- * and in exactly one of mirrored, ring_full, too_long, unserved, rejected.
+ * It always returns XDP_PASS and never changes a frame; what it cannot copy it counts. Every frame that
+ * enters is counted in `seen` and in exactly one of mirrored, ring_full, too_long, unserved, rejected.
  *
- * One ring per RX queue, not per CPU: a queue is served by one CPU at a time, so the ring's lock is never contended, and the
- * order within the queue survives when its interrupt moves to another CPU.
+ * One ring per RX queue, not per CPU: a queue is served by one CPU at a time, so the ring's lock is never
+ * contended, and the order within the queue survives when its interrupt moves to another CPU.
  *
- * A ring record is struct skep_meta and then the frame; meta.wire_len is the frame's length. bpf_ringbuf_reserve wants a size
- * that the verifier knows, hence the classes; a record wastes less than half of itself.
+ * A ring record is struct skep_meta and then the frame; meta.wire_len is the frame's length.
+ * bpf_ringbuf_reserve wants a size that the verifier knows, hence the classes; a record wastes less than half
+ * of itself.
  */
 #include "bpf/lib/meta.bpf.h"
 
@@ -31,15 +33,22 @@ static __always_inline __u64 classify(struct xdp_md *ctx)
 	return ~0ULL;
 }
 
-/* Copies the frame into a record of `size` bytes; 1 <= len <= size - SKEP_META_BYTES. 0, or -1 if the ring has no room. */
-static __always_inline int copy(struct xdp_md *ctx, void *ring, const __u32 size, __u32 len, __u64 jobs, const int hints)
+/*
+ * Copies the frame into a record of `size` bytes; 1 <= len <= size - SKEP_META_BYTES. 0, or -1 if the ring
+ * has no room.
+ */
+static __always_inline int copy(struct xdp_md *ctx, void *ring, const __u32 size, __u32 len, __u64 jobs,
+				const int hints)
 {
 	struct skep_meta *m = bpf_ringbuf_reserve(ring, size, 0);
 
 	if (!m)
 		return -1;
 	skep_meta_fill(ctx, m, jobs, hints);
-	/* Keeps the bounds of len where the verifier can see them: the compiler would test another copy of it. */
+	/*
+	 * Keeps the bounds of len where the verifier can see them: the compiler would test another copy of
+	 * it.
+	 */
 	asm volatile("" : "+r"(len));
 	if (len == 0 || len > size - SKEP_META_BYTES || bpf_xdp_load_bytes(ctx, 0, m + 1, len)) {
 		bpf_ringbuf_discard(m, BPF_RB_NO_WAKEUP);

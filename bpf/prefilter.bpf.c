@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * The prefilter: the one XDP program of a link that is a tap. For each frame it asks which jobs want it, puts struct
- * skep_meta in front and hands it to the AF_XDP socket of the frame's queue.
+ * The prefilter: the one XDP program of a link that is a tap. For each frame it asks which jobs want it, puts
+ * struct skep_meta in front and hands it to the AF_XDP socket of the frame's queue.
  *
- * It never changes, cuts or reorders a frame. Every frame that enters is counted in `seen` and in exactly one of
- * redirected, unserved, rejected: seen = redirected + unserved + rejected at every moment the program is not running.
+ * It never changes, cuts or reorders a frame. Every frame that enters is counted in `seen` and in exactly one
+ * of redirected, unserved, rejected: seen = redirected + unserved + rejected at every moment the program is
+ * not running.
  *
- * Two entries with one body: `prefilter_hints` reads the NIC's time stamp and VLAN tag and must be loaded for the
- * device it runs on (native mode only); `prefilter` runs anywhere. "xdp.frags": frames of several buffers are welcome.
+ * Two entries with one body: `prefilter_hints` reads the NIC's time stamp and VLAN tag and must be loaded for
+ * the device it runs on (native mode only); `prefilter` runs anywhere. "xdp.frags": frames of several buffers
+ * are welcome.
  */
 #include "bpf/lib/meta.bpf.h"
 
@@ -23,9 +25,9 @@ struct {
 } xsks SEC(".maps");
 
 /*
- * Which job slots want the frame. All of them: filters run in user space. Filters that run here replace this body: a tail
- * call cannot return a mask, so each job's filter becomes a global (not static) subprogram, verified on its own, and
- * this function ORs their answers.
+ * Which job slots want the frame. All of them: filters run in user space. Filters that run here replace this
+ * body: a tail call cannot return a mask, so each job's filter becomes a global (not static) subprogram,
+ * verified on its own, and this function ORs their answers.
  */
 static __always_inline __u64 classify(struct xdp_md *ctx)
 {

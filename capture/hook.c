@@ -2,10 +2,10 @@
 /*
  * The XDP hook of an interface.
  *
- * Attaching goes through a BPF link, not netlink: the kernel takes the program off when the process dies, however it
- * dies, and nobody can put another program in its place by accident (netlink gets EBUSY). libxdp's dispatcher is not
- * used: it needs freplace programs, which not every kernel allows, and costs up to a tenth of the rate.
- * Never detaches or replaces what it did not attach. Control thread only.
+ * Attaching goes through a BPF link, not netlink: the kernel takes the program off when the process dies,
+ * however it dies, and nobody can put another program in its place by accident (netlink gets EBUSY). libxdp's
+ * dispatcher is not used: it needs freplace programs, which not every kernel allows, and costs up to a tenth
+ * of the rate. Never detaches or replaces what it did not attach. Control thread only.
  */
 #include "capture/hook.h"
 
@@ -55,8 +55,10 @@ int cap_hook_free(int ifindex, const char *ifname, struct skep_err *err)
 	if (!id)
 		return 0;
 	describe_prog(id, who, sizeof(who));
-	skep_err_set(err, SKEP_E_BUSY, "%s: another XDP program is attached (%s), and it is not replaced", ifname, who);
-	skep_err_hint(err, "stop what uses it (bpftool net show dev %s), or capture with --source afpacket", ifname);
+	skep_err_set(err, SKEP_E_BUSY, "%s: another XDP program is attached (%s), and it is not replaced",
+		     ifname, who);
+	skep_err_hint(err, "stop what uses it (bpftool net show dev %s), or capture with --source afpacket",
+		      ifname);
 	return SKEP_E_BUSY;
 }
 
@@ -73,20 +75,23 @@ static int explain_attach(const struct cap_hook *hook, int r, bool generic, stru
 	case EPERM:
 	case EACCES:
 		skep_err_set(err, SKEP_E_PRIVILEGE, "%s: not allowed to attach an XDP program", hook->ifname);
-		skep_err_hint(err, "run as root or with the capabilities CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF");
+		skep_err_hint(err,
+			      "run as root or with the capabilities CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF");
 		return SKEP_E_PRIVILEGE;
 	case EOPNOTSUPP:
-		return skep_err_set(err, SKEP_E_UNSUPPORTED, "%s: the driver has no %s XDP", hook->ifname, mode);
+		return skep_err_set(err, SKEP_E_UNSUPPORTED, "%s: the driver has no %s XDP", hook->ifname,
+				    mode);
 	case ERANGE:
 	case EINVAL:
-		return skep_err_set(err, SKEP_E_UNSUPPORTED,
-				    "%s: the driver refuses %s XDP with the present MTU, offloads or queues (%s)",
-				    hook->ifname, mode, strerror(-r));
+		return skep_err_set(
+			err, SKEP_E_UNSUPPORTED,
+			"%s: the driver refuses %s XDP with the present MTU, offloads or queues (%s)",
+			hook->ifname, mode, strerror(-r));
 	case ENODEV:
 		return skep_err_set(err, SKEP_E_NOT_FOUND, "%s: the interface is gone", hook->ifname);
 	default:
-		return skep_err_set(err, r, "%s: cannot attach the XDP program (%s mode): %s", hook->ifname, mode,
-				    strerror(-r));
+		return skep_err_set(err, r, "%s: cannot attach the XDP program (%s mode): %s", hook->ifname,
+				    mode, strerror(-r));
 	}
 }
 
@@ -97,7 +102,10 @@ int cap_hook_attach(struct cap_hook *hook, int prog_fd, bool generic, struct ske
 	uint32_t len = sizeof(info);
 	int fd;
 
-	/* A link goes on beside a netlink-attached program of the other mode on no kernel, but says EEXIST or EBUSY. */
+	/*
+	 * A link goes on beside a netlink-attached program of the other mode on no kernel, but says EEXIST or
+	 * EBUSY.
+	 */
 	fd = bpf_link_create(prog_fd, hook->ifindex, BPF_XDP, &opts);
 	if (fd < 0)
 		return explain_attach(hook, fd, generic, err);
@@ -105,7 +113,8 @@ int cap_hook_attach(struct cap_hook *hook, int prog_fd, bool generic, struct ske
 		int r = -errno;
 
 		close(fd);
-		return skep_err_set(err, r, "%s: cannot read back the XDP program: %s", hook->ifname, strerror(-r));
+		return skep_err_set(err, r, "%s: cannot read back the XDP program: %s", hook->ifname,
+				    strerror(-r));
 	}
 	hook->prog_id = info.id;
 	hook->generic = generic;
@@ -117,12 +126,13 @@ void cap_hook_detach(struct cap_hook *hook)
 {
 	if (hook->link_fd < 0)
 		return;
-	/* Closing alone may be finished later by a kernel worker; the explicit call is done when it returns. */
+	/* Closing alone may be finished later by a kernel worker; the explicit call is done when it returns.
+	 */
 	bpf_link_detach(hook->link_fd);
 	skep_closep(&hook->link_fd);
 	/*
-	 * A softirq that fetched the program pointer before may still be running it. Softirqs are RCU readers, and this
-	 * waits for a grace period.
+	 * A softirq that fetched the program pointer before may still be running it. Softirqs are RCU
+	 * readers, and this waits for a grace period.
 	 */
 	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
@@ -141,11 +151,15 @@ int cap_hook_check(const struct cap_hook *hook, uint32_t attached, struct skep_e
 	}
 	if (info.xdp.ifindex == (uint32_t)hook->ifindex && info.prog_id == hook->prog_id)
 		return 0;
-	/* The link itself may have got another program, or it was detached and the hook is empty or a stranger's. */
+	/*
+	 * The link itself may have got another program, or it was detached and the hook is empty or a
+	 * stranger's.
+	 */
 	id = info.xdp.ifindex ? info.prog_id : attached;
 	if (!id)
 		return skep_err_set(err, SKEP_E_BUSY, "%s: somebody detached the XDP program", hook->ifname);
-	skep_err_set(err, SKEP_E_BUSY, "%s: somebody replaced the XDP program: program %u is there now", hook->ifname, id);
+	skep_err_set(err, SKEP_E_BUSY, "%s: somebody replaced the XDP program: program %u is there now",
+		     hook->ifname, id);
 	skep_err_hint(err, "bpftool prog show id %u tells what it is", id);
 	return SKEP_E_BUSY;
 }

@@ -2,8 +2,8 @@
 #ifndef CAP_META_H
 #define CAP_META_H
 /*
- * From the metadata that an XDP program left (struct skep_meta) to the fields of a cap_frame. Inline: it runs once per
- * frame, in two sources.
+ * From the metadata that an XDP program left (struct skep_meta) to the fields of a cap_frame. Inline: it runs
+ * once per frame, in two sources.
  */
 #include "bpf/abi/skep_abi.h"
 #include "capture/frame.h"
@@ -11,21 +11,26 @@
 
 /* Written by the control thread, read by the worker: how the stamps in the metadata become UTC. */
 struct cap_meta_clock {
-	int64_t tai_to_utc_ns;  /* added to a CLOCK_TAI stamp */
-	int64_t nic_to_utc_ns;  /* added to the NIC's own stamp */
+	int64_t tai_to_utc_ns; /* added to a CLOCK_TAI stamp */
+	int64_t nic_to_utc_ns; /* added to the NIC's own stamp */
 };
 
 /* Fragments that cap_meta_apply may add to a frame: a tag that is put back, and what follows it. */
 #define CAP_META_FRAGS 2u
 
-static inline void cap_meta_add_frag(struct cap_batch *batch, struct cap_frame *frame, const uint8_t *data, uint32_t len)
+static inline void cap_meta_add_frag(struct cap_batch *batch, struct cap_frame *frame, const uint8_t *data,
+				     uint32_t len)
 {
 	batch->frags[batch->frag_n++] = (struct cap_frag){ data, len };
 	frame->frag_n++;
 }
 
-/* Puts the VLAN tag that the NIC took out back between the addresses and the type, without moving a byte of the frame. */
-static inline void cap_meta_put_tag(struct cap_batch *batch, struct cap_frame *frame, const struct skep_meta *meta)
+/*
+ * Puts the VLAN tag that the NIC took out back between the addresses and the type, without moving a byte of
+ * the frame.
+ */
+static inline void cap_meta_put_tag(struct cap_batch *batch, struct cap_frame *frame,
+				    const struct skep_meta *meta)
 {
 	uint8_t *tag = batch->tags[batch->n];
 	const uint32_t macs = 12;
@@ -44,10 +49,11 @@ static inline void cap_meta_put_tag(struct cap_batch *batch, struct cap_frame *f
 }
 
 /*
- * Fills jobs, wire_len and ts_ns of batch->frames[batch->n], whose first buffer is set and no other yet; CAP_META_FRAGS
- * fragments are free.
+ * Fills jobs, wire_len and ts_ns of batch->frames[batch->n], whose first buffer is set and no other yet;
+ * CAP_META_FRAGS fragments are free.
  */
-static inline void cap_meta_apply(struct cap_batch *batch, const struct skep_meta *meta, const struct cap_meta_clock *clock)
+static inline void cap_meta_apply(struct cap_batch *batch, const struct skep_meta *meta,
+				  const struct cap_meta_clock *clock)
 {
 	struct cap_frame *frame = &batch->frames[batch->n];
 	const int64_t *offset = SKEP_UNLIKELY(meta->flags & SKEP_META_F_HW_TS) ? &clock->nic_to_utc_ns

@@ -2,12 +2,14 @@
 /*
  * The reading end of a BPF ring buffer that holds frames.
  *
- * Why not libbpf's ring_buffer__consume: it frees a record as soon as its callback returns, but a batch lends frames to the
- * worker until release. The layout is the kernel's (kernel/bpf/ringbuf.c): a page with the consumer position, which is
- * ours; a page with the producer position; the data, mapped twice in a row so that no record is ever split. A record
- * is a header (length with a busy and a discard bit, page offset) and its bytes, rounded up to 8.
+ * Why not libbpf's ring_buffer__consume: it frees a record as soon as its callback returns, but a batch lends
+ * frames to the worker until release. The layout is the kernel's (kernel/bpf/ringbuf.c): a page with the
+ * consumer position, which is ours; a page with the producer position; the data, mapped twice in a row so
+ * that no record is ever split. A record is a header (length with a busy and a discard bit, page offset) and
+ * its bytes, rounded up to 8.
  *
- * The kernel writes, we read: the data pages are mapped read-only, so frames cannot be changed here even by mistake.
+ * The kernel writes, we read: the data pages are mapped read-only, so frames cannot be changed here even by
+ * mistake.
  */
 #include "capture/ringbuf.h"
 
@@ -21,10 +23,10 @@
 #define SMALLEST_RECORD_BYTES (128u + BPF_RINGBUF_HDR_SZ)
 
 struct cap_ringbuf {
-	uint64_t *consumer;        /* shared with the kernel; written at release */
-	const uint64_t *producer;  /* shared with the kernel */
+	uint64_t *consumer;	  /* shared with the kernel; written at release */
+	const uint64_t *producer; /* shared with the kernel */
 	const uint8_t *data;
-	uint64_t at;               /* what was read up to; consumer follows at release */
+	uint64_t at; /* what was read up to; consumer follows at release */
 	uint64_t mask;
 	const struct cap_meta_clock *clock;
 
@@ -125,7 +127,8 @@ static int map_pages(struct cap_ringbuf *ring)
 	return 0;
 }
 
-int cap_ringbuf_open(uint32_t bytes, const struct cap_meta_clock *clock, struct cap_ringbuf **ret, struct skep_err *err)
+int cap_ringbuf_open(uint32_t bytes, const struct cap_meta_clock *clock, struct cap_ringbuf **ret,
+		     struct skep_err *err)
 {
 	SKEP_CLEANUP(ringbuf_closep) struct cap_ringbuf *ring = calloc(1, sizeof(*ring));
 	int r;

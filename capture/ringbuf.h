@@ -13,7 +13,8 @@
 struct cap_ringbuf;
 
 /* Creates the ring; bytes is a power of two. */
-int cap_ringbuf_open(uint32_t bytes, const struct cap_meta_clock *clock, struct cap_ringbuf **ret, struct skep_err *err);
+int cap_ringbuf_open(uint32_t bytes, const struct cap_meta_clock *clock, struct cap_ringbuf **ret,
+		     struct skep_err *err);
 /* Takes NULL; returns NULL. */
 struct cap_ringbuf *cap_ringbuf_close(struct cap_ringbuf *ring);
 /* The map, to be put into the program's map of rings. */

@@ -2,13 +2,14 @@
 /*
  * Which source serves a link.
  *
- * XDP takes the packets it captures away from the host, so the role decides first. A role that nobody named is read from the
- * interface: one that has an address, is loopback, or carries (also as a part of a bridge, bond or VLAN) the host's default
- * route or the control connection works for the host; the rest are taps.
+ * XDP takes the packets it captures away from the host, so the role decides first. A role that nobody named
+ * is read from the interface: one that has an address, is loopback, or carries (also as a part of a bridge,
+ * bond or VLAN) the host's default route or the control connection works for the host; the rest are taps.
  *
- * host: afpacket. It is the less intrusive one wherever we measured or could look it up: an XDP program (mirror) turns
- * off the TSO of a veth peer, and makes many drivers reset the link when it goes on. mirror is there for who asks for it.
- * tap: xdp; its start tries native, then generic. What is no Ethernet interface gets afpacket.
+ * host: afpacket. It is the less intrusive one wherever we measured or could look it up: an XDP program
+ * (mirror) turns off the TSO of a veth peer, and makes many drivers reset the link when it goes on. mirror is
+ * there for who asks for it. tap: xdp; its start tries native, then generic. What is no Ethernet interface
+ * gets afpacket.
  *
  * Nothing is attached here, and a refusal leaves everything as it was. Control thread.
  */
@@ -34,7 +35,8 @@ static bool is_global(const struct sockaddr *sa)
 		return false;
 	if (sa->sa_family == AF_INET)
 		return true;
-	return sa->sa_family == AF_INET6 && !IN6_IS_ADDR_LINKLOCAL(&((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr);
+	return sa->sa_family == AF_INET6 &&
+	       !IN6_IS_ADDR_LINKLOCAL(&((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr);
 }
 
 /* An address of its own, other than the link-local one that every IPv6 interface gives itself. */
@@ -71,7 +73,9 @@ static enum cap_role decide_role(const struct cap_source_cfg *cfg, const struct 
 		return cfg->role;
 	if (cfg->kind == CAP_SOURCE_XDP)
 		return CAP_ROLE_TAP;
-	return info->loopback || info->default_route || info->control || has_address(info->name) ? CAP_ROLE_HOST : CAP_ROLE_TAP;
+	return info->loopback || info->default_route || info->control || has_address(info->name)
+		       ? CAP_ROLE_HOST
+		       : CAP_ROLE_TAP;
 }
 
 static void say_fallback(const struct cap_source_cfg *cfg, const char *why)
@@ -84,7 +88,8 @@ static void say_fallback(const struct cap_source_cfg *cfg, const char *why)
 	cfg->say(cfg->say_arg, sentence);
 }
 
-static int open_tap(struct cap_source_cfg *cfg, const struct cap_link_info *info, struct cap_tap **ret, struct skep_err *err)
+static int open_tap(struct cap_source_cfg *cfg, const struct cap_link_info *info, struct cap_tap **ret,
+		    struct skep_err *err)
 {
 	struct skep_err why = SKEP_ERR_NULL;
 	char words[128];
@@ -92,7 +97,8 @@ static int open_tap(struct cap_source_cfg *cfg, const struct cap_link_info *info
 
 	cfg->role = CAP_ROLE_TAP;
 	if (!info->ethernet) {
-		snprintf(words, sizeof(words), "%s: not an Ethernet interface, XDP is of no use there", cfg->link);
+		snprintf(words, sizeof(words), "%s: not an Ethernet interface, XDP is of no use there",
+			 cfg->link);
 		say_fallback(cfg, words);
 		return cap_source_afpacket.open(cfg, ret, err);
 	}
@@ -110,15 +116,19 @@ static int open_tap(struct cap_source_cfg *cfg, const struct cap_link_info *info
 	return r;
 }
 
-static int open_named(const struct cap_source_cfg *cfg, const struct cap_link_info *info, struct cap_tap **ret, struct skep_err *err)
+static int open_named(const struct cap_source_cfg *cfg, const struct cap_link_info *info,
+		      struct cap_tap **ret, struct skep_err *err)
 {
 	int r;
 
 	switch (cfg->kind) {
 	case CAP_SOURCE_XDP:
 		if (cfg->role == CAP_ROLE_HOST) {
-			skep_err_set(err, SKEP_E_USAGE, "%s: the source xdp takes the packets away from the host, so it cannot serve "
-				     "the role host", cfg->link);
+			skep_err_set(
+				err, SKEP_E_USAGE,
+				"%s: the source xdp takes the packets away from the host, so it cannot serve "
+				"the role host",
+				cfg->link);
 			skep_err_hint(err, "use --source mirror or --source afpacket, or --link-role tap");
 			return SKEP_E_USAGE;
 		}
@@ -140,7 +150,8 @@ int cap_source_open(const struct cap_source_cfg *cfg, struct cap_tap **ret_tap, 
 
 	if (cfg->kind == CAP_SOURCE_FILE)
 		return cap_source_file.open(cfg, ret_tap, err);
-	if (cfg->kind == CAP_SOURCE_STREAM || (cfg->kind == CAP_SOURCE_AUTO && (!cfg->link || cfg->stream_command)))
+	if (cfg->kind == CAP_SOURCE_STREAM ||
+	    (cfg->kind == CAP_SOURCE_AUTO && (!cfg->link || cfg->stream_command)))
 		return cap_source_stream.open(cfg, ret_tap, err);
 	if (!cfg->link)
 		return skep_err_set(err, SKEP_E_USAGE, "no interface was named");
@@ -153,5 +164,6 @@ int cap_source_open(const struct cap_source_cfg *cfg, struct cap_tap **ret_tap, 
 	mine.role = decide_role(cfg, &info);
 	if (cfg->kind != CAP_SOURCE_AUTO)
 		return open_named(&mine, &info, ret_tap, err);
-	return mine.role == CAP_ROLE_TAP ? open_tap(&mine, &info, ret_tap, err) : cap_source_afpacket.open(&mine, ret_tap, err);
+	return mine.role == CAP_ROLE_TAP ? open_tap(&mine, &info, ret_tap, err)
+					 : cap_source_afpacket.open(&mine, ret_tap, err);
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The source `mirror`: the mirror program on the link's XDP hook copies every frame into the BPF ring buffer of its RX
- * queue and lets it go on to the host. One source per RX queue.
+ * The source `mirror`: the mirror program on the link's XDP hook copies every frame into the BPF ring buffer
+ * of its RX queue and lets it go on to the host. One source per RX queue.
  *
- * Nothing is taken away from the host; but attaching any XDP program has side effects (drivers may reset the link; a veth
- * peer loses TSO), so it is never chosen behind the user's back. A full ring costs a copy, never a packet of the host.
+ * Nothing is taken away from the host; but attaching any XDP program has side effects (drivers may reset the
+ * link; a veth peer loses TSO), so it is never chosen behind the user's back. A full ring costs a copy, never
+ * a packet of the host.
  *
  * Tap functions: control thread. receive, release: see capture/ringbuf.c.
  */
@@ -74,11 +75,14 @@ static int open_queue(struct mirror_tap *tap, uint32_t queue, uint32_t ring_byte
 	if (bpf_map_update_elem(bpf_map__fd(tap->skel->maps.rings), &queue, &fd, BPF_ANY)) {
 		r = -errno;
 		src->ring = cap_ringbuf_close(src->ring);
-		return skep_err_set(err, r, "%s queue %u: cannot hand the ring to the XDP program: %s", tap->xdp.hook.ifname,
-				    queue, strerror(-r));
+		return skep_err_set(err, r, "%s queue %u: cannot hand the ring to the XDP program: %s",
+				    tap->xdp.hook.ifname, queue, strerror(-r));
 	}
 	src->head = (struct cap_source){
-		.ops = head->ops, .tap = head, .queue = queue, .ring_slots = cap_ringbuf_slots(src->ring),
+		.ops = head->ops,
+		.tap = head,
+		.queue = queue,
+		.ring_slots = cap_ringbuf_slots(src->ring),
 		.backlog = mirror_backlog,
 	};
 	head->sources[head->n_sources++] = &src->head;
@@ -103,8 +107,9 @@ static void describe(struct mirror_tap *tap, bool generic)
 {
 	struct cap_tap *head = &tap->xdp.head;
 
-	snprintf(head->how, sizeof(head->how), "mirror (xdp %s, packets pass on), %u queue%s%s", generic ? "generic" : "native",
-		 head->n_sources, head->n_sources == 1 ? "" : "s", tap->xdp.hints && !generic ? ", NIC metadata" : "");
+	snprintf(head->how, sizeof(head->how), "mirror (xdp %s, packets pass on), %u queue%s%s",
+		 generic ? "generic" : "native", head->n_sources, head->n_sources == 1 ? "" : "s",
+		 tap->xdp.hints && !generic ? ", NIC metadata" : "");
 }
 
 static struct cap_tap *mirror_close(struct cap_tap *head)
@@ -149,7 +154,8 @@ static int mirror_start(struct cap_tap *head, struct skep_err *err)
 {
 	struct mirror_tap *tap = mirror_tap(head);
 	struct cap_xdp_progs progs = {
-		bpf_program__fd(tap->skel->progs.mirror), bpf_program__fd(tap->skel->progs.mirror_hints),
+		bpf_program__fd(tap->skel->progs.mirror),
+		bpf_program__fd(tap->skel->progs.mirror_hints),
 	};
 	int r = cap_xdp_start(&tap->xdp, &progs, err);
 

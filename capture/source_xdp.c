@@ -2,13 +2,14 @@
 /*
  * The source `xdp`: the prefilter on the link's XDP hook, one AF_XDP socket per RX queue.
  *
- * open loads the program and binds the sockets; start puts the program on the hook, stop takes it off, close frees. The link sees
- * nothing before start. The program is always taken off before a socket is closed: drivers have crashed over the reverse.
- * In mode auto, start tries native and falls back to generic; a socket in copy mode serves both, and a zero-copy socket
- * exists only where the driver has native XDP.
+ * open loads the program and binds the sockets; start puts the program on the hook, stop takes it off, close
+ * frees. The link sees nothing before start. The program is always taken off before a socket is closed:
+ * drivers have crashed over the reverse. In mode auto, start tries native and falls back to generic; a socket
+ * in copy mode serves both, and a zero-copy socket exists only where the driver has native XDP.
  *
- * Frames of queues without a socket: dropped if the tap serves all queues (a tap's traffic is not for the host; such a queue
- * appeared later), passed to the host if the user chose queues (the others belong to somebody else).
+ * Frames of queues without a socket: dropped if the tap serves all queues (a tap's traffic is not for the
+ * host; such a queue appeared later), passed to the host if the user chose queues (the others belong to
+ * somebody else).
  *
  * Tap functions: control thread. receive, release: see capture/xsk.c.
  */
@@ -92,11 +93,15 @@ static int open_queue(struct xdp_tap *tap, uint32_t queue, struct skep_err *err)
 	if (bpf_map_update_elem(bpf_map__fd(tap->skel->maps.xsks), &queue, &fd, BPF_ANY)) {
 		r = -errno;
 		src->xsk = cap_xsk_close(src->xsk);
-		return skep_err_set(err, r, "%s queue %u: cannot hand the socket to the XDP program: %s", xsk_cfg.ifname,
-				    queue, strerror(-r));
+		return skep_err_set(err, r, "%s queue %u: cannot hand the socket to the XDP program: %s",
+				    xsk_cfg.ifname, queue, strerror(-r));
 	}
 	src->head = (struct cap_source){
-		.ops = head->ops, .tap = head, .queue = queue, .ring_slots = CAP_XSK_RING, .backlog = xdp_backlog,
+		.ops = head->ops,
+		.tap = head,
+		.queue = queue,
+		.ring_slots = CAP_XSK_RING,
+		.backlog = xdp_backlog,
 	};
 	head->sources[head->n_sources++] = &src->head;
 	return 0;
@@ -125,8 +130,8 @@ static void describe(struct xdp_tap *tap, bool generic)
 		snprintf(copy, sizeof(copy), "zero copy on %u", zero_copy);
 	else
 		snprintf(copy, sizeof(copy), "%s", zero_copy ? "zero copy" : "copy");
-	snprintf(head->how, sizeof(head->how), "xdp %s, %s%s, %u queue%s%s", generic ? "generic" : "native", copy,
-		 cap_xsk_multi_buffer(tap->queues[0].xsk) ? ", multi-buffer" : "", head->n_sources,
+	snprintf(head->how, sizeof(head->how), "xdp %s, %s%s, %u queue%s%s", generic ? "generic" : "native",
+		 copy, cap_xsk_multi_buffer(tap->queues[0].xsk) ? ", multi-buffer" : "", head->n_sources,
 		 head->n_sources == 1 ? "" : "s", tap->xdp.hints && !generic ? ", NIC metadata" : "");
 }
 
@@ -172,7 +177,8 @@ static int xdp_start(struct cap_tap *head, struct skep_err *err)
 {
 	struct xdp_tap *tap = xdp_tap(head);
 	struct cap_xdp_progs progs = {
-		bpf_program__fd(tap->skel->progs.prefilter), bpf_program__fd(tap->skel->progs.prefilter_hints),
+		bpf_program__fd(tap->skel->progs.prefilter),
+		bpf_program__fd(tap->skel->progs.prefilter_hints),
 	};
 	int r = cap_xdp_start(&tap->xdp, &progs, err);
 
@@ -220,9 +226,10 @@ static int xdp_check(struct cap_tap *head, struct skep_err *err)
 		cap_xsk_poke(tap->queues[i].xsk);
 	if (!mtu_changed || cap_xsk_multi_buffer(first) || cap_xsk_fits(first, tap->xdp.mtu))
 		return 0;
-	return skep_err_set(err, SKEP_E_UNSUPPORTED,
-			    "%s: the MTU became %u, longer than a packet buffer; start again to capture such frames",
-			    tap->xdp.hook.ifname, tap->xdp.mtu);
+	return skep_err_set(
+		err, SKEP_E_UNSUPPORTED,
+		"%s: the MTU became %u, longer than a packet buffer; start again to capture such frames",
+		tap->xdp.hook.ifname, tap->xdp.mtu);
 }
 
 static int xdp_receive(struct cap_source *src, struct cap_batch *batch)

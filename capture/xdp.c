@@ -2,10 +2,10 @@
 /*
  * What the sources on the XDP hook share.
  *
- * The interface is remembered by its index, so a rename does not lose it. Facts are read at open and compared at check;
- * nothing about the interface is changed here but promiscuous mode, by a packet socket whose closing ends it, and the
- * program on its hook. From start on only descriptors that are open already are used: by then privileges are gone, and a
- * filter forbids new sockets and other BPF commands than looking.
+ * The interface is remembered by its index, so a rename does not lose it. Facts are read at open and compared
+ * at check; nothing about the interface is changed here but promiscuous mode, by a packet socket whose
+ * closing ends it, and the program on its hook. From start on only descriptors that are open already are
+ * used: by then privileges are gone, and a filter forbids new sockets and other BPF commands than looking.
  *
  * Control thread.
  */
@@ -39,11 +39,15 @@ static void say(const struct cap_xdp *xdp, const char *sentence)
 		xdp->head.cfg.say(xdp->head.cfg.say_arg, sentence);
 }
 
-/* --- Clocks ---------------------------------------------------------------------------------------------------- */
+/*
+ * --- Clocks
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 int64_t cap_xdp_nic_to_utc_ns(int64_t nic_ns, int64_t utc_ns, int64_t tai_to_utc_ns)
 {
-	const int64_t kept_ns = 50 * (int64_t)SKEP_NSEC_PER_MSEC; /* worse than any kept clock, better than any chance */
+	const int64_t kept_ns =
+		50 * (int64_t)SKEP_NSEC_PER_MSEC; /* worse than any kept clock, better than any chance */
 	int64_t ahead_ns = nic_ns - utc_ns;
 
 	if (ahead_ns > -kept_ns && ahead_ns < kept_ns)
@@ -61,7 +65,8 @@ static int64_t clock_ns(clockid_t id)
 	return (int64_t)ts.tv_sec * (int64_t)SKEP_NSEC_PER_SEC + ts.tv_nsec;
 }
 
-/* The kernel's TAI is its UTC plus this many seconds; 0 until somebody (chrony, ptp4l) has set it, then 37. */
+/* The kernel's TAI is its UTC plus this many seconds; 0 until somebody (chrony, ptp4l) has set it, then 37.
+ */
 static void refresh_clock(struct cap_xdp *xdp)
 {
 	struct timex tx = { 0 };
@@ -86,14 +91,18 @@ static void open_nic_clock(struct cap_xdp *xdp, const struct cap_link_info *info
 {
 	char path[32];
 
-	if (xdp->head.cfg.timestamps == CAP_TS_KERNEL || info->hw_timestamps != CAP_YES || info->phc_index < 0)
+	if (xdp->head.cfg.timestamps == CAP_TS_KERNEL || info->hw_timestamps != CAP_YES ||
+	    info->phc_index < 0)
 		return;
 	snprintf(path, sizeof(path), "/dev/ptp%d", info->phc_index);
 	xdp->phc_fd = open(path, O_RDONLY | O_CLOEXEC);
 	xdp->nic_timestamps = xdp->phc_fd >= 0;
 }
 
-/* --- Open and close -------------------------------------------------------------------------------------------- */
+/*
+ * --- Open and close
+ * --------------------------------------------------------------------------------------------
+ */
 
 static int find_interface(struct cap_xdp *xdp, struct skep_err *err)
 {
@@ -113,7 +122,8 @@ static int find_interface(struct cap_xdp *xdp, struct skep_err *err)
 	return cap_link_watch_open(info.ifindex, &xdp->watch, err);
 }
 
-int cap_xdp_init(struct cap_xdp *xdp, const struct cap_source_ops *ops, const struct cap_source_cfg *cfg, struct skep_err *err)
+int cap_xdp_init(struct cap_xdp *xdp, const struct cap_source_ops *ops, const struct cap_source_cfg *cfg,
+		 struct skep_err *err)
 {
 	int r;
 
@@ -164,24 +174,29 @@ int cap_xdp_load(struct cap_xdp *xdp, int (*load)(struct cap_xdp *xdp, bool hint
 		xdp->hints = !r;
 	}
 	if (cfg->timestamps == CAP_TS_HW && r != -EPERM && (r || !xdp->nic_timestamps)) {
-		skep_err_set(err, SKEP_E_UNSUPPORTED, "%s: no hardware time stamps for XDP from this NIC", xdp->hook.ifname);
+		skep_err_set(err, SKEP_E_UNSUPPORTED, "%s: no hardware time stamps for XDP from this NIC",
+			     xdp->hook.ifname);
 		skep_err_hint(err, "use --timestamps kernel");
 		return SKEP_E_UNSUPPORTED;
 	}
 	if (r)
 		r = load(xdp, false);
 	if (r == -EPERM || r == -EACCES) {
-		skep_err_set(err, SKEP_E_PRIVILEGE, "%s: not allowed to load an XDP program", xdp->hook.ifname);
-		skep_err_hint(err, "run as root or with the capabilities CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF");
+		skep_err_set(err, SKEP_E_PRIVILEGE, "%s: not allowed to load an XDP program",
+			     xdp->hook.ifname);
+		skep_err_hint(err,
+			      "run as root or with the capabilities CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF");
 		return SKEP_E_PRIVILEGE;
 	}
 	if (r)
-		return skep_err_set(err, r, "%s: the kernel refuses the XDP program: %s", xdp->hook.ifname, strerror(-r));
+		return skep_err_set(err, r, "%s: the kernel refuses the XDP program: %s", xdp->hook.ifname,
+				    strerror(-r));
 	xdp->head.hw_timestamps = xdp->hints && xdp->nic_timestamps;
 	return 0;
 }
 
-int cap_xdp_queues(const struct cap_xdp *xdp, uint16_t queues[CAP_MAX_QUEUES], uint32_t *ret_n, struct skep_err *err)
+int cap_xdp_queues(const struct cap_xdp *xdp, uint16_t queues[CAP_MAX_QUEUES], uint32_t *ret_n,
+		   struct skep_err *err)
 {
 	const struct cap_source_cfg *cfg = &xdp->head.cfg;
 	uint32_t n = xdp->all_queues ? SKEP_MIN(xdp->link_queues, CAP_MAX_QUEUES) : cfg->n_queues;
@@ -190,8 +205,8 @@ int cap_xdp_queues(const struct cap_xdp *xdp, uint16_t queues[CAP_MAX_QUEUES], u
 		queues[i] = xdp->all_queues ? (uint16_t)i : cfg->queues[i];
 		if (queues[i] < xdp->link_queues)
 			continue;
-		skep_err_set(err, SKEP_E_NOT_FOUND, "%s: there is no queue %u, the last one is %u", xdp->hook.ifname, queues[i],
-			     xdp->link_queues - 1);
+		skep_err_set(err, SKEP_E_NOT_FOUND, "%s: there is no queue %u, the last one is %u",
+			     xdp->hook.ifname, queues[i], xdp->link_queues - 1);
 		skep_err_hint(err, "ethtool -l %s shows the queues", xdp->hook.ifname);
 		return SKEP_E_NOT_FOUND;
 	}
@@ -279,7 +294,10 @@ uint64_t cap_xdp_missed(const struct cap_xdp *xdp)
 	return state.drops.missed - xdp->missed_before;
 }
 
-/* --- Watch ----------------------------------------------------------------------------------------------------- */
+/*
+ * --- Watch
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 /* The link going down and up is no reason to stop; it is said once each way. */
 static void note_link_state(struct cap_xdp *xdp, const struct cap_link_state *state)
@@ -290,8 +308,10 @@ static void note_link_state(struct cap_xdp *xdp, const struct cap_link_state *st
 	if (down == xdp->was_down)
 		return;
 	xdp->was_down = down;
-	snprintf(sentence, sizeof(sentence), down ? "%s: the link is down; capture goes on when it is up again"
-						  : "%s: the link is up again", xdp->hook.ifname);
+	snprintf(sentence, sizeof(sentence),
+		 down ? "%s: the link is down; capture goes on when it is up again"
+		      : "%s: the link is up again",
+		 xdp->hook.ifname);
 	say(xdp, sentence);
 }
 
@@ -305,9 +325,10 @@ static int check_queues(struct cap_xdp *xdp, const struct cap_link_state *state,
 		xdp->link_queues = queues;
 		return 0;
 	}
-	return skep_err_set(err, SKEP_E_UNSUPPORTED,
-			    "%s: the number of RX queues changed from %u to %u; start again to capture them all",
-			    xdp->hook.ifname, xdp->link_queues, queues);
+	return skep_err_set(
+		err, SKEP_E_UNSUPPORTED,
+		"%s: the number of RX queues changed from %u to %u; start again to capture them all",
+		xdp->hook.ifname, xdp->link_queues, queues);
 }
 
 int cap_xdp_check(struct cap_xdp *xdp, bool *ret_mtu_changed, struct skep_err *err)
@@ -321,7 +342,8 @@ int cap_xdp_check(struct cap_xdp *xdp, bool *ret_mtu_changed, struct skep_err *e
 		return 0;
 	r = cap_link_watch_look(xdp->watch, &state);
 	if (r == -ENODEV)
-		return skep_err_set(err, SKEP_E_NOT_FOUND, "%s: the interface was deleted or moved to another namespace",
+		return skep_err_set(err, SKEP_E_NOT_FOUND,
+				    "%s: the interface was deleted or moved to another namespace",
 				    xdp->hook.ifname);
 	if (r)
 		return 0; /* no answer this time */

@@ -2,18 +2,20 @@
 /*
  * One AF_XDP socket with its own UMEM.
  *
- * A buffer of the UMEM is always in exactly one place: the fill ring (waiting for a frame), the kernel or NIC (being
- * filled), the RX ring (received), or the present batch (lent to the worker; its RX slots are kept until release, so
- * the ring itself is the list of what was lent). There are as many buffers as slots, so the fill ring can never overflow.
- * A frame of several buffers is taken whole or left for the next batch.
+ * A buffer of the UMEM is always in exactly one place: the fill ring (waiting for a frame), the kernel or NIC
+ * (being filled), the RX ring (received), or the present batch (lent to the worker; its RX slots are kept
+ * until release, so the ring itself is the list of what was lent). There are as many buffers as slots, so the
+ * fill ring can never overflow. A frame of several buffers is taken whole or left for the next batch.
  *
- * What it never does: copy, allocate or log after open, or call the kernel while frames flow and nobody asks for a kick.
+ * What it never does: copy, allocate or log after open, or call the kernel while frames flow and nobody asks
+ * for a kick.
  *
- * Counting (net/xdp/xsk.c of Linux 6.6 to 6.18). For each frame that the program redirects to a bound socket the kernel does
- * exactly one of: put it into the RX ring; rx_queue_full++ (XDP_STATISTICS rx_ring_full); rx_dropped++. In copy mode rx_dropped
- * means "no buffer" or "longer than a buffer, and no multi-buffer socket"; a missing buffer also counts in
- * rx_fill_ring_empty_descs, so adding both would count the frame twice. In zero-copy mode it is the driver that finds
- * the fill ring empty, before any frame exists: rx_fill_ring_empty_descs then counts attempts, not frames, and is left out.
+ * Counting (net/xdp/xsk.c of Linux 6.6 to 6.18). For each frame that the program redirects to a bound socket
+ * the kernel does exactly one of: put it into the RX ring; rx_queue_full++ (XDP_STATISTICS rx_ring_full);
+ * rx_dropped++. In copy mode rx_dropped means "no buffer" or "longer than a buffer, and no multi-buffer
+ * socket"; a missing buffer also counts in rx_fill_ring_empty_descs, so adding both would count the frame
+ * twice. In zero-copy mode it is the driver that finds the fill ring empty, before any frame exists:
+ * rx_fill_ring_empty_descs then counts attempts, not frames, and is left out.
  */
 #include "capture/xsk.h"
 
@@ -61,7 +63,8 @@
 #define BUSY_POLL_USEC 20
 #define BUSY_POLL_BUDGET 64
 
-static_assert(CAP_XSK_CHUNK_SMALL > HEADROOM + 1518 + 4, "a full Ethernet frame with two tags fits a small chunk");
+static_assert(CAP_XSK_CHUNK_SMALL > HEADROOM + 1518 + 4,
+	      "a full Ethernet frame with two tags fits a small chunk");
 static_assert(SKEP_META_BYTES <= HEADROOM, "metadata fit the headroom");
 
 struct cap_xsk {
@@ -71,11 +74,12 @@ struct cap_xsk {
 	uint8_t *area;
 	uint64_t chunk_mask;
 	const struct cap_meta_clock *clock;
-	uint32_t lent;         /* RX slots of the present batch */
+	uint32_t lent; /* RX slots of the present batch */
 	int fd;
 	bool need_wakeup;
 	bool busy_poll;
-	uint64_t received;     /* written by the worker, read relaxed by the control thread; so are the next two */
+	uint64_t
+		received; /* written by the worker, read relaxed by the control thread; so are the next two */
 	uint64_t too_many;
 	uint64_t no_meta;
 
@@ -96,7 +100,10 @@ static void bump(uint64_t *counter, uint64_t n)
 	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
 }
 
-/* --- Receive: the worker's thread ------------------------------------------------------------------------------ */
+/*
+ * --- Receive: the worker's thread
+ * ------------------------------------------------------------------------------
+ */
 
 static void kick(struct cap_xsk *xsk)
 {
@@ -144,7 +151,10 @@ static void add_frame(struct cap_xsk *xsk, struct cap_batch *batch, uint32_t at,
 	bool has_meta = meta->magic == SKEP_META_MAGIC;
 
 	*frame = (struct cap_frame){
-		.data = data, .len = desc->len, .cap_len = desc->len, .frag_first = (uint16_t)batch->frag_n,
+		.data = data,
+		.len = desc->len,
+		.cap_len = desc->len,
+		.frag_first = (uint16_t)batch->frag_n,
 	};
 	if (SKEP_LIKELY(has_meta)) {
 		meta->magic = 0; /* the buffer is reused, perhaps for a frame without metadata */
@@ -188,7 +198,8 @@ int cap_xsk_receive(struct cap_xsk *xsk, struct cap_batch *batch)
 			continue;
 		}
 		if (taken + PREFETCH_AHEAD < avail) {
-			const uint8_t *next = xsk->area + xsk_ring_cons__rx_desc(rx, at + taken + PREFETCH_AHEAD)->addr;
+			const uint8_t *next =
+				xsk->area + xsk_ring_cons__rx_desc(rx, at + taken + PREFETCH_AHEAD)->addr;
 
 			__builtin_prefetch(next - SKEP_META_BYTES, 1);
 			__builtin_prefetch(next + SKEP_CACHE_LINE);
@@ -223,7 +234,10 @@ uint32_t cap_xsk_backlog(struct cap_xsk *xsk)
 	return __atomic_load_n(xsk->rx.producer, __ATOMIC_RELAXED) - xsk->rx.cached_cons;
 }
 
-/* --- Open and close: the control thread ------------------------------------------------------------------------ */
+/*
+ * --- Open and close: the control thread
+ * ------------------------------------------------------------------------
+ */
 
 /* Memory of the node, touched so that the worker never faults; huge pages if there are enough free ones. */
 static int map_area(struct cap_xsk *xsk, int numa_node)
@@ -237,10 +251,14 @@ static int map_area(struct cap_xsk *xsk, int numa_node)
 		if (p == MAP_FAILED)
 			continue;
 		if (numa_node >= 0 && numa_available() >= 0)
-			numa_tonode_memory(p, bytes, numa_node); /* a preference; nothing to do about a refusal */
+			numa_tonode_memory(p, bytes,
+					   numa_node); /* a preference; nothing to do about a refusal */
 		if (!huge)
 			madvise(p, bytes, MADV_HUGEPAGE);
-		/* Unlike a plain touch this fails in words when the node has no huge page left, not by SIGBUS. */
+		/*
+		 * Unlike a plain touch this fails in words when the node has no huge page left, not by
+		 * SIGBUS.
+		 */
 		if (madvise(p, bytes, MADV_POPULATE_WRITE) && (huge || errno == ENOMEM)) {
 			munmap(p, bytes);
 			continue;
@@ -262,14 +280,21 @@ static void drop_socket(struct cap_xsk *xsk)
 	xsk->umem = NULL;
 }
 
-/* One attempt with the given bind flags; starts from nothing, because a socket whose bind failed cannot be reused. */
+/*
+ * One attempt with the given bind flags; starts from nothing, because a socket whose bind failed cannot be
+ * reused.
+ */
 static int try_bind(struct cap_xsk *xsk, const struct cap_xsk_cfg *cfg, uint16_t flags)
 {
 	struct xsk_umem_config umem_cfg = {
-		.fill_size = xsk->slots, .comp_size = COMPLETION_SLOTS, .frame_size = xsk->chunk,
+		.fill_size = xsk->slots,
+		.comp_size = COMPLETION_SLOTS,
+		.frame_size = xsk->chunk,
 	};
 	struct xsk_socket_config socket_cfg = {
-		.rx_size = xsk->slots, .libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD, .bind_flags = flags,
+		.rx_size = xsk->slots,
+		.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
+		.bind_flags = flags,
 	};
 	uint32_t at = 0;
 	int r;
@@ -278,8 +303,8 @@ static int try_bind(struct cap_xsk *xsk, const struct cap_xsk_cfg *cfg, uint16_t
 	memset(&xsk->rx, 0, sizeof(xsk->rx));
 	memset(&xsk->fill, 0, sizeof(xsk->fill));
 	memset(&xsk->completion, 0, sizeof(xsk->completion));
-	r = xsk_umem__create(&xsk->umem, xsk->area, (uint64_t)xsk->slots * xsk->chunk, &xsk->fill, &xsk->completion,
-			     &umem_cfg);
+	r = xsk_umem__create(&xsk->umem, xsk->area, (uint64_t)xsk->slots * xsk->chunk, &xsk->fill,
+			     &xsk->completion, &umem_cfg);
 	if (r)
 		return r;
 	if (xsk_ring_prod__reserve(&xsk->fill, xsk->slots, &at) != xsk->slots)
@@ -309,8 +334,9 @@ static int bind_patiently(struct cap_xsk *xsk, const struct cap_xsk_cfg *cfg, ui
 }
 
 /*
- * Best first: zero copy; copy with multi-buffer frames (which also takes what offloads merged beyond the MTU); plain copy
- * for kernels before 6.6. Multi-buffer zero copy is asked for only if the MTU needs it, because few drivers have it.
+ * Best first: zero copy; copy with multi-buffer frames (which also takes what offloads merged beyond the
+ * MTU); plain copy for kernels before 6.6. Multi-buffer zero copy is asked for only if the MTU needs it,
+ * because few drivers have it.
  */
 static int bind_best(struct cap_xsk *xsk, const struct cap_xsk_cfg *cfg)
 {
@@ -346,32 +372,36 @@ static int explain_bind(const struct cap_xsk_cfg *cfg, int r, struct skep_err *e
 {
 	switch (-r) {
 	case EBUSY:
-		skep_err_set(err, SKEP_E_BUSY, "%s queue %u: another AF_XDP socket holds it", cfg->ifname, cfg->queue);
-		skep_err_hint(err, "stop the program that has it (ss --xdp lists them), or leave the queue out with --queues");
+		skep_err_set(err, SKEP_E_BUSY, "%s queue %u: another AF_XDP socket holds it", cfg->ifname,
+			     cfg->queue);
+		skep_err_hint(err, "stop the program that has it (ss --xdp lists them), or leave the queue "
+				   "out with --queues");
 		return SKEP_E_BUSY;
 	case EPERM:
 		skep_err_set(err, SKEP_E_PRIVILEGE, "%s: not allowed to open an AF_XDP socket", cfg->ifname);
-		skep_err_hint(err, "run as root or with the capabilities CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF");
+		skep_err_hint(err,
+			      "run as root or with the capabilities CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF");
 		return SKEP_E_PRIVILEGE;
 	case EINVAL:
 	case EOPNOTSUPP:
 		if (cfg->zero_copy == CAP_ON) {
-			skep_err_set(err, SKEP_E_UNSUPPORTED, "%s queue %u: the driver has no zero copy for this queue and MTU",
+			skep_err_set(err, SKEP_E_UNSUPPORTED,
+				     "%s queue %u: the driver has no zero copy for this queue and MTU",
 				     cfg->ifname, cfg->queue);
 			skep_err_hint(err, "use --zero-copy auto, which copies where it must");
 			return SKEP_E_UNSUPPORTED;
 		}
-		return skep_err_set(err, SKEP_E_UNSUPPORTED, "%s queue %u: no AF_XDP socket there (%s)", cfg->ifname,
-				    cfg->queue, strerror(-r));
+		return skep_err_set(err, SKEP_E_UNSUPPORTED, "%s queue %u: no AF_XDP socket there (%s)",
+				    cfg->ifname, cfg->queue, strerror(-r));
 	case ENOMEM:
 	case ENOBUFS:
-		skep_err_set(err, SKEP_E_NO_SPACE, "%s queue %u: not enough memory for %u packet buffers", cfg->ifname,
-			     cfg->queue, cfg->ring_slots);
+		skep_err_set(err, SKEP_E_NO_SPACE, "%s queue %u: not enough memory for %u packet buffers",
+			     cfg->ifname, cfg->queue, cfg->ring_slots);
 		skep_err_hint(err, "raise the locked-memory limit (ulimit -l), or capture on fewer queues");
 		return SKEP_E_NO_SPACE;
 	default:
-		return skep_err_set(err, r, "%s queue %u: cannot bind an AF_XDP socket: %s", cfg->ifname, cfg->queue,
-				    strerror(-r));
+		return skep_err_set(err, r, "%s queue %u: cannot bind an AF_XDP socket: %s", cfg->ifname,
+				    cfg->queue, strerror(-r));
 	}
 }
 
@@ -393,8 +423,8 @@ static void xsk_closep(struct cap_xsk **xsk)
 int cap_xsk_open(const struct cap_xsk_cfg *cfg, const struct cap_meta_clock *clock, struct cap_xsk **ret,
 		 struct skep_err *err)
 {
-	SKEP_CLEANUP(xsk_closep) struct cap_xsk *xsk = aligned_alloc(SKEP_CACHE_LINE,
-								     skep_align_up(sizeof(*xsk), SKEP_CACHE_LINE));
+	SKEP_CLEANUP(xsk_closep)
+	struct cap_xsk *xsk = aligned_alloc(SKEP_CACHE_LINE, skep_align_up(sizeof(*xsk), SKEP_CACHE_LINE));
 	int r;
 
 	if (!xsk)
@@ -440,7 +470,10 @@ void cap_xsk_stats(struct cap_xsk *xsk, struct cap_xsk_stats *ret)
 	if (getsockopt(xsk->fd, SOL_XDP, XDP_STATISTICS, &s, &len))
 		memset(&s, 0, sizeof(s));
 	if (!xsk->zero_copy) {
-		/* A frame of several buffers that finds too few, but not none, leaves rx_fill_ring_empty_descs alone. */
+		/*
+		 * A frame of several buffers that finds too few, but not none, leaves
+		 * rx_fill_ring_empty_descs alone.
+		 */
 		empty = xsk->multi_buffer ? s.rx_dropped : SKEP_MIN(s.rx_dropped, s.rx_fill_ring_empty_descs);
 	}
 	*ret = (struct cap_xsk_stats){

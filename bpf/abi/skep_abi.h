@@ -21,52 +21,61 @@
 
 #define SKEP_ABI_VERSION 1
 
-/* Most RX queues of one link that are served; XSKMAP size. 256 covers every NIC of today (mlx5: 128 channels). */
+/*
+ * Most RX queues of one link that are served; XSKMAP size. 256 covers every NIC of today (mlx5: 128
+ * channels).
+ */
 #define SKEP_MAX_QUEUES 256
 /* Most CPUs whose mirror rings are served. */
 #define SKEP_MAX_CPUS 256
 
 /*
- * Metadata that the XDP programs put in front of a frame (AF_XDP: the SKEP_META_BYTES before the frame's first
- * byte; mirror: before the frame in the ring record). `magic` tells a frame with metadata from one whose driver refused
- * bpf_xdp_adjust_meta; the worker sets it to 0 when it has read it, so that a reused buffer cannot lie.
+ * Metadata that the XDP programs put in front of a frame (AF_XDP: the SKEP_META_BYTES before the frame's
+ * first byte; mirror: before the frame in the ring record). `magic` tells a frame with metadata from one
+ * whose driver refused bpf_xdp_adjust_meta; the worker sets it to 0 when it has read it, so that a reused
+ * buffer cannot lie.
  */
 #define SKEP_META_MAGIC 0x736b6570u /* "skep" */
 
-#define SKEP_META_F_HW_TS 0x01u  /* ts_ns is the NIC's receive time stamp, else CLOCK_TAI in XDP */
-#define SKEP_META_F_VLAN 0x02u   /* the NIC stripped a VLAN tag: vlan_tpid/vlan_tci hold it (host byte order) */
+#define SKEP_META_F_HW_TS 0x01u /* ts_ns is the NIC's receive time stamp, else CLOCK_TAI in XDP */
+#define SKEP_META_F_VLAN 0x02u	/* the NIC stripped a VLAN tag: vlan_tpid/vlan_tci hold it (host byte order) \
+				 */
 
 struct skep_meta {
-	SKEP_ABI_U64 jobs;      /* bit j set: job slot j wants the frame */
-	SKEP_ABI_U64 ts_ns;     /* see flags */
-	SKEP_ABI_U32 magic;     /* SKEP_META_MAGIC */
-	SKEP_ABI_U32 wire_len;  /* bytes of the frame as XDP saw it (all buffers of a multi-buffer frame) */
+	SKEP_ABI_U64 jobs;     /* bit j set: job slot j wants the frame */
+	SKEP_ABI_U64 ts_ns;    /* see flags */
+	SKEP_ABI_U32 magic;    /* SKEP_META_MAGIC */
+	SKEP_ABI_U32 wire_len; /* bytes of the frame as XDP saw it (all buffers of a multi-buffer frame) */
 	SKEP_ABI_U16 vlan_tpid;
 	SKEP_ABI_U16 vlan_tci;
-	SKEP_ABI_U32 flags;     /* SKEP_META_F_* */
+	SKEP_ABI_U32 flags; /* SKEP_META_F_* */
 };
 
 #define SKEP_META_BYTES 32u
 _Static_assert(sizeof(struct skep_meta) == SKEP_META_BYTES, "metadata layout");
 _Static_assert(SKEP_META_BYTES % 4 == 0 && SKEP_META_BYTES <= 252, "bpf_xdp_adjust_meta rules");
 
-/* Per-CPU, per-queue counters of the XDP programs (map "counters": PERCPU_ARRAY of struct skep_xdp_counters, key = queue). */
+/*
+ * Per-CPU, per-queue counters of the XDP programs (map "counters": PERCPU_ARRAY of struct skep_xdp_counters,
+ * key = queue).
+ */
 struct skep_xdp_counters {
-	SKEP_ABI_U64 seen;        /* frames the program ran for */
-	SKEP_ABI_U64 redirected;  /* handed to the AF_XDP socket (it may still be dropped there: XDP_STATISTICS tells) */
-	SKEP_ABI_U64 unserved;    /* no socket on that queue: passed (host) or dropped (tap) */
-	SKEP_ABI_U64 no_meta;     /* bpf_xdp_adjust_meta refused; sent without metadata */
-	SKEP_ABI_U64 mirrored;    /* mirror: copied into the ring */
-	SKEP_ABI_U64 ring_full;   /* mirror: no room in the ring */
-	SKEP_ABI_U64 too_long;    /* mirror: longer than the largest record */
-	SKEP_ABI_U64 rejected;    /* no job wants it (issued by the prefilter's job filters) */
+	SKEP_ABI_U64 seen;	 /* frames the program ran for */
+	SKEP_ABI_U64 redirected; /* handed to the AF_XDP socket (it may still be dropped there: XDP_STATISTICS
+				    tells) */
+	SKEP_ABI_U64 unserved;	 /* no socket on that queue: passed (host) or dropped (tap) */
+	SKEP_ABI_U64 no_meta;	 /* bpf_xdp_adjust_meta refused; sent without metadata */
+	SKEP_ABI_U64 mirrored;	 /* mirror: copied into the ring */
+	SKEP_ABI_U64 ring_full;	 /* mirror: no room in the ring */
+	SKEP_ABI_U64 too_long;	 /* mirror: longer than the largest record */
+	SKEP_ABI_U64 rejected;	 /* no job wants it (issued by the prefilter's job filters) */
 };
 
 _Static_assert(sizeof(struct skep_xdp_counters) == 64, "one cache line");
 
 /*
- * Mirror: the largest frame that is copied. What GRO merged before generic XDP saw it is up to 64 KiB; bpf_xdp_load_bytes
- * ends at 65,535.
+ * Mirror: the largest frame that is copied. What GRO merged before generic XDP saw it is up to 64 KiB;
+ * bpf_xdp_load_bytes ends at 65,535.
  */
 #define SKEP_MIRROR_MAX_FRAME 65535u
 

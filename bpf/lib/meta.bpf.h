@@ -7,6 +7,7 @@
 #include <linux/bpf.h>
 #include <linux/types.h>
 #include <stdbool.h>
+
 #include <bpf/bpf_helpers.h>
 
 #include "bpf/abi/skep_abi.h"
@@ -19,17 +20,20 @@ struct {
 } counters SEC(".maps");
 
 /*
- * Kernel functions that read what the NIC wrote into its receive descriptor (6.3: time stamp, 6.8: VLAN tag). Only a
- * program that was loaded for one device may call them; weak, so that the object also loads on kernels without them.
+ * Kernel functions that read what the NIC wrote into its receive descriptor (6.3: time stamp, 6.8: VLAN tag).
+ * Only a program that was loaded for one device may call them; weak, so that the object also loads on kernels
+ * without them.
  */
 extern int bpf_xdp_metadata_rx_timestamp(const struct xdp_md *ctx, __u64 *timestamp) __ksym __weak;
-extern int bpf_xdp_metadata_rx_vlan_tag(const struct xdp_md *ctx, __be16 *vlan_proto, __u16 *vlan_tci) __ksym __weak;
+extern int bpf_xdp_metadata_rx_vlan_tag(const struct xdp_md *ctx, __be16 *vlan_proto,
+					__u16 *vlan_tci) __ksym __weak;
 
 /* Set before load: the NIC's stamps are wanted, and its clock can be compared with ours. */
 const volatile bool nic_timestamps = false;
 
 /* Facts of the frame that the metadata carry; `hints`: the program may call the functions above. */
-static __always_inline void skep_meta_fill(struct xdp_md *ctx, struct skep_meta *m, __u64 jobs, const int hints)
+static __always_inline void skep_meta_fill(struct xdp_md *ctx, struct skep_meta *m, __u64 jobs,
+					   const int hints)
 {
 	m->jobs = jobs;
 	m->magic = SKEP_META_MAGIC;
@@ -43,7 +47,10 @@ static __always_inline void skep_meta_fill(struct xdp_md *ctx, struct skep_meta 
 		__be16 tpid = 0;
 		__u16 tci = 0;
 
-		/* A driver that supports the function but has no stamp for this frame leaves 0 or returns an error. */
+		/*
+		 * A driver that supports the function but has no stamp for this frame leaves 0 or returns an
+		 * error.
+		 */
 		if (nic_timestamps && bpf_xdp_metadata_rx_timestamp &&
 		    !bpf_xdp_metadata_rx_timestamp(ctx, &ts_ns) && ts_ns) {
 			m->ts_ns = ts_ns;

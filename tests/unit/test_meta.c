@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves that metadata become the right fields: the stamp by the clock it was taken with, the jobs, the length on the
- * wire; and that a tag the NIC took out is put back in its place by fragments, with the lengths to match, but not into a
- * frame too short to have one.
+ * Proves that metadata become the right fields: the stamp by the clock it was taken with, the jobs, the
+ * length on the wire; and that a tag the NIC took out is put back in its place by fragments, with the lengths
+ * to match, but not into a frame too short to have one.
  */
 #include "tests/unit/unit.h"
 
@@ -41,7 +41,9 @@ static void test_fields(void **state)
 static void test_tag(void **state)
 {
 	static const uint8_t data[60] = { 1, 2, 3 };
-	const struct skep_meta meta = { .wire_len = 60, .flags = SKEP_META_F_VLAN, .vlan_tpid = 0x8100, .vlan_tci = 0xa02a };
+	const struct skep_meta meta = {
+		.wire_len = 60, .flags = SKEP_META_F_VLAN, .vlan_tpid = 0x8100, .vlan_tci = 0xa02a
+	};
 	static const uint8_t tag[4] = { 0x81, 0x00, 0xa0, 0x2a };
 	struct cap_frame *f = apply(data, sizeof(data), &meta);
 
@@ -56,7 +58,8 @@ static void test_tag(void **state)
 	assert_ptr_equal(batch.frags[6].data, data + 12);
 	assert_int_equal(batch.frags[6].len, 48);
 
-	f = apply(data, 11, &(struct skep_meta){ .wire_len = 11, .flags = SKEP_META_F_VLAN, .vlan_tpid = 0x8100 });
+	f = apply(data, 11,
+		  &(struct skep_meta){ .wire_len = 11, .flags = SKEP_META_F_VLAN, .vlan_tpid = 0x8100 });
 	assert_int_equal(f->len, 11);
 	assert_int_equal(f->cap_len, 11);
 	assert_int_equal(f->frag_n, 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves how a NIC's stamp becomes UTC: a clock that is kept on TAI or UTC is believed to the nanosecond, any other is
- * compared with ours, before and after it, also around the border between the two.
+ * Proves how a NIC's stamp becomes UTC: a clock that is kept on TAI or UTC is believed to the nanosecond, any
+ * other is compared with ours, before and after it, also around the border between the two.
  */
 #include "tests/unit/unit.h"
 
