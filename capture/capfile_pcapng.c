@@ -234,7 +234,7 @@ static bool is_skipped(uint32_t type)
 static int check_length(struct cap_capfile *f, uint32_t type, uint32_t total)
 {
 	const uint32_t min = type == BT_SHB ? SHB_MIN_BYTES : BLOCK_MIN_BYTES;
-	const uint32_t max = is_skipped(type) ? SKIP_MAX_BYTES : CAP_CAPFILE_BLOCK_MAX;
+	const uint32_t max = is_skipped(type) && !f->strict ? SKIP_MAX_BYTES : CAP_CAPFILE_BLOCK_MAX;
 
 	if (total < min || total > max)
 		return cap_capfile_refuse(f, "a block of type 0x%x and %u bytes; %u to %u are possible", type, total, min, max);
