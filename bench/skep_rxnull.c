@@ -198,6 +198,8 @@ static void loop(struct receiver *rx, const struct null_options *o)
 		if ((nap.tv_nsec || ++turns % 1024 == 0) && now_ns() >= end)
 			break;
 	}
+	while (rx->socket && receive(rx) > 0)
+		;
 }
 
 static uint64_t count_seen(const struct skep_rxnull *skel)

@@ -88,10 +88,17 @@ struct skep_gen_state {
 	SKEP_ABI_U32 pad;
 };
 
-/* Where in the pool the payload of frame seq begins; len = bytes after the tag. */
+/*
+ * Where in the pool the payload of frame seq begins; len = bytes after the tag. Neighbours lie next to each
+ * other, so that nothing repeats before the whole pool was used; and any one bit of seq changes the place, so
+ * that a damaged number shows: 17 bits each are folded into the 22 that count (odd multiples of 8, modulo
+ * 2^25).
+ */
 static inline SKEP_ABI_U32 skep_gen_slice(SKEP_ABI_U64 seq, SKEP_ABI_U32 len)
 {
-	return (SKEP_ABI_U32)((seq * ((len + 7u) & ~7u)) & (SKEP_GEN_POOL_BYTES - 1));
+	SKEP_ABI_U64 n = seq ^ (seq >> 17) ^ (seq >> 34) ^ (seq >> 51);
+
+	return (SKEP_ABI_U32)((n * (((len + 7u) & ~7u) | 8u)) & (SKEP_GEN_POOL_BYTES - 1));
 }
 
 static inline void skep_gen_put16(SKEP_ABI_U8 *p, SKEP_ABI_U32 v)
