@@ -12,8 +12,7 @@
 
 struct cap_hook {
 	int ifindex;
-	int link_fd; /* -1: not attached. The kernel detaches when the last descriptor closes, so also after
-			kill -9 */
+	int link_fd; /* -1: not attached. The kernel detaches when it closes, so also after kill -9 */
 	uint32_t prog_id;
 	bool generic;
 	char ifname[32]; /* for messages */

@@ -117,6 +117,9 @@ static int find_interface(struct cap_xdp *xdp, struct skep_err *err)
 	xdp->hook.ifindex = info.ifindex;
 	xdp->mtu = info.mtu;
 	xdp->link_queues = info.rx_queues > 0 ? (uint32_t)info.rx_queues : 1;
+	xdp->queues_max = info.rx_queues_max > 0 ? SKEP_MAX((uint32_t)info.rx_queues_max, xdp->link_queues)
+						 : SKEP_MAX_QUEUES;
+	xdp->queues_max = SKEP_MIN(xdp->queues_max, SKEP_MAX_QUEUES);
 	xdp->head.numa_node = info.numa_node;
 	open_nic_clock(xdp, &info);
 	return cap_link_watch_open(info.ifindex, &xdp->watch, err);
@@ -280,7 +283,7 @@ void cap_xdp_counters(struct cap_xdp *xdp, int map_fd, struct skep_xdp_counters 
 {
 	struct skep_xdp_counters sum = { 0 };
 
-	for (uint32_t queue = 0; queue < SKEP_MAX_QUEUES; queue++)
+	for (uint32_t queue = 0; queue < xdp->queues_max; queue++)
 		cap_hook_counters(map_fd, queue, xdp->percpu, xdp->cpus, &sum);
 	*ret = sum;
 }

@@ -23,6 +23,7 @@ struct cap_xdp {
 	struct cap_link_watch *watch;
 	uint64_t missed_before; /* frames the NIC had lost when the tap started */
 	uint32_t mtu;
+	uint32_t queues_max;  /* where counters can be: RX queues that the link can have */
 	uint32_t link_queues; /* RX queues of the link when it was opened */
 	bool was_down;
 	bool all_queues;     /* the user chose none */

@@ -49,8 +49,7 @@ struct cap_xsk_stats {
 	uint64_t received; /* frames handed to the worker */
 	uint64_t rx_ring_full;
 	uint64_t fill_ring_empty;
-	uint64_t oversize; /* longer than a buffer without multi-buffer support, or more buffers than a batch
-			      holds */
+	uint64_t oversize; /* longer than a buffer and no multi-buffer support, or too many for a batch */
 	uint64_t no_meta;  /* frames that came without metadata: stamped by our own clock */
 };
 /* Every frame the program redirected here is in exactly one of the four first counters or still in the ring.

@@ -38,8 +38,7 @@
 #define SKEP_META_MAGIC 0x736b6570u /* "skep" */
 
 #define SKEP_META_F_HW_TS 0x01u /* ts_ns is the NIC's receive time stamp, else CLOCK_TAI in XDP */
-#define SKEP_META_F_VLAN 0x02u	/* the NIC stripped a VLAN tag: vlan_tpid/vlan_tci hold it (host byte order) \
-				 */
+#define SKEP_META_F_VLAN 0x02u	/* vlan_tpid, vlan_tci: a tag that the NIC took out (host byte order) */
 
 struct skep_meta {
 	SKEP_ABI_U64 jobs;     /* bit j set: job slot j wants the frame */
@@ -61,8 +60,7 @@ _Static_assert(SKEP_META_BYTES % 4 == 0 && SKEP_META_BYTES <= 252, "bpf_xdp_adju
  */
 struct skep_xdp_counters {
 	SKEP_ABI_U64 seen;	 /* frames the program ran for */
-	SKEP_ABI_U64 redirected; /* handed to the AF_XDP socket (it may still be dropped there: XDP_STATISTICS
-				    tells) */
+	SKEP_ABI_U64 redirected; /* handed to the AF_XDP socket, which may drop it: XDP_STATISTICS tells */
 	SKEP_ABI_U64 unserved;	 /* no socket on that queue: passed (host) or dropped (tap) */
 	SKEP_ABI_U64 no_meta;	 /* bpf_xdp_adjust_meta refused; sent without metadata */
 	SKEP_ABI_U64 mirrored;	 /* mirror: copied into the ring */
