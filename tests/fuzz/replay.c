@@ -44,17 +44,65 @@ static void run_copy(const uint8_t *data, size_t size, uint64_t *random)
 	LLVMFuzzerTestOneInput(copy, size);
 }
 
+static int digit(int c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* In place; returns the number of bytes, SIZE_MAX if it is not hexadecimal. */
+static size_t decode_hex(uint8_t *data, size_t size)
+{
+	size_t digits = 0;
+
+	for (size_t i = 0; i < size; i++) {
+		const int d = digit(data[i]);
+
+		if (d < 0 && data[i] != '\n' && data[i] != ' ')
+			return SIZE_MAX;
+		if (d < 0)
+			continue;
+		data[digits / 2] = (uint8_t)(digits % 2 ? data[digits / 2] << 4 | d : d);
+		digits++;
+	}
+	return digits % 2 ? SIZE_MAX : digits / 2;
+}
+
+/* The bytes of one input; SIZE_MAX: it cannot be read. */
+static size_t load(const char *path, uint8_t *data, size_t room)
+{
+	FILE *file = fopen(path, "rb");
+	const size_t length = strlen(path);
+	size_t size;
+
+	if (!file)
+		return SIZE_MAX;
+	size = fread(data, 1, room, file);
+	fclose(file);
+	return length > 4 && strcmp(path + length - 4, ".hex") == 0 ? decode_hex(data, size) : size;
+}
+
+static int export(const char *path, const char *to)
+{
+	static uint8_t data[INPUT_MAX];
+	const size_t size = load(path, data, sizeof(data));
+	FILE *file = size == SIZE_MAX ? NULL : fopen(to, "wb");
+	int r;
+
+	if (!file)
+		return -1;
+	r = fwrite(data, 1, size, file) == size ? 0 : -1;
+	return fclose(file) == 0 ? r : -1;
+}
+
 static int replay(const char *path)
 {
 	static uint8_t data[INPUT_MAX];
 	uint64_t random = 1;
-	FILE *file = fopen(path, "rb");
-	size_t size, step;
+	const size_t size = load(path, data, sizeof(data));
+	size_t step;
 
-	if (!file)
+	if (size == SIZE_MAX)
 		return -1;
-	size = fread(data, 1, sizeof(data), file);
-	fclose(file);
 	run_copy(data, size, NULL);
 	step = size / CUTS + 1;
 	for (size_t cut = 0; cut < size; cut += step)
@@ -74,8 +122,8 @@ int main(int argc, char **argv)
 	struct dirent **entries;
 	int n, failed = 0;
 
-	if (argc != 2) {
-		fprintf(stderr, "usage: %s CORPUS_FOLDER\n", argv[0]);
+	if (argc != 2 && argc != 3) {
+		fprintf(stderr, "usage: %s CORPUS_FOLDER [FOLDER_FOR_BYTES]\n", argv[0]);
 		return 2;
 	}
 	n = scandir(argv[1], &entries, is_input, alphasort);
@@ -85,11 +133,12 @@ int main(int argc, char **argv)
 	}
 	printf("1..%d\n", n);
 	for (int i = 0; i < n; i++) {
-		char path[4096];
+		char path[4096], to[4096];
 		int r;
 
 		snprintf(path, sizeof(path), "%s/%s", argv[1], entries[i]->d_name);
-		r = replay(path);
+		snprintf(to, sizeof(to), "%s/%s", argc > 2 ? argv[2] : "", entries[i]->d_name);
+		r = argc > 2 ? export(path, to) : replay(path);
 		failed += r != 0;
 		printf("%s %d - %s\n", r ? "not ok" : "ok", i + 1, entries[i]->d_name);
 		fflush(stdout);
