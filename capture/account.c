@@ -5,7 +5,11 @@
  */
 #include "capture/account.h"
 
-#include <string.h>
+#include <stddef.h>
+
+/* An account is nothing but counters; they are copied one by one, so that a torn read is stale but never undefined. */
+#define WORDS (sizeof(struct cap_account) / sizeof(uint64_t))
+_Static_assert(sizeof(struct cap_account) % sizeof(uint64_t) == 0, "only counters");
 
 static const char *const drop_names[CAP_DROP_N] = {
 	[CAP_DROP_BUFFERS_FULL] = "buffers_full",
@@ -54,7 +58,8 @@ void cap_account_publish(struct cap_account_slot *slot, const struct cap_account
 
 	atomic_store_explicit(&slot->sequence, s + 1, memory_order_relaxed);
 	atomic_thread_fence(memory_order_release);
-	slot->account = *a;
+	for (size_t i = 0; i < WORDS; i++)
+		__atomic_store_n((uint64_t *)&slot->account + i, ((const uint64_t *)a)[i], __ATOMIC_RELAXED);
 	atomic_store_explicit(&slot->sequence, s + 2, memory_order_release);
 }
 
@@ -65,7 +70,8 @@ void cap_account_read(struct cap_account_slot *slot, struct cap_account *ret)
 
 	do {
 		before = atomic_load_explicit(&slot->sequence, memory_order_acquire);
-		memcpy(&a, &slot->account, sizeof(a));
+		for (size_t i = 0; i < WORDS; i++)
+			((uint64_t *)&a)[i] = __atomic_load_n((uint64_t *)&slot->account + i, __ATOMIC_RELAXED);
 		atomic_thread_fence(memory_order_acquire);
 		after = atomic_load_explicit(&slot->sequence, memory_order_relaxed);
 	} while (before != after || (before & 1));

@@ -71,6 +71,12 @@ static void digest_one(struct cap_digest *digest, const struct item *item)
 		return;
 	sc->sha256 = hex;
 	(void)!cap_sidecar_write(item->dirfd, item->name, sc);
+	if (faccessat(item->dirfd, item->name, F_OK, 0) < 0) { /* rotated away meanwhile: its sidecar must not come back */
+		char side[sizeof(item->name) + sizeof(CAP_SIDECAR_SUFFIX)];
+
+		(void)snprintf(side, sizeof(side), "%s%s", item->name, CAP_SIDECAR_SUFFIX);
+		(void)unlinkat(item->dirfd, side, 0);
+	}
 }
 
 static void *digest_main(void *arg)

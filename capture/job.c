@@ -24,16 +24,16 @@ void cap_job_end(struct cap_job *job, enum cap_job_end why)
 
 uint32_t cap_job_take_pkts(struct cap_job *job, uint32_t want)
 {
-	int64_t left;
+	int64_t left, take;
 
 	if (!job->limits_pkts || want == 0)
 		return want;
-	left = atomic_fetch_sub_explicit(&job->pkts_left, want, memory_order_relaxed);
-	if (left >= (int64_t)want)
-		return want;
-	left = left > 0 ? left : 0;
-	atomic_fetch_add_explicit(&job->pkts_left, (int64_t)want - left, memory_order_relaxed);
-	return (uint32_t)left;
+	left = atomic_load_explicit(&job->pkts_left, memory_order_relaxed);
+	do
+		take = left < (int64_t)want ? SKEP_MAX(left, 0) : (int64_t)want;
+	while (!atomic_compare_exchange_weak_explicit(&job->pkts_left, &left, left - take, memory_order_relaxed,
+						      memory_order_relaxed));
+	return (uint32_t)take;
 }
 
 bool cap_job_take_bytes(struct cap_job *job, uint64_t want)
@@ -42,11 +42,14 @@ bool cap_job_take_bytes(struct cap_job *job, uint64_t want)
 
 	if (!job->limits_bytes)
 		return true;
-	left = atomic_fetch_sub_explicit(&job->bytes_left, (int64_t)want, memory_order_relaxed);
-	if (left >= (int64_t)want)
-		return true;
-	atomic_fetch_add_explicit(&job->bytes_left, (int64_t)want, memory_order_relaxed);
-	return false;
+	/* Not subtract and put back: another lane could meanwhile find the budget empty that is not. */
+	left = atomic_load_explicit(&job->bytes_left, memory_order_relaxed);
+	do
+		if (left < (int64_t)want)
+			return false;
+	while (!atomic_compare_exchange_weak_explicit(&job->bytes_left, &left, left - (int64_t)want, memory_order_relaxed,
+						      memory_order_relaxed));
+	return true;
 }
 
 void cap_job_refund(struct cap_job *job, uint32_t pkts, uint64_t bytes)

@@ -48,7 +48,7 @@ enum cap_job_end { CAP_JOB_RUNS, CAP_JOB_END_PKTS, CAP_JOB_END_BYTES, CAP_JOB_EN
 void cap_job_init(struct cap_job *job);
 /* Ends the job for a reason; the first one counts. */
 void cap_job_end(struct cap_job *job, enum cap_job_end why);
-/* Takes up to `want` packets from the budget; returns how many were granted. One atomic operation, none without a limit. */
+/* Takes up to `want` packets from the budget; returns how many were granted. */
 uint32_t cap_job_take_pkts(struct cap_job *job, uint32_t want);
 /* All or nothing. */
 bool cap_job_take_bytes(struct cap_job *job, uint64_t want);

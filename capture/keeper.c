@@ -24,14 +24,15 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 
 /* How often a full or failing disk is tried again, and how often the keeper looks around without being woken. */
 #define RETRY_NS (200 * SKEP_NSEC_PER_MSEC)
 #define IDLE_MS 1000
-#define RETRY_MS 100
 /* Without real allocation (tmpfs, some network file systems) grants are small, so that the reserve holds within this much. */
 #define VIRTUAL_GRANT (8ull * CAP_MIB)
+#define NAME_TRIES 100u
 #define SMALLEST_GRANT (1ull * CAP_MIB)
 #define TMPFS_MAGIC 0x01021994
 
@@ -48,12 +49,14 @@ static void say(struct cap_keeper *keeper, const char *fmt, ...)
 		keeper->say(keeper->say_arg, text);
 }
 
-static void block_lane(struct cap_keeper *keeper, struct cap_keeper_lane *lane, enum cap_drop why, int error)
+static void block_lane(struct cap_keeper *keeper, struct cap_keeper_lane *lane, enum cap_drop why, int error, bool behind)
 {
 	uint64_t free_bytes = 0;
 
-	atomic_store_explicit(&lane->files.blocked, 1u + (uint32_t)why, memory_order_relaxed);
-	lane->retry_ns = cap_mono_ns() + RETRY_NS;
+	lane->retry_ns = cap_mono_ns() + keeper->retry_ns;
+	/* A segment that broke after the next one was opened says nothing about that one. */
+	if (!behind)
+		atomic_store_explicit(&lane->files.blocked, 1u + (uint32_t)why, memory_order_relaxed);
 	if (why == CAP_DROP_DISK_FULL && !lane->full_said) {
 		lane->full_said = true;
 		(void)keeper->io->free_bytes(keeper->io->arg, lane->output->dirfd, &free_bytes);
@@ -77,18 +80,36 @@ static void unblock_lane(struct cap_keeper *keeper, struct cap_keeper_lane *lane
 	atomic_store_explicit(&lane->files.blocked, 0, memory_order_relaxed);
 }
 
+/* Bytes that were granted without extents behind them and are not written yet: free space that is spoken for. */
+static uint64_t promised(const struct cap_keeper *keeper)
+{
+	uint64_t sum = 0;
+
+	for (const struct cap_segment *seg = keeper->open; seg; seg = seg->peer) {
+		uint64_t have = atomic_load_explicit(&seg->granted, memory_order_relaxed), real;
+		struct stat st;
+
+		if (seg->stream || seg->prealloc || fstat(seg->fd, &st) < 0)
+			continue;
+		real = (uint64_t)st.st_blocks * 512;
+		sum += have - SKEP_MIN(have, real);
+	}
+	return sum;
+}
+
 /* Makes more of the file writable; 0, or the -errno that stands in the way (-ENOSPC: the reserve). */
 static int grant(struct cap_keeper *keeper, const struct cap_output *output, struct cap_segment *seg)
 {
 	uint64_t have = atomic_load_explicit(&seg->granted, memory_order_relaxed);
 	uint64_t chunk = seg->prealloc ? CAP_GRANT_BYTES : VIRTUAL_GRANT;
-	uint64_t free_bytes;
+	uint64_t free_bytes, spoken_for;
 	int r;
 
 	r = keeper->io->free_bytes(keeper->io->arg, seg->fd, &free_bytes);
 	if (r < 0)
 		return r;
-	while (free_bytes < output->reserve_bytes + chunk) {
+	spoken_for = output->reserve_bytes + promised(keeper);
+	while (free_bytes < spoken_for + chunk) {
 		if (chunk <= SMALLEST_GRANT)
 			return -ENOSPC;
 		chunk /= 2;
@@ -213,14 +234,16 @@ static bool prepare_next(struct cap_keeper *keeper, struct cap_keeper_lane *lane
 		return false;
 	if (cap_mono_ns() < lane->retry_ns)
 		return true;
-	r = make_segment(keeper, lane, &seg);
+	for (unsigned tries = 0; (r = make_segment(keeper, lane, &seg)) == -EEXIST && tries < NAME_TRIES; tries++)
+		lane->seq++; /* somebody made that file meanwhile; nothing is overwritten */
 	if (r < 0) {
-		block_lane(keeper, lane, reason_of(r), r);
+		block_lane(keeper, lane, reason_of(r), r, false);
 		return true;
 	}
 	unblock_lane(keeper, lane);
-	atomic_store(&lane->files.want_next, false);
+	/* In this order: the worker asks again as long as it finds none, so a wish that is cleared here is not lost. */
 	atomic_store_explicit(&lane->files.next, seg, memory_order_release);
+	atomic_store(&lane->files.want_next, false);
 	return false;
 }
 
@@ -249,7 +272,10 @@ static bool extend_open(struct cap_keeper *keeper)
 			}
 			r = grant(keeper, lane->output, seg);
 			if (r < 0) {
-				block_lane(keeper, lane, reason_of(r), r);
+				/* Short of what lies ahead only: what was granted can still be written. */
+				lane->retry_ns = cap_mono_ns() + keeper->retry_ns;
+				if (atomic_load(&seg->needed) > atomic_load(&seg->granted))
+					block_lane(keeper, lane, reason_of(r), r, false);
 				waiting = true;
 				break;
 			}
@@ -280,6 +306,12 @@ static int end_in_place(struct cap_keeper *keeper, struct cap_segment *seg)
 	return keeper->io->pwrite(keeper->io->arg, fd, &header, 1, e->zblock_last);
 }
 
+/* Ended as it should be, and written to the end. */
+static bool is_whole(const struct cap_segment *seg)
+{
+	return seg->ended && !seg->error;
+}
+
 static void remember(struct cap_keeper *keeper, const struct cap_keeper_lane *lane, const struct cap_segment *seg)
 {
 	struct cap_kept *k;
@@ -300,26 +332,26 @@ static void remember(struct cap_keeper *keeper, const struct cap_keeper_lane *la
 		(void)snprintf(k->name, sizeof(k->name), "%s", seg->stream ? lane->output->stem : seg->name);
 		k->bytes = seg->end;
 		k->pkts = seg->account.stored;
-		k->complete = seg->error == 0;
+		k->lane = lane;
+		k->complete = is_whole(seg);
 	}
 	keeper->bytes_kept += seg->end;
 	pthread_mutex_unlock(&keeper->lock);
 }
 
 /* -b files:N: the oldest of this lane's files go. */
-static void forget_oldest(struct cap_keeper *keeper, struct cap_keeper_lane *lane, const char *newest)
+static void forget_oldest(struct cap_keeper *keeper, const struct cap_keeper_lane *lane)
 {
 	uint32_t keep = lane->output->keep_files, have = 0;
-	char prefix[96], side[288];
+	char side[288];
 
 	if (!keep)
 		return;
-	(void)snprintf(prefix, sizeof(prefix), "%.*s", (int)(strrchr(newest, '-') - newest), newest);
 	pthread_mutex_lock(&keeper->lock);
 	for (size_t i = keeper->n_kept; i-- > 0;) {
 		struct cap_kept *k = &keeper->kept[i];
 
-		if (k->deleted || strncmp(k->name, prefix, strlen(prefix)) != 0 || ++have <= keep)
+		if (k->deleted || k->lane != lane || ++have <= keep)
 			continue;
 		k->deleted = true;
 		keeper->bytes_kept -= k->bytes;
@@ -336,7 +368,7 @@ static int publish(struct cap_keeper *keeper, struct cap_segment *seg)
 	const struct cap_io *io = keeper->io;
 	int r;
 
-	if (seg->error) {
+	if (!is_whole(seg)) {
 		r = end_in_place(keeper, seg);
 		if (r < 0)
 			return r;
@@ -364,7 +396,7 @@ static void complete(struct cap_keeper *keeper, struct cap_keeper_lane *lane, st
 			cap_job_end(lane->job, CAP_JOB_END_WRITE);
 		return;
 	}
-	if (seg->error && seg->n_settled == 0) {
+	if (!is_whole(seg) && seg->n_settled == 0) {
 		(void)keeper->io->unlinkat(keeper->io->arg, seg->dirfd, seg->part);
 		return;
 	}
@@ -381,7 +413,7 @@ static void complete(struct cap_keeper *keeper, struct cap_keeper_lane *lane, st
 	}
 	remember(keeper, lane, seg);
 	write_sidecar(keeper, lane, seg);
-	forget_oldest(keeper, lane, seg->name);
+	forget_oldest(keeper, lane);
 }
 
 static void level_words(const struct cap_segment *seg, char *ret, size_t n)
@@ -417,6 +449,7 @@ static struct cap_sidecar_entry *index_entries(const struct cap_segment *seg)
 static void write_sidecar(struct cap_keeper *keeper, struct cap_keeper_lane *lane, const struct cap_segment *seg)
 {
 	static const char *const torn[] = { "a write failed; the file ends before it" };
+	static const char *const given_up[] = { "the capture was ended before everything was written" };
 	struct cap_sidecar_count dropped[CAP_DROP_N];
 	struct cap_sidecar sc = lane->template;
 	char level[48];
@@ -448,9 +481,9 @@ static void write_sidecar(struct cap_keeper *keeper, struct cap_keeper_lane *lan
 		if (i == 0 || sc.index[i].ts_last_ns > sc.last_ns)
 			sc.last_ns = sc.index[i].ts_last_ns;
 	}
-	if (seg->error) {
+	if (!is_whole(seg)) {
 		sc.complete = false;
-		sc.reasons = torn;
+		sc.reasons = seg->error ? torn : given_up;
 		sc.n_reasons = 1;
 	}
 	r = cap_sidecar_write(seg->dirfd, seg->name, &sc);
@@ -472,6 +505,14 @@ static void close_open(struct cap_keeper *keeper, struct cap_segment *seg)
 	cap_segment_free(seg);
 }
 
+static bool has_newer(const struct cap_keeper *keeper, const struct cap_segment *than)
+{
+	for (const struct cap_segment *seg = keeper->open; seg; seg = seg->peer)
+		if (seg->lane == than->lane && seg->seq > than->seq)
+			return true;
+	return false;
+}
+
 static void collect(struct cap_keeper *keeper, struct cap_keeper_lane *lane)
 {
 	struct cap_segment *seg = atomic_exchange_explicit(&lane->files.finished, NULL, memory_order_acquire);
@@ -488,7 +529,7 @@ static void collect(struct cap_keeper *keeper, struct cap_keeper_lane *lane)
 		seg = in_order;
 		in_order = seg->next;
 		if (seg->error)
-			block_lane(keeper, lane, reason_of(seg->error), seg->error);
+			block_lane(keeper, lane, reason_of(seg->error), seg->error, has_newer(keeper, seg));
 		complete(keeper, lane, seg);
 		close_open(keeper, seg);
 	}
@@ -515,7 +556,7 @@ static void *keeper_main(void *arg)
 
 	pthread_setname_np(pthread_self(), "keeper");
 	for (;;) {
-		(void)poll(&pfd, 1, waiting ? RETRY_MS : IDLE_MS);
+		(void)poll(&pfd, 1, waiting ? (int)(keeper->retry_ns / SKEP_NSEC_PER_MSEC / 2 + 1) : IDLE_MS);
 		while (read(keeper->wake_fd, &n, sizeof(n)) > 0)
 			;
 		waiting = cap_keeper_turn(keeper);
@@ -527,6 +568,8 @@ static void *keeper_main(void *arg)
 int cap_keeper_init(struct cap_keeper *keeper, struct skep_err *err)
 {
 	pthread_mutex_init(&keeper->lock, NULL);
+	if (!keeper->retry_ns)
+		keeper->retry_ns = RETRY_NS;
 	keeper->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (keeper->wake_fd < 0)
 		return skep_err_set(err, -errno, "cannot make an eventfd: %s", strerror(errno));

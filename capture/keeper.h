@@ -17,9 +17,12 @@
 struct cap_digest;
 struct cap_tap;
 
+struct cap_keeper_lane;
+
 /* A file that was completed. */
 struct cap_kept {
 	char name[272];
+	const struct cap_keeper_lane *lane;
 	uint64_t bytes;
 	uint64_t pkts;
 	bool complete;
@@ -47,6 +50,7 @@ struct cap_keeper {
 	struct cap_keeper_lane *lanes;
 	uint32_t n_lanes;
 	bool stop_when_full;
+	uint64_t retry_ns;             /* a full or failing disk is tried again after this; 0: 200 ms */
 	void (*say)(void *arg, const char *sentence);
 	void *say_arg;
 	struct cap_digest *digest;     /* NULL: no digests */

@@ -82,7 +82,6 @@ static bool rotate(struct cap_lane *lane)
 	seal(lane);
 	lane->segment_raw_bytes = lane->header_raw_bytes;
 	lane->segment_start_ns = 0;
-	lane->segment_opened_ns = lane->now_ns;
 	lane->rotate_soon = false;
 	return true;
 }
@@ -214,8 +213,10 @@ static bool append(struct cap_lane *lane, const struct cap_batch *batch, const s
 	block->raw_bytes += record;
 	block->bytes_wire += frame->wire_len;
 	lane->segment_raw_bytes += record;
-	if (lane->segment_start_ns == 0)
-		lane->segment_start_ns = frame->ts_ns;
+	if (lane->segment_start_ns == 0) {
+		lane->segment_start_ns = SKEP_MAX(frame->ts_ns, 1u);
+		lane->segment_opened_ns = lane->now_ns;
+	}
 	return true;
 }
 
@@ -325,7 +326,9 @@ void cap_lane_age(struct cap_lane *lane, bool force)
 
 	if (lane->block && lane->block->pkts > 0 && (force || lane->now_ns - lane->block->opened_ns >= CAP_FLUSH_NS))
 		seal(lane);
-	if (job->rotate_ns && !force && lane->segment_start_ns && lane->now_ns - lane->segment_opened_ns >= job->rotate_ns)
+	/* On a silent link the clock rotates; where time is that of a file's packets, only they do. */
+	if (job->rotate_ns && !job->clock_from_packets && !force && lane->segment_start_ns &&
+	    lane->now_ns - lane->segment_opened_ns >= job->rotate_ns)
 		(void)rotate(lane);
 	if (force && lane->block) /* opened for a packet that never came */
 		lane->block = cap_pool_put(lane->pool, lane->block);

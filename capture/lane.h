@@ -26,8 +26,8 @@ struct cap_lane {
 	uint64_t received;              /* frames that were offered and counted: stored + rejected + dropped + pending */
 	/* the segment that is being filled (the writer may be behind) */
 	uint64_t segment_raw_bytes;
-	uint64_t segment_start_ns;      /* time stamp of its first packet, 0: none yet */
-	uint64_t segment_opened_ns;     /* monotonic */
+	uint64_t segment_start_ns;      /* time stamp of its first packet (1 if that is 0), 0: none yet */
+	uint64_t segment_opened_ns;     /* monotonic, when that packet came */
 	bool rotate_soon;               /* the writer asks: the file is large enough */
 	uint32_t header_raw_bytes;      /* of each file */
 	bool compressed;

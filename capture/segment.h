@@ -72,7 +72,8 @@ struct cap_segment {
 
 	/* shared while it is written */
 	_Atomic uint64_t granted;  /* bytes the keeper has allocated from offset 0 */
-	_Atomic uint64_t wanted;   /* the worker needs this much */
+	_Atomic uint64_t wanted;   /* the worker will need this much */
+	_Atomic uint64_t needed;   /* the worker cannot go on without this much */
 
 	struct cap_segment *next;  /* finished list */
 	struct cap_segment *peer;  /* keeper's list of open segments */

@@ -29,7 +29,6 @@ int cap_sink_init(struct cap_sink *sink, struct cap_pool *pool, const struct cap
 	int r;
 
 	memset(sink, 0, sizeof(*sink));
-	sink->pool = pool;
 	sink->io = io;
 	sink->deferred = true;
 	r = io_uring_queue_init_params(RING_ENTRIES, &sink->ring, &params);
@@ -44,6 +43,7 @@ int cap_sink_init(struct cap_sink *sink, struct cap_pool *pool, const struct cap
 		skep_err_hint(err, "check /proc/sys/kernel/io_uring_disabled and the container's seccomp profile");
 		return r;
 	}
+	sink->pool = pool; /* from here on there is something to free */
 	/* Not registered (locked-memory limit): plain writes work as well, only a little slower. */
 	sink->fixed = io_uring_register_buffers(&sink->ring, &iov, 1) == 0;
 	return 0;
@@ -188,7 +188,7 @@ static void complete_write(struct cap_sink *sink, struct cap_block *block, int r
 uint32_t cap_sink_reap(struct cap_sink *sink)
 {
 	struct io_uring_cqe *cqe;
-	uint32_t n = 0;
+	uint32_t n = 0, seen = 0;
 	unsigned head;
 
 	if (sink->inflight == 0)
@@ -196,11 +196,31 @@ uint32_t cap_sink_reap(struct cap_sink *sink)
 	if (sink->deferred)
 		(void)io_uring_get_events(&sink->ring);
 	io_uring_for_each_cqe(&sink->ring, head, cqe) {
+		struct cap_block *block = io_uring_cqe_get_data(cqe);
+
+		seen++;
+		if (!block) /* the answer to a cancellation */
+			continue;
 		n++;
-		complete_write(sink, io_uring_cqe_get_data(cqe), cqe->res);
+		complete_write(sink, block, cqe->res);
 	}
-	io_uring_cq_advance(&sink->ring, n);
+	io_uring_cq_advance(&sink->ring, seen);
 	return n;
+}
+
+void cap_sink_cancel(struct cap_sink *sink)
+{
+	struct io_uring_sqe *sqe;
+
+	if (sink->inflight == 0)
+		return;
+	sqe = io_uring_get_sqe(&sink->ring);
+	if (!sqe)
+		return;
+	io_uring_prep_cancel(sqe, NULL, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
+	io_uring_sqe_set_data(sqe, NULL);
+	sink->unsubmitted++;
+	cap_sink_flush(sink);
 }
 
 void cap_sink_wait(struct cap_sink *sink, uint64_t timeout_ns)

@@ -43,6 +43,8 @@ struct cap_block *cap_sink_submit(struct cap_sink *sink, struct cap_segment *seg
 void cap_sink_flush(struct cap_sink *sink);
 /* Handles what has completed; returns the number of writes. */
 uint32_t cap_sink_reap(struct cap_sink *sink);
+/* Asks the kernel to give up what is in flight (a pipe that nobody reads, a disk that hangs); what can be cancelled fails with -ECANCELED. */
+void cap_sink_cancel(struct cap_sink *sink);
 /* Sleeps until something completes, at most timeout_ns. */
 void cap_sink_wait(struct cap_sink *sink, uint64_t timeout_ns);
 

@@ -24,20 +24,81 @@
 #define RATE_WINDOW_NS (100 * SKEP_NSEC_PER_MSEC)
 #define DRAIN_EMPTY_TURNS 3u
 
+static void publish(struct cap_worker *worker);
+static void rest(struct cap_worker *worker);
+
+static uint64_t received_by(const struct cap_worker *worker)
+{
+	uint64_t most = 0;
+
+	for (uint32_t i = 0; i < worker->n_lanes; i++)
+		most = SKEP_MAX(most, worker->lanes[i].received);
+	return most;
+}
+
+/* Seal, pack, submit, reap; true if anything was done. */
+static bool serve(struct cap_worker *worker)
+{
+	uint32_t reaped;
+	bool worked = false;
+
+	for (uint32_t i = 0; i < worker->n_lanes; i++) {
+		cap_lane_age(&worker->lanes[i], false);            /* seal */
+		worked |= cap_writer_step(&worker->writers[i]);    /* pack, submit */
+	}
+	cap_sink_flush(&worker->sink);
+	reaped = cap_sink_reap(&worker->sink);                     /* reap */
+	worked |= reaped > 0;
+	for (uint32_t i = 0; worked && i < worker->n_lanes; i++)
+		cap_writer_settle(&worker->writers[i]);
+	publish(worker);
+	return worked;
+}
+
 static void route(struct cap_worker *worker, struct cap_worker_source *source, uint32_t from, uint32_t to)
 {
-	bool wanted = false;
+	uint64_t before = received_by(worker);
 
 	for (uint32_t i = 0; i < worker->n_lanes; i++) {
 		struct cap_lane *lane = &worker->lanes[i];
 
 		if (atomic_load_explicit(&lane->job->done, memory_order_relaxed))
 			continue;
-		wanted = true;
 		cap_lane_take(lane, &source->batch, from, to, source->interface_id);
 	}
-	if (!wanted)
-		source->after_end += to - from;
+	/* Behind the packet at which the last job ended. */
+	source->after_end += to - from - (received_by(worker) - before);
+}
+
+/*
+ * A source that can wait is never robbed: frames are taken only while there are blocks for them. In the worst case every frame begins a
+ * new block behind a rotation marker, in each lane.
+ */
+static void route_lossless(struct cap_worker *worker, struct cap_worker_source *source, uint32_t from, uint32_t to)
+{
+	while (from < to) {
+		uint32_t free_blocks = worker->pool.n_free > CAP_POOL_RESERVE ? worker->pool.n_free - CAP_POOL_RESERVE : 0;
+		uint32_t n = SKEP_MIN(free_blocks / (2 * worker->n_lanes), to - from);
+
+		if (n == 0 && atomic_load_explicit(&worker->state, memory_order_relaxed) != CAP_WORKER_ABORT) {
+			for (uint32_t i = 0; i < worker->n_lanes; i++)
+				worker->lanes[i].now_ns = cap_mono_ns();
+			if (!serve(worker))
+				rest(worker);
+			continue;
+		}
+		n = n ? n : to - from;
+		route(worker, source, from, from + n);
+		from += n;
+	}
+}
+
+static void offer(struct cap_worker *worker, struct cap_worker_source *source, uint32_t from, uint32_t to)
+{
+	if (worker->lossless)
+		route_lossless(worker, source, from, to);
+	else
+		route(worker, source, from, to);
 }
 
 /* Once: some job has reached a limit, so the control thread may have to stop. */
@@ -101,7 +162,7 @@ static void merge(struct cap_worker *worker)
 			return;
 		for (to = first->at + 1; to < first->batch.n && first->batch.frames[to].ts_ns <= next_ns; to++)
 			;
-		route(worker, first, first->at, to);
+		offer(worker, first, first->at, to);
 		first->at = to;
 	}
 }
@@ -120,7 +181,7 @@ static uint32_t receive_all(struct cap_worker *worker)
 			continue;
 		got += source->batch.n;
 		if (worker->n_sources == 1)
-			route(worker, source, 0, source->batch.n);
+			offer(worker, source, 0, source->batch.n);
 	}
 	if (worker->n_sources > 1 && got)
 		merge(worker);
@@ -144,8 +205,8 @@ static void publish(struct cap_worker *worker)
 bool cap_worker_turn(struct cap_worker *worker)
 {
 	uint64_t now_ns = cap_mono_ns();
-	uint32_t got = 0, reaped;
-	bool worked = false;
+	uint32_t got = 0;
+	bool worked;
 
 	for (uint32_t i = 0; i < worker->n_lanes; i++)
 		worker->lanes[i].now_ns = now_ns;
@@ -158,22 +219,14 @@ bool cap_worker_turn(struct cap_worker *worker)
 		if (n < CAP_BATCH)
 			break;
 	}
-	for (uint32_t i = 0; i < worker->n_lanes; i++) {
-		cap_lane_age(&worker->lanes[i], false);            /* seal */
-		worked |= cap_writer_step(&worker->writers[i]);    /* pack, submit */
-	}
-	cap_sink_flush(&worker->sink);
-	reaped = cap_sink_reap(&worker->sink);                     /* reap */
-	for (uint32_t i = 0; reaped && i < worker->n_lanes; i++)
-		cap_writer_settle(&worker->writers[i]);
-	publish(worker);
+	worked = serve(worker); /* seal, pack, submit, reap */
 	if (!worker->told)
 		tell(worker);
 
 	worker->rate_pkts += got;
 	worker->times.turns++;
 	worker->times.batches += got > 0;
-	return got || worked || reaped;
+	return got || worked;
 }
 
 /* Packets per second, smoothed over some windows. */
@@ -242,24 +295,31 @@ static bool sources_ended(const struct cap_worker *worker)
 /* The jobs are over: write what is in memory and end the files. */
 static void finish(struct cap_worker *worker)
 {
+	bool cancelled = false;
+
 	for (uint32_t i = 0; i < worker->n_lanes; i++) {
 		worker->lanes[i].now_ns = cap_mono_ns();
 		cap_lane_age(&worker->lanes[i], true);
 		cap_writer_end(&worker->writers[i]);
 	}
 	while (!all_done(worker)) {
-		bool worked = false;
+		bool abort = atomic_load(&worker->state) == CAP_WORKER_ABORT, worked = false;
 
 		for (uint32_t i = 0; i < worker->n_lanes; i++) {
 			worker->lanes[i].now_ns = cap_mono_ns();
-			worked |= cap_writer_step(&worker->writers[i]);
+			if (!abort)
+				worked |= cap_writer_step(&worker->writers[i]);
 		}
 		cap_sink_flush(&worker->sink);
 		worked |= cap_sink_reap(&worker->sink) > 0;
 		for (uint32_t i = 0; i < worker->n_lanes; i++)
 			cap_writer_settle(&worker->writers[i]);
 		publish(worker);
-		if (atomic_load(&worker->state) == CAP_WORKER_ABORT && worker->sink.inflight == 0) {
+		if (abort && !cancelled) {
+			cap_sink_cancel(&worker->sink);
+			cancelled = true;
+		}
+		if (abort && worker->sink.inflight == 0) {
 			for (uint32_t i = 0; i < worker->n_lanes; i++)
 				cap_writer_abandon(&worker->writers[i], cap_lane_drop_reason(&worker->lanes[i]));
 		} else if (!worked) {

@@ -42,7 +42,8 @@ static bool granted(struct cap_writer *writer, uint64_t end)
 		}
 		return true;
 	}
-	if (atomic_load_explicit(&seg->wanted, memory_order_relaxed) < end) {
+	if (atomic_load_explicit(&seg->needed, memory_order_relaxed) < end) {
+		atomic_store_explicit(&seg->needed, end, memory_order_relaxed);
 		atomic_store_explicit(&seg->wanted, end + CAP_GRANT_BYTES, memory_order_relaxed);
 		cap_files_wake(writer->files);
 	}
@@ -64,7 +65,7 @@ static bool need_out(struct cap_writer *writer)
 {
 	if (!writer->out) {
 		writer->out = cap_pool_get(writer->pool);
-		writer->out_since_ns = writer->lane->now_ns;
+		writer->out_since_ns = writer->current ? writer->current->opened_ns : UINT64_MAX;
 	}
 	return writer->out;
 }
@@ -113,6 +114,8 @@ static bool roll_out(struct cap_writer *writer)
 	fresh->used = tail;
 	submit(writer, out, whole);
 	writer->out = fresh;
+	if (writer->current) /* else the tail belongs to a block before: as old as it was */
+		writer->out_since_ns = writer->current->opened_ns;
 	return true;
 }
 
@@ -131,6 +134,7 @@ static bool take_segment(struct cap_writer *writer)
 	assert(writer->out->used == 0);
 	memcpy(writer->out->data, seg->preamble, seg->preamble_bytes);
 	writer->out->used = seg->preamble_bytes;
+	writer->out_since_ns = writer->lane->now_ns;
 	seg->raw_off = seg->preamble_raw_bytes;
 	writer->seg = seg;
 	writer->n_segments++;
@@ -156,6 +160,8 @@ static void begin_entry(struct cap_writer *writer)
 	e->file_offset = position(writer);
 	e->raw_offset = writer->seg->raw_off;
 	writer->entry = e;
+	if (writer->current)
+		writer->out_since_ns = SKEP_MIN(writer->out_since_ns, writer->current->opened_ns);
 }
 
 /* The block is in the file (packed or submitted): its packets now hang on the file's durability. */
@@ -280,7 +286,8 @@ static void finish_block(struct cap_writer *writer, size_t zblock_last)
 	uint64_t end = position(writer);
 	uint64_t packed = end - writer->entry->file_offset;
 
-	cap_level_result(&writer->lane->level, block->raw_bytes, (uint32_t)packed, writer->pack_ns, writer->lane->now_ns);
+	if (block->level != CAP_LEVEL_STORE) /* else it says nothing about the payload */
+		cap_level_result(&writer->lane->level, block->raw_bytes, (uint32_t)packed, writer->pack_ns, writer->lane->now_ns);
 	end_entry(writer, block, zblock_last, end);
 	writer->ending = block->ends_segment;
 	if (block->raw_bytes < CAP_BLOCK_BYTES / 2) /* sealed by age: must not wait in out */
@@ -376,6 +383,7 @@ static bool step_queue(struct cap_writer *writer)
 /* A failed write: the rest of the file is lost, the blocks in memory are not. */
 static void break_segment(struct cap_writer *writer)
 {
+	writer->cut |= writer->seg->stream;
 	if (writer->packed) {
 		writer->packed->packed = 0; /* copied again, into the next file */
 	} else if (writer->current) {
@@ -396,6 +404,26 @@ static bool has_work(const struct cap_writer *writer)
 	return writer->current || writer->lane->sealed.n > 0 || (writer->crew && cap_crew_pending(writer->crew));
 }
 
+/* Waits for what is with the packer threads and gives it up. */
+static void recall_crew(struct cap_writer *writer)
+{
+	struct cap_block *in, *out;
+	uint64_t took_ns;
+
+	if (writer->packed) {
+		writer->packed = cap_pool_put(writer->pool, writer->packed);
+		writer->current = cap_queue_push(&writer->lane->sealed, writer->current);
+	}
+	while (cap_crew_pending(writer->crew)) {
+		if (!cap_crew_take(writer->crew, &in, &out, &took_ns)) {
+			sched_yield();
+			continue;
+		}
+		out = cap_pool_put(writer->pool, out);
+		in = cap_queue_push(&writer->lane->sealed, in);
+	}
+}
+
 bool cap_writer_step(struct cap_writer *writer)
 {
 	struct cap_lane *lane = writer->lane;
@@ -403,6 +431,13 @@ bool cap_writer_step(struct cap_writer *writer)
 
 	if (writer->done)
 		return false;
+	if (writer->cut) {
+		if (writer->crew)
+			recall_crew(writer);
+		cap_lane_drop_sealed(lane, CAP_DROP_WRITE_ERROR);
+		writer->done = lane->finished && !writer->closing;
+		return false;
+	}
 	if (!writer->seg) {
 		if (lane->finished && !work && writer->n_segments > 0) {
 			writer->done = !writer->closing;
@@ -423,7 +458,7 @@ bool cap_writer_step(struct cap_writer *writer)
 	}
 	if (work)
 		return step_queue(writer);
-	if (writer->out && writer->out->used && lane->now_ns - writer->out_since_ns >= CAP_FLUSH_NS)
+	if (writer->out && writer->out->used && lane->now_ns - SKEP_MIN(lane->now_ns, writer->out_since_ns) >= CAP_FLUSH_NS)
 		writer->want_flush = true;
 	if (writer->want_flush) {
 		if (!submit_out(writer))
@@ -468,26 +503,6 @@ void cap_writer_settle(struct cap_writer *writer)
 void cap_writer_end(struct cap_writer *writer)
 {
 	writer->lane->finished = true;
-}
-
-/* Waits for what is with the packer threads and gives it up. */
-static void recall_crew(struct cap_writer *writer)
-{
-	struct cap_block *in, *out;
-	uint64_t took_ns;
-
-	if (writer->packed) {
-		writer->packed = cap_pool_put(writer->pool, writer->packed);
-		writer->current->packed = 0;
-	}
-	while (cap_crew_pending(writer->crew)) {
-		if (!cap_crew_take(writer->crew, &in, &out, &took_ns)) {
-			sched_yield();
-			continue;
-		}
-		out = cap_pool_put(writer->pool, out);
-		in = cap_queue_push(&writer->lane->sealed, in);
-	}
 }
 
 void cap_writer_abandon(struct cap_writer *writer, enum cap_drop reason)

@@ -28,11 +28,12 @@ struct cap_writer {
 	struct cap_index_entry *entry; /* of the current block */
 	uint64_t pack_ns;              /* spent on the current block so far */
 	uint64_t busy_ns;              /* spent packing, ever */
-	uint64_t out_since_ns;         /* monotonic: age of the oldest byte in out */
+	uint64_t out_since_ns;         /* monotonic: when the oldest packet in out came */
 	bool want_flush;               /* write out now, padded */
 	bool ending;                   /* the job is over: end the segment when the queue is empty */
 	struct cap_account reported;   /* what earlier segments said of the lane's account */
 	bool done;                     /* ended; nothing is left to do */
+	bool cut;                      /* the stream broke: nothing may follow, not even another file header */
 	uint32_t n_segments;           /* taken so far */
 	uint64_t bytes_disk;           /* submitted to files that count */
 };

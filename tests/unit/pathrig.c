@@ -1,0 +1,677 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The bench of pathrig.h. It sets a capture up as capture/engine.c does, but for the source, which is a loop of its own. Nothing on the
+ * packet path is replaced. The threads are the worker's and the keeper's; rig_* functions belong to the test's thread.
+ */
+#include "pathrig.h"
+#include "tool.h"
+
+#include "capture/capfile.h"
+#include "capture/capwrite.h"
+#include "capture/mono.h"
+
+#include <dirent.h>
+#include <stdarg.h>
+#include <sys/eventfd.h>
+#include <zstd.h>
+
+#define NOISE_BYTES (1u << 20)
+
+void rig_fail(struct rig *rig, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (atomic_exchange(&rig->failed, true))
+		return;
+	va_start(ap, fmt);
+	(void)vsnprintf(rig->failure, sizeof(rig->failure), fmt, ap);
+	va_end(ap);
+}
+
+/* splitmix64 (Steele, Lea, Flood 2014). */
+static uint64_t mix(uint64_t x)
+{
+	x += 0x9e3779b97f4a7c15u;
+	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+	x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+	return x ^ (x >> 31);
+}
+
+static bool is_random(const struct rig_cfg *cfg, uint64_t number)
+{
+	return cfg->payload == RIG_RANDOM || (cfg->payload == RIG_PHASES && number / cfg->phase_pkts % 2 == 0);
+}
+
+uint32_t rig_frame(const struct rig *rig, uint32_t queue, uint64_t number, uint8_t *buf)
+{
+	const struct rig_cfg *cfg = &rig->cfg;
+	uint64_t h = mix(cfg->seed ^ mix(number * RIG_MAX_WORKERS + queue));
+	uint32_t len = cfg->size_min + (uint32_t)(h % (cfg->size_max - cfg->size_min + 1));
+	uint64_t head[3] = { 0x0000020000000002u, 0xb588010000000000u, number };
+
+	if (cfg->payload == RIG_ZERO) {
+		memset(buf, 0, len);
+	} else {
+		const uint8_t *from = is_random(cfg, number) ? rig->noise : rig->text;
+
+		for (uint32_t at = 0; at < len;) {
+			uint32_t n = SKEP_MIN(len - at, NOISE_BYTES / 2);
+
+			memcpy(buf + at, from + (h >> 20) % (NOISE_BYTES / 2), n);
+			at += n;
+			h = mix(h);
+		}
+		/* the noise itself repeats after a megabyte: let the number make a difference every 256 bytes */
+		for (uint32_t at = 0; is_random(cfg, number) && at + 8 <= len; at += 256)
+			memcpy(buf + at, &(uint64_t){ mix(h + at) }, 8);
+	}
+	memcpy(buf, head, SKEP_MIN(len, (uint32_t)sizeof(head)));
+	return len;
+}
+
+bool rig_wanted(const struct rig *rig, uint64_t number)
+{
+	return !rig->cfg.reject_every || number % rig->cfg.reject_every != 0;
+}
+
+static void check_identity(struct rig *rig, uint32_t w)
+{
+	const struct cap_lane *lane = &rig->lanes[w];
+	const struct cap_account *a = &lane->account;
+	uint64_t sum = a->stored + a->rejected + cap_account_dropped(a) + a->pending;
+	struct cap_account p;
+
+	if (lane->received != sum)
+		rig_fail(rig, "worker %u: received %llu, but stored + rejected + dropped + pending is %llu", w,
+			 (unsigned long long)lane->received, (unsigned long long)sum);
+	cap_account_read(&rig->slots[w], &p);
+	if (p.seen != p.stored + p.rejected + cap_account_dropped(&p))
+		rig_fail(rig, "worker %u: published seen %llu is not the sum of its parts", w, (unsigned long long)p.seen);
+}
+
+/* Cuts the frame into buffers, as multi-buffer XDP and a VLAN tag that was put back do. */
+static void cut(struct cap_batch *batch, struct cap_frame *f, uint32_t slot, uint64_t number)
+{
+	uint8_t *data = (uint8_t *)f->data;
+	uint32_t rest;
+
+	if (f->cap_len < 60 || number % 3 == 0)
+		return;
+	f->frag_first = (uint16_t)batch->frag_n;
+	f->len = 12;
+	rest = 12;
+	if (number % 3 == 1) {
+		memcpy(batch->tags[slot], data + 12, 4);
+		batch->frags[batch->frag_n++] = (struct cap_frag){ batch->tags[slot], 4 };
+		rest = 16;
+	} else {
+		batch->frags[batch->frag_n++] = (struct cap_frag){ data + rest, 37 };
+		rest += 37;
+	}
+	batch->frags[batch->frag_n++] = (struct cap_frag){ data + rest, f->cap_len - rest };
+	f->frag_n = (uint16_t)(batch->frag_n - f->frag_first);
+}
+
+static int rig_receive(struct cap_source *head, struct cap_batch *batch)
+{
+	struct rig_source *src = (struct rig_source *)head;
+	struct rig *rig = src->rig;
+	const struct rig_cfg *cfg = &rig->cfg;
+	uint32_t n = cfg->batch ? cfg->batch : CAP_BATCH;
+
+	check_identity(rig, src->index);
+	if (cfg->each_turn)
+		cfg->each_turn(rig, src->index, src->next);
+	batch->n = batch->frag_n = 0;
+	if (src->next == cfg->n_pkts || atomic_load(&src->stop))
+		return -ENODATA;
+	if (cfg->pace_ns) {
+		uint64_t now_ns = cap_mono_ns();
+
+		if (now_ns < src->due_ns)
+			return 0;
+		src->due_ns = src->due_ns ? src->due_ns + cfg->pace_ns : now_ns + cfg->pace_ns;
+	}
+	for (; batch->n < n && src->next < cfg->n_pkts; batch->n++, src->next++) {
+		struct cap_frame *f = &batch->frames[batch->n];
+		uint8_t *data = src->bytes + (size_t)batch->n * cfg->size_max;
+
+		memset(f, 0, sizeof(*f));
+		f->data = data;
+		f->len = f->cap_len = f->wire_len = rig_frame(rig, src->index, src->next, data);
+		f->ts_ns = RIG_EPOCH_NS + src->next * cfg->ts_step_ns;
+		f->jobs = rig_wanted(rig, src->next) ? UINT64_MAX : 0;
+		if (cfg->frags)
+			cut(batch, f, batch->n, src->next);
+	}
+	atomic_store(&src->given, src->next);
+	return (int)batch->n;
+}
+
+static void rig_release(struct cap_source *head, struct cap_batch *batch)
+{
+	struct rig_source *src = (struct rig_source *)head;
+
+	/* A view that is kept after release shows. */
+	memset(src->bytes, 0xdd, (size_t)batch->n * src->rig->cfg.size_max);
+}
+
+static const struct cap_source_ops rig_ops = { .name = "rig", .receive = rig_receive, .release = rig_release };
+
+static void rig_say(void *arg, const char *sentence)
+{
+	struct rig *rig = arg;
+
+	rig->said++;
+	(void)snprintf(rig->last_said, sizeof(rig->last_said), "%s", sentence);
+}
+
+static void make_payload(struct rig *rig)
+{
+	static const char words[][12] = { "GET ", "HTTP/1.1\r\n", "Host: ", "example", ".org", "Accept: ", "*/*;q=0.8", "\r\n",
+					  "Cookie: id=", "Content-", "Length: ", "gzip, ", "deflate", "0123", "77", "x" };
+	uint64_t h = rig->cfg.seed + 1;
+
+	rig->noise = malloc(NOISE_BYTES);
+	rig->text = malloc(NOISE_BYTES + 16);
+	assert_true(rig->noise && rig->text);
+	for (uint32_t i = 0; i < NOISE_BYTES; i += 8) {
+		h = mix(h);
+		memcpy(rig->noise + i, &h, 8);
+	}
+	for (uint32_t at = 0; at < NOISE_BYTES;) {
+		const char *w;
+
+		h = mix(h);
+		w = words[h % ARRAY_LEN(words)];
+		memcpy(rig->text + at, w, strlen(w));
+		at += (uint32_t)strlen(w);
+	}
+}
+
+static void make_header(struct rig *rig)
+{
+	size_t n;
+
+	if (!rig->cfg.pcapng) {
+		cap_capwrite_pcap_header(rig->header, rig->job.snaplen, 1);
+		rig->header_bytes = CAP_CAPWRITE_PCAP_HEADER_BYTES;
+		return;
+	}
+	n = cap_capwrite_shb(rig->header, sizeof(rig->header), &(struct cap_capwrite_shb){ .application = "rig" });
+	for (uint32_t i = 0; i < rig->cfg.n_workers; i++)
+		n += cap_capwrite_idb(rig->header + n, sizeof(rig->header) - n,
+				      &(struct cap_capwrite_idb){ .linktype = 1, .snaplen = rig->job.snaplen, .name = "rig" });
+	rig->header_bytes = (uint32_t)n;
+}
+
+static void make_output(struct rig *rig)
+{
+	struct cap_output *out = &rig->output;
+
+	out->pcapng = rig->cfg.pcapng;
+	out->compressed = !rig->cfg.plain;
+	assert_int_equal(cap_output_open(out, rig->dir, NULL), 0);
+	out->sidecar = rig->cfg.sidecar;
+	out->direct_io = rig->cfg.buffered ? CAP_OFF : CAP_AUTO;
+	out->reserve_bytes = rig->cfg.reserve_bytes;
+	out->keep_files = rig->cfg.keep_files;
+	if (rig->cfg.stream_fd > 0) {
+		out->kind = CAP_OUTPUT_STREAM;
+		out->stream_fd = fcntl(rig->cfg.stream_fd, F_DUPFD_CLOEXEC, 3);
+		assert_true(out->stream_fd >= 0);
+	}
+}
+
+static void make_job(struct rig *rig)
+{
+	const struct rig_cfg *cfg = &rig->cfg;
+	struct cap_job *job = &rig->job;
+
+	cap_job_init(job);
+	job->pcapng = cfg->pcapng;
+	job->snaplen = cfg->snaplen ? cfg->snaplen : CAP_SNAPLEN_MAX;
+	job->limits_pkts = cfg->limit_pkts > 0;
+	atomic_store(&job->pkts_left, (int64_t)cfg->limit_pkts);
+	job->limits_bytes = cfg->limit_bytes > 0;
+	atomic_store(&job->bytes_left, (int64_t)cfg->limit_bytes);
+	job->duration_ns = cfg->duration_ns;
+	job->clock_from_packets = true;
+	job->rotate_raw_bytes = cfg->rotate_raw;
+	job->rotate_disk_bytes = cfg->rotate_disk;
+	job->rotate_ns = cfg->rotate_ns;
+}
+
+static void make_worker(struct rig *rig, uint32_t i)
+{
+	const struct rig_cfg *cfg = &rig->cfg;
+	struct cap_worker *w = &rig->workers[i];
+	struct rig_source *src = &rig->sources[i];
+	struct cap_lane *lane = &rig->lanes[i];
+
+	src->head = (struct cap_source){ .ops = &rig_ops, .tap = &rig->tap, .queue = i };
+	src->rig = rig;
+	src->index = i;
+	src->bytes = malloc((size_t)CAP_BATCH * cfg->size_max + 1);
+	assert_non_null(src->bytes);
+	rig->worker_sources[i] = (struct cap_worker_source){ .src = &src->head, .interface_id = cfg->pcapng ? i : 0 };
+	(void)snprintf(w->name, sizeof(w->name), "worker-%u", i);
+	w->cpu = -1;
+	w->numa_node = -1;
+	w->pool_blocks = cfg->pool_blocks;
+	w->io = cfg->io;
+	w->sources = &rig->worker_sources[i];
+	w->n_sources = 1;
+	w->lanes = lane;
+	w->writers = &rig->writers[i];
+	w->slots = &rig->slots[i];
+	w->n_lanes = 1;
+	w->lossless = !cfg->lossy;
+	w->sleep_max_ns = CAP_SLEEP_MAX_NS;
+	lane->job = &rig->job;
+	lane->files = &rig->keeper_lanes[i].files;
+	lane->compressed = !cfg->plain;
+	lane->header_raw_bytes = lane->segment_raw_bytes = rig->header_bytes;
+	cap_level_init(&lane->level, !cfg->fixed_level && !cfg->plain, cfg->level);
+	assert_int_equal(cap_worker_init(w, NULL), 0);
+}
+
+static void make_keeper_lane(struct rig *rig, uint32_t i)
+{
+	struct cap_keeper_lane *kl = &rig->keeper_lanes[i];
+
+	kl->output = &rig->output;
+	kl->job = &rig->job;
+	kl->tap = &rig->tap;
+	kl->template = (struct cap_sidecar)CAP_SIDECAR_NULL;
+	kl->template.link = "rig";
+	kl->template.format = rig->cfg.pcapng ? "pcapng" : "pcap";
+	kl->template.compression = rig->cfg.plain ? "none" : "zstd";
+	(void)snprintf(kl->link, sizeof(kl->link), "rig");
+	kl->queue = i;
+	kl->header_bytes = rig->header_bytes;
+	memcpy(kl->header, rig->header, rig->header_bytes);
+}
+
+struct rig *rig_new(const struct rig_cfg *cfg, struct skep_err *err)
+{
+	struct rig *rig = calloc(1, sizeof(*rig));
+
+	assert_non_null(rig);
+	rig->cfg = *cfg;
+	if (!rig->cfg.pool_blocks)
+		rig->cfg.pool_blocks = 32;
+	if (!rig->cfg.n_workers)
+		rig->cfg.n_workers = 1;
+	if (!rig->cfg.ts_step_ns)
+		rig->cfg.ts_step_ns = 1000;
+	if (!rig->cfg.io)
+		rig->cfg.io = &cap_io_kernel;
+	if (!rig->cfg.stuck_ms)
+		rig->cfg.stuck_ms = 3000;
+	assert_true(rig->cfg.n_workers <= RIG_MAX_WORKERS && rig->cfg.size_min <= rig->cfg.size_max);
+	(void)snprintf(rig->dir, sizeof(rig->dir), "%s/skep-path-XXXXXX", cfg->base ? cfg->base : "/dev/shm");
+	assert_non_null(mkdtemp(rig->dir));
+	make_payload(rig);
+	make_job(rig);
+	make_header(rig);
+	make_output(rig);
+	for (uint32_t i = 0; i < rig->cfg.n_workers; i++) {
+		make_keeper_lane(rig, i);
+		make_worker(rig, i);
+	}
+	rig->keeper.io = rig->cfg.io;
+	rig->keeper.lanes = rig->keeper_lanes;
+	rig->keeper.n_lanes = rig->cfg.n_workers;
+	rig->keeper.stop_when_full = rig->cfg.stop_when_full;
+	rig->keeper.retry_ns = rig->cfg.retry_ns ? rig->cfg.retry_ns : 2 * SKEP_NSEC_PER_MSEC;
+	rig->keeper.say = rig_say;
+	rig->keeper.say_arg = rig;
+	if (cap_keeper_init(&rig->keeper, err) != 0) {
+		rig_free(rig);
+		return NULL;
+	}
+	return rig;
+}
+
+void rig_start(struct rig *rig)
+{
+	assert_int_equal(cap_keeper_start(&rig->keeper, NULL), 0);
+	for (uint32_t i = 0; i < rig->cfg.n_workers; i++)
+		assert_int_equal(cap_worker_start(&rig->workers[i], NULL), 0);
+}
+
+static bool all_done(struct rig *rig)
+{
+	for (uint32_t i = 0; i < rig->cfg.n_workers; i++)
+		if (!cap_worker_done(&rig->workers[i]))
+			return false;
+	return true;
+}
+
+static uint64_t progress(struct rig *rig)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < rig->cfg.n_workers; i++) {
+		struct cap_account a;
+
+		cap_account_read(&rig->slots[i], &a);
+		sum += a.stored + a.bytes_disk + atomic_load(&rig->sources[i].given);
+	}
+	return sum;
+}
+
+static void ask(struct rig *rig, enum cap_worker_state state)
+{
+	for (uint32_t i = 0; i < rig->cfg.n_workers; i++) {
+		atomic_store(&rig->sources[i].stop, true);
+		cap_worker_ask(&rig->workers[i], state);
+	}
+}
+
+void rig_wait(struct rig *rig)
+{
+	uint64_t moved_ns = cap_mono_ns(), last = 0;
+
+	while (!all_done(rig)) {
+		uint64_t now = progress(rig);
+
+		(void)usleep(1000);
+		if (now != last)
+			moved_ns = cap_mono_ns();
+		last = now;
+		if (atomic_load(&rig->job.done) && !rig->stopped) {
+			ask(rig, CAP_WORKER_DRAIN);
+			rig->stopped = true;
+		}
+		if (cap_mono_ns() - moved_ns < rig->cfg.stuck_ms * SKEP_NSEC_PER_MSEC)
+			continue;
+		ask(rig, rig->stopped ? CAP_WORKER_ABORT : CAP_WORKER_DRAIN);
+		rig->aborted |= rig->stopped;
+		rig->stopped = true;
+		moved_ns = cap_mono_ns();
+	}
+	for (uint32_t i = 0; i < rig->cfg.n_workers; i++)
+		cap_worker_join(&rig->workers[i]);
+	cap_keeper_stop(&rig->keeper);
+}
+
+void rig_stop(struct rig *rig)
+{
+	rig->stopped = true;
+	ask(rig, CAP_WORKER_DRAIN);
+}
+
+void rig_run(struct rig *rig)
+{
+	rig_start(rig);
+	rig_wait(rig);
+}
+
+void rig_free(struct rig *rig)
+{
+	for (uint32_t i = 0; i < rig->cfg.n_workers; i++) {
+		cap_worker_fini(&rig->workers[i]);
+		free(rig->sources[i].bytes);
+	}
+	cap_keeper_fini(&rig->keeper);
+	cap_output_close(&rig->output);
+	(void)nftw(rig->dir, tool_unlink, 16, FTW_DEPTH | FTW_PHYS);
+	free(rig->noise);
+	free(rig->text);
+	free(rig);
+}
+
+void rig_totals(struct rig *rig, struct cap_account *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	for (uint32_t i = 0; i < rig->cfg.n_workers; i++) {
+		struct cap_files *files = &rig->keeper_lanes[i].files;
+		uint64_t lost = atomic_load(&files->lost_pkts);
+		struct cap_account a;
+
+		cap_account_read(&rig->slots[i], &a);
+		cap_account_add(ret, &a);
+		ret->stored -= lost;
+		ret->dropped[CAP_DROP_WRITE_ERROR] += lost;
+		ret->bytes_wire -= atomic_load(&files->lost_bytes_wire);
+		ret->bytes_raw -= atomic_load(&files->lost_bytes_raw);
+	}
+}
+
+void rig_assert_ok(struct rig *rig)
+{
+	struct cap_account a;
+	uint64_t received = 0;
+
+	for (uint32_t i = 0; i < rig->cfg.n_workers; i++) {
+		check_identity(rig, i);
+		received += rig->lanes[i].received;
+	}
+	if (atomic_load(&rig->failed))
+		fail_msg("%s", rig->failure);
+	rig_totals(rig, &a);
+	assert_int_equal(a.seen, a.stored + a.rejected + cap_account_dropped(&a));
+	if (all_done(rig)) {
+		assert_int_equal(a.pending, 0);
+		assert_int_equal(a.seen, received);
+	}
+}
+
+/* One file on its way through the decoder and the parser. */
+struct reading {
+	struct rig *rig;
+	const char *name;
+	uint32_t queue;
+	uint64_t next[RIG_MAX_WORKERS]; /* per queue: no smaller number may follow */
+	uint64_t pkts, raw_bytes, disk_bytes, first_ns, last_ns;
+	uint8_t *expect;
+	bool torn_ok;
+	bool ended;                     /* the frame is complete */
+};
+
+static void check_packet(struct reading *rd, const struct cap_capfile_packet *p)
+{
+	const struct rig *rig = rd->rig;
+	uint64_t number = (p->ts_ns - RIG_EPOCH_NS) / rig->cfg.ts_step_ns;
+	uint32_t queue = rig->cfg.pcapng ? p->iface : rd->queue;
+	uint32_t len, keep;
+
+	if (p->ts_ns < RIG_EPOCH_NS || number >= rig->cfg.n_pkts || (p->ts_ns - RIG_EPOCH_NS) % rig->cfg.ts_step_ns)
+		fail_msg("%s: a packet with time stamp %llu was never sent", rd->name, (unsigned long long)p->ts_ns);
+	if (number < rd->next[queue])
+		fail_msg("%s: packet %llu after %llu", rd->name, (unsigned long long)number,
+			 (unsigned long long)rd->next[queue] - 1);
+	if (!rig_wanted(rig, number))
+		fail_msg("%s: packet %llu was rejected", rd->name, (unsigned long long)number);
+	len = rig_frame(rig, queue, number, rd->expect);
+	keep = SKEP_MIN(len, rig->job.snaplen);
+	if (p->cap_len != keep || p->wire_len != len || memcmp(p->data, rd->expect, keep) != 0)
+		fail_msg("%s: packet %llu is not what was sent", rd->name, (unsigned long long)number);
+	rd->next[queue] = number + 1;
+	if (rd->pkts++ == 0)
+		rd->first_ns = p->ts_ns;
+	rd->last_ns = p->ts_ns;
+	rd->raw_bytes += rig->cfg.pcapng ? cap_capwrite_epb_bytes(keep) : CAP_CAPWRITE_PCAP_RECORD_BYTES + keep;
+}
+
+static void parse(struct reading *rd, struct cap_capfile *f, const uint8_t *data, size_t n)
+{
+	struct skep_err err = SKEP_ERR_NULL;
+	struct cap_capfile_packet p;
+	int r;
+
+	do {
+		size_t room;
+		uint8_t *to = cap_capfile_room(f, &room);
+		size_t part = SKEP_MIN(n, room);
+
+		memcpy(to, data, part);
+		cap_capfile_fed(f, part);
+		data += part;
+		n -= part;
+		while ((r = cap_capfile_next(f, &p, &err)) == 0)
+			check_packet(rd, &p);
+		if (r != -EAGAIN)
+			fail_msg("%s: %s", rd->name, err.text);
+	} while (n > 0);
+}
+
+/* Decodes as `zstd -dc` does; a frame that does not end, or something behind its end, fails the test unless the file may be torn. */
+static void decode(struct reading *rd, struct cap_capfile *f, const uint8_t *file, size_t bytes)
+{
+	ZSTD_DStream *d = ZSTD_createDStream();
+	static uint8_t out[1 << 18];
+	ZSTD_inBuffer in = { file, bytes, 0 };
+	size_t r = 1;
+
+	assert_non_null(d);
+	for (;;) {
+		ZSTD_outBuffer o = { out, sizeof(out), 0 };
+
+		r = ZSTD_decompressStream(d, &o, &in);
+		if (ZSTD_isError(r) && !rd->torn_ok)
+			fail_msg("%s: zstd: %s", rd->name, ZSTD_getErrorName(r));
+		if (o.pos)
+			parse(rd, f, out, o.pos);
+		if (r == 0 || ZSTD_isError(r) || (in.pos == in.size && o.pos < o.size))
+			break;
+	}
+	rd->ended = r == 0;
+	if (!rd->torn_ok && r != 0)
+		fail_msg("%s: the zstd frame does not end", rd->name);
+	if (!rd->torn_ok && in.pos != in.size)
+		fail_msg("%s: %zu bytes behind the zstd frame", rd->name, in.size - in.pos);
+	ZSTD_freeDStream(d);
+}
+
+static void read_one(struct reading *rd, const char *path)
+{
+	struct skep_err err = SKEP_ERR_NULL;
+	struct cap_capfile *f;
+	struct cap_capfile_packet p;
+	uint8_t *file;
+	size_t n;
+	int r;
+
+	file = (uint8_t *)tool_read_file(path, &n);
+	assert_int_equal(cap_capfile_new(rd->name, true, &f), 0);
+	rd->pkts = rd->raw_bytes = 0;
+	rd->disk_bytes = n;
+	if (rd->rig->cfg.plain)
+		parse(rd, f, file, n);
+	else
+		decode(rd, f, file, n);
+	cap_capfile_finish(f);
+	while ((r = cap_capfile_next(f, &p, &err)) == 0)
+		check_packet(rd, &p);
+	if (r != -ENODATA && !rd->torn_ok)
+		fail_msg("%s: %s", rd->name, err.text);
+	cap_capfile_free(f);
+	free(file);
+}
+
+static bool ends_with(const char *s, const char *end)
+{
+	size_t n = strlen(s), m = strlen(end);
+
+	return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+/* Each index entry of the sidecar, decoded on its own. */
+static void check_sidecar(struct rig *rig, const char *name, const struct reading *rd, struct rig_read *ret)
+{
+	_cap_sidecar_free_ struct cap_sidecar *sc = NULL;
+	struct skep_err err = SKEP_ERR_NULL;
+	uint64_t pkts = 0, at = 0;
+
+	if (cap_sidecar_read(rig->output.dirfd, name, &sc, &err) != 0)
+		fail_msg("%s: %s", name, err.text);
+	assert_int_equal(sc->account.stored_pkts, rd->pkts);
+	assert_int_equal(sc->bytes_disk, rd->disk_bytes);
+	assert_int_equal(sc->bytes_raw, rd->raw_bytes + rig->header_bytes);
+	for (size_t i = 0; i < sc->n_index; i++) {
+		assert_true(sc->index[i].file_offset >= at);
+		at = sc->index[i].file_offset + sc->index[i].file_bytes;
+		assert_true(at <= sc->bytes_disk);
+		pkts += sc->index[i].pkts;
+		ret->n_index_checked++;
+	}
+	assert_int_equal(pkts, rd->pkts);
+	ret->n_sidecars++;
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+void rig_read(struct rig *rig, struct rig_read *ret)
+{
+	struct reading rd = { .rig = rig };
+	struct dirent **names;
+	uint32_t last_queue = UINT32_MAX;
+	int n = scandir(rig->dir, &names, NULL, by_name);
+
+	assert_true(n >= 0);
+	memset(ret, 0, sizeof(*ret));
+	rd.expect = malloc(rig->cfg.size_max + 1);
+	assert_non_null(rd.expect);
+	for (int i = 0; i < n; i++) {
+		char path[600];
+		uint32_t queue;
+
+		if (sscanf(names[i]->d_name, "rig-q%u-", &queue) == 1 && !ends_with(names[i]->d_name, ".json")) {
+			(void)snprintf(path, sizeof(path), "%s/%s", rig->dir, names[i]->d_name);
+			ret->n_parts += ends_with(names[i]->d_name, ".part");
+			if (!ends_with(names[i]->d_name, ".part")) {
+				if (queue != last_queue)
+					memset(rd.next, 0, sizeof(rd.next));
+				last_queue = rd.queue = queue;
+				rd.name = names[i]->d_name;
+				read_one(&rd, path);
+				ret->n_files++;
+				ret->pkts += rd.pkts;
+				ret->pkts_of[queue] += rd.pkts;
+				ret->raw_bytes += rd.raw_bytes;
+				ret->disk_bytes += rd.disk_bytes;
+				ret->max_raw = SKEP_MAX(ret->max_raw, rd.raw_bytes + rig->header_bytes);
+				ret->max_disk = SKEP_MAX(ret->max_disk, rd.disk_bytes);
+				if (rd.pkts) {
+					ret->max_span_ns = SKEP_MAX(ret->max_span_ns, rd.last_ns - rd.first_ns);
+					if (ret->pkts == rd.pkts)
+						ret->first = (rd.first_ns - RIG_EPOCH_NS) / rig->cfg.ts_step_ns;
+					ret->last = (rd.last_ns - RIG_EPOCH_NS) / rig->cfg.ts_step_ns;
+				}
+				if (rig->cfg.sidecar)
+					check_sidecar(rig, names[i]->d_name, &rd, ret);
+			}
+		}
+		free(names[i]);
+	}
+	free(names);
+	free(rd.expect);
+}
+
+void rig_verify(struct rig *rig, struct cap_account *ret_account, struct rig_read *ret_read)
+{
+	rig_assert_ok(rig);
+	rig_totals(rig, ret_account);
+	rig_read(rig, ret_read);
+	assert_int_equal(ret_read->pkts, ret_account->stored);
+	assert_int_equal(ret_read->raw_bytes, ret_account->bytes_raw);
+	assert_int_equal(ret_read->disk_bytes, rig->keeper.bytes_kept);
+}
+
+uint64_t rig_read_torn(struct rig *rig, const char *path, uint32_t queue, uint64_t *ret_last)
+{
+	struct reading rd = { .rig = rig, .name = path, .queue = queue, .torn_ok = true };
+
+	rd.expect = malloc(rig->cfg.size_max + 1);
+	assert_non_null(rd.expect);
+	read_one(&rd, path);
+	free(rd.expect);
+	*ret_last = rd.next[queue];
+	return rd.pkts;
+}
