@@ -3,7 +3,8 @@
  * Which zstd level a lane uses now. Pure arithmetic on what it is told; the worker's thread.
  *
  * Down: at once when blocks are waiting, because memory in front of the packer is what packets are lost for want of. Up: only after some
- * calm blocks, and only if the next level, at its expected cost, would keep the core less than half busy; so it does not swing.
+ * calm blocks, and only if the next level, at its expected cost, would keep the core less than half busy. A step up that had to be taken
+ * back doubles the patience before the next one, so wrong expectations do not make it swing; plenty of time between blocks overrides that.
  * Payload that does not shrink (TLS) is recognised by a probe and then stored, which is a copy-free path (CAP_LAYOUT_STORED).
  */
 #include "capture/level.h"
@@ -30,6 +31,9 @@ static const struct {
 #define PROBE_EVERY 15u
 #define PROBE_EVERY_MAX 127u
 #define CALM_BLOCKS 8u
+#define CALM_BLOCKS_MAX 32768u
+/* So many times the expected cost between two blocks is plenty. */
+#define PLENTY 8u
 
 void cap_level_init(struct cap_level *level, bool adaptive, int fixed)
 {
@@ -37,6 +41,8 @@ void cap_level_init(struct cap_level *level, bool adaptive, int fixed)
 	level->adaptive = adaptive;
 	level->fixed = fixed;
 	level->rung = RUNG_START;
+	level->patience = CALM_BLOCKS;
+	level->since_up = UINT32_MAX;
 }
 
 enum cap_layout cap_level_layout(struct cap_level *level)
@@ -57,8 +63,13 @@ int cap_level_choose(struct cap_level *level, uint32_t waiting, bool pool_low)
 		level->calm = 0;
 	if (pool_low)
 		return CAP_LEVEL_STORE; /* this block only: memory is about to run out */
-	if (waiting > 2 && level->rung < RUNG_STORE - 1)
+	if (waiting > 2 && level->rung < RUNG_STORE - 1) {
 		level->rung++;
+		if (level->since_up <= 4 * CALM_BLOCKS) { /* that step up was a mistake */
+			level->patience = SKEP_MIN(2 * level->patience, CALM_BLOCKS_MAX);
+			level->since_up = UINT32_MAX;
+		}
+	}
 	return ladder[level->rung].level;
 }
 
@@ -81,14 +92,19 @@ void cap_level_result(struct cap_level *level, uint32_t raw_bytes, uint32_t pack
 			level->probes_failed = 0;
 		}
 	}
+	if (level->since_up < UINT32_MAX && ++level->since_up > SKEP_MAX(level->patience, 4 * CALM_BLOCKS))
+		level->patience = CALM_BLOCKS; /* it was right */
 	if (level->rung > 0 && ++level->calm >= CALM_BLOCKS) {
 		uint64_t scale = SKEP_MAX(took_ns, 1u);
 		/* expected cost of the next level, scaled by how this one did against its first guess */
 		uint64_t expect = ladder[level->rung - 1].cost_ns * scale / ladder[level->rung].cost_ns;
 
-		if (expect * 2 < level->interval_ns)
+		if (expect * 2 < level->interval_ns &&
+		    (level->calm >= level->patience || expect * PLENTY < level->interval_ns)) {
 			level->rung--;
-		level->calm = 0;
+			level->since_up = 0;
+			level->calm = 0;
+		}
 	}
 }
 

@@ -75,7 +75,7 @@ static struct piece pack(struct cap_packer *packer, const uint8_t *raw, uint32_t
 		size_t r;
 
 		memset(out + CAP_PACK_SLICE_BOUND, 0xa5, 64);
-		r = cap_packer_slice(packer, &block, out, &last);
+		r = cap_packer_slice(packer, &block, out, CAP_PACK_SLICE_BOUND, &last);
 		assert_true(r > 0 && r <= CAP_PACK_SLICE_BOUND && last < r);
 		for (unsigned i = 0; i < 64; i++)
 			assert_int_equal(out[CAP_PACK_SLICE_BOUND + i], 0xa5);
