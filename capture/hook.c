@@ -83,6 +83,7 @@ static int explain_attach(const struct cap_hook *hook, int r, bool generic, stru
 				    mode);
 	case ERANGE:
 	case EINVAL:
+	case ENOSPC: /* a veth with fewer RX queues than its peer has TX queues */
 		return skep_err_set(
 			err, SKEP_E_UNSUPPORTED,
 			"%s: the driver refuses %s XDP with the present MTU, offloads or queues (%s)",

@@ -96,6 +96,7 @@ static int open_queue(struct xdp_tap *tap, uint32_t queue, struct skep_err *err)
 		return skep_err_set(err, r, "%s queue %u: cannot hand the socket to the XDP program: %s",
 				    xsk_cfg.ifname, queue, strerror(-r));
 	}
+	tap->xdp.native_only |= cap_xsk_zero_copy(src->xsk);
 	src->head = (struct cap_source){
 		.ops = head->ops,
 		.tap = head,

@@ -231,6 +231,17 @@ static int make_promiscuous(struct cap_xdp *xdp, struct skep_err *err)
 	return skep_err_set(err, r, "%s: cannot make it promiscuous: %s", xdp->hook.ifname, strerror(-r));
 }
 
+/* After native mode failed with r. What the user asked for by name is not swapped for something that cannot
+ * do it. */
+static bool may_be_generic(const struct cap_xdp *xdp, int r)
+{
+	const struct cap_source_cfg *cfg = &xdp->head.cfg;
+
+	if (r == SKEP_E_BUSY || r == SKEP_E_PRIVILEGE || r == SKEP_E_NOT_FOUND || xdp->native_only)
+		return false;
+	return cfg->xdp_mode == CAP_XDP_AUTO && cfg->zero_copy != CAP_ON && cfg->timestamps != CAP_TS_HW;
+}
+
 static int attach(struct cap_xdp *xdp, const struct cap_xdp_progs *progs, struct skep_err *err)
 {
 	const struct cap_source_cfg *cfg = &xdp->head.cfg;
@@ -242,9 +253,7 @@ static int attach(struct cap_xdp *xdp, const struct cap_xdp_progs *progs, struct
 		r = cap_hook_attach(&xdp->hook, xdp->hints ? progs->hints_fd : progs->plain_fd, false, &why);
 		if (!r)
 			return 0;
-		/* What the user asked for by name is not swapped for something that cannot do it. */
-		if (r != SKEP_E_UNSUPPORTED || cfg->xdp_mode == CAP_XDP_NATIVE || cfg->zero_copy == CAP_ON ||
-		    cfg->timestamps == CAP_TS_HW) {
+		if (!may_be_generic(xdp, r)) {
 			if (err)
 				*err = why;
 			return r;

@@ -27,6 +27,7 @@ struct cap_xdp {
 	uint32_t link_queues; /* RX queues of the link when it was opened */
 	bool was_down;
 	bool all_queues;     /* the user chose none */
+	bool native_only;    /* set by a source that generic mode cannot serve (zero copy) */
 	bool hints;	     /* the program variant that reads the NIC's metadata is loaded */
 	bool nic_timestamps; /* its stamps are wanted, and can be turned into UTC */
 	struct cap_source *sources[CAP_MAX_QUEUES];

@@ -388,6 +388,30 @@ static void each_frame_is_counted_once_under_overload(void **state)
 	}
 }
 
+static bool promiscuity_is(const char *n)
+{
+	const char *const words[] = { "sh", "-c", "ip -d link show " RIG_NEAR " | grep -q \"promiscuity $0 \"", n, NULL };
+
+	return rig_run(words) == 0;
+}
+
+static void promiscuous_mode_ends_with_the_capture(void **state)
+{
+	for (size_t w = 0; w < ARRAY_LEN(ways); w++) {
+		struct cap_tap *tap;
+
+		rig_make_pair(1500, 1);
+		tap = open_tap(&ways[w]);
+		assert_true(promiscuity_is("0"));
+		assert_int_equal(tap->ops->start(tap, NULL), 0);
+		assert_true(promiscuity_is("1"));
+		tap->ops->stop(tap);
+		assert_true(promiscuity_is("0"));
+		assert_int_equal(attached_prog(), 0);
+		tap = tap->ops->close(tap);
+	}
+}
+
 static void nothing_stays_after_kill(void **state)
 {
 	for (size_t w = 0; w < ARRAY_LEN(ways); w++) {
@@ -602,6 +626,39 @@ static void changed_queues_and_mtu_are_noticed(void **state)
 	}
 }
 
+/* A veth refuses native mode if its peer sends on more queues than it receives on. */
+static void native_falls_back_to_generic(void **state)
+{
+	static const struct cap_source_ops *const all[] = { &cap_source_xdp, &cap_source_mirror };
+	static uint8_t frame[300];
+
+	rig_frame(4, frame, sizeof(frame));
+	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+		const struct way unsure = { "auto", all[i], CAP_XDP_AUTO };
+		const struct way sure = { "native", all[i], CAP_XDP_NATIVE };
+		struct skep_err err = SKEP_ERR_NULL;
+		struct cap_tap *tap;
+		int fd;
+
+		rig_make_pair(1500, 2);
+		set_channels(RIG_NEAR, "rx", "1");
+		fd = rig_packet_socket(RIG_FAR);
+		tap = open_tap(&sure);
+		assert_int_equal(tap->ops->start(tap, &err), SKEP_E_UNSUPPORTED);
+		assert_non_null(strstr(err.text, "native"));
+		tap = tap->ops->close(tap);
+
+		tap = start_tap(&unsure);
+		assert_int_equal(n_said, 1);
+		assert_non_null(strstr(said[0], "falls back to generic XDP"));
+		assert_non_null(strstr(tap->how, "generic"));
+		rig_send(fd, frame, sizeof(frame));
+		assert_true(expect_frame(tap, frame, sizeof(frame)));
+		tap = tap->ops->close(tap);
+		close(fd);
+	}
+}
+
 static void chosen_queues_are_checked(void **state)
 {
 	for (size_t w = 0; w < ARRAY_LEN(ways); w++) {
@@ -660,11 +717,13 @@ int main(void)
 		cmocka_unit_test(vlan_tags_are_kept),
 		cmocka_unit_test(xdp_takes_and_mirror_passes),
 		cmocka_unit_test(each_frame_is_counted_once_under_overload),
+		cmocka_unit_test(promiscuous_mode_ends_with_the_capture),
 		cmocka_unit_test(nothing_stays_after_kill),
 		cmocka_unit_test(another_program_is_refused_by_name),
 		cmocka_unit_test(losing_the_hook_ends_with_a_reason),
 		cmocka_unit_test(capture_goes_on_after_down_and_up),
 		cmocka_unit_test(changed_queues_and_mtu_are_noticed),
+		cmocka_unit_test(native_falls_back_to_generic),
 		cmocka_unit_test(chosen_queues_are_checked),
 		cmocka_unit_test(what_cannot_be_had_is_refused),
 	};
