@@ -402,9 +402,8 @@ void cap_engine_run(struct cap_engine *engine, void (*tick)(void *arg, struct ca
 		uint64_t now_ns;
 
 		wait_event(engine);
-		if (signalled(engine))
-			cap_job_end(job, CAP_JOB_END_SIGNAL);
-		if (!job->clock_from_packets && realtime_ns() >= atomic_load(&job->end_ns))
+		/* Not cap_job_end(): what has arrived until now is in the rings, and is part of the job. */
+		if (signalled(engine) || (!job->clock_from_packets && realtime_ns() >= atomic_load(&job->end_ns)))
 			job->stop_asked = true;
 		now_ns = cap_mono_ns();
 		if (now_ns - checked_ns >= TICK_MS * SKEP_NSEC_PER_MSEC) {

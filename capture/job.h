@@ -38,11 +38,11 @@ struct cap_job {
 	uint64_t rotate_ns;
 	/* Set by whoever finds that a limit is reached; lanes stop taking packets. */
 	_Atomic bool done;
-	bool stop_asked;                       /* control thread: the clock has reached the end; what is in the rings still counts */
+	bool stop_asked;                       /* control thread: a signal, or the clock; what is in the rings still counts */
 	_Atomic uint32_t done_why;             /* enum cap_job_end */
 };
 
-enum cap_job_end { CAP_JOB_RUNS, CAP_JOB_END_PKTS, CAP_JOB_END_BYTES, CAP_JOB_END_DURATION, CAP_JOB_END_SIGNAL, CAP_JOB_END_INPUT,
+enum cap_job_end { CAP_JOB_RUNS, CAP_JOB_END_PKTS, CAP_JOB_END_BYTES, CAP_JOB_END_DURATION, CAP_JOB_END_INPUT,
 		   CAP_JOB_END_DISK_FULL, CAP_JOB_END_LOST, CAP_JOB_END_WRITE };
 
 void cap_job_init(struct cap_job *job);
