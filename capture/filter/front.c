@@ -14,6 +14,7 @@
 
 #include "capture/filter/cage.h"
 #include "capture/filter/limits.h"
+#include "capture/filter/preset.h"
 #include "capture/filter/token.h"
 #include "capture/filter/unroll.h"
 
@@ -34,8 +35,10 @@ struct answer {
 };
 
 struct job {
-	const char *expr;
-	const struct flt_tokens *tokens;
+	const char *expr;                /* presets written out */
+	const struct flt_tokens *tokens; /* of expr */
+	const char *said;                /* the user's text */
+	const uint32_t *origin;          /* byte of expr -> byte of said; NULL: the same */
 	int dlt;
 	uint32_t snaplen;
 	int optimise;
@@ -201,23 +204,25 @@ static int refuse(const struct job *job, const struct answer *a, struct skep_err
 {
 	const char *words = plain_words(a->words), *near;
 	const struct flt_token *k;
-	size_t n = strlen(job->expr);
+	size_t n = strlen(job->said), at;
 	char sentence[96];
 
-	if (!a->has_at)
-		return skep_err_set(err, SKEP_E_USAGE, "the filter is not valid: %s", words);
 	if (strstr(words, "rejects all packets"))
 		return skep_err_set(err, SKEP_E_USAGE, "the filter can never be true: %s", words);
+	if (!a->has_at)
+		return skep_err_set(err, SKEP_E_USAGE, "the filter is not valid: %s", words);
 	if (a->at >= job->tokens->n) {
 		(void)skep_err_set(err, SKEP_E_USAGE, "column %zu: the filter ends too early: %s", n + 1, words);
-		return flt_token_point(job->expr, n, n, "Something must follow the last word", err);
+		return flt_token_point(job->said, n, n, "Something must follow the last word", err);
 	}
 	k = &job->tokens->v[a->at];
-	(void)skep_err_set(err, SKEP_E_USAGE, "column %u: %s at \"%.*s\"", k->at + 1, words, (int)SKEP_MIN(k->len, 60u),
+	at = job->origin ? job->origin[k->at] : k->at;
+	(void)skep_err_set(err, SKEP_E_USAGE, "column %zu: %s at \"%.*s\"", at + 1, words, (int)SKEP_MIN(k->len, 60u),
 		job->expr + k->at);
 	near = k->kind == FLT_T_NAME ? flt_token_nearest(job->expr + k->at, k->len) : NULL;
-	(void)snprintf(sentence, sizeof(sentence), near ? "Did you mean \"%s\"?" : "See the filter language's reference", near);
-	return flt_token_point(job->expr, n, k->at, sentence, err);
+	if (near)
+		(void)snprintf(sentence, sizeof(sentence), "Did you mean \"%s\"?", near);
+	return flt_token_point(job->said, n, at, near ? sentence : "See the filter language's reference", err);
 }
 
 /* Reads the child's answer; -EAGAIN: there is none that can be used. */
@@ -297,23 +302,98 @@ static int check_direction(const struct flt_tokens *t, int linktype, struct skep
 	return 0;
 }
 
+/*
+ * The text with each preset's expression in its place, in brackets; with the offset in the user's text that each byte stands for.
+ */
+static int expand(const struct flt_tokens *t, char **ret_text, uint32_t **ret_origin, struct skep_err *err)
+{
+	size_t size = strlen(t->text) + 1, len = 0, done = 0;
+	_skep_free_ uint32_t *origin = NULL;
+	_skep_free_ char *text = NULL;
+
+	for (size_t i = 0; i < t->n; i++)
+		if (t->v[i].kind == FLT_T_PRESET)
+			size += strlen(flt_preset_find(t->text + t->v[i].at, t->v[i].len)->expr) + 2;
+	if (size > FLT_MAX_TEXT_BYTES)
+		return skep_err_set(err, SKEP_E_USAGE, "the filter is too long once its presets are written out: %zu bytes", size);
+	text = malloc(size);
+	origin = malloc((size + 1) * sizeof(*origin));
+	if (!text || !origin)
+		return skep_err_set(err, -ENOMEM, "no memory to read the filter");
+	for (size_t i = 0; i <= t->n; i++) {
+		const struct flt_token *k = &t->v[i];
+		size_t end = i < t->n ? k->at : strlen(t->text);
+
+		if (i < t->n && k->kind != FLT_T_PRESET)
+			continue;
+		for (; done < end; done++) {
+			origin[len] = (uint32_t)done;
+			text[len++] = t->text[done];
+		}
+		if (i < t->n) {
+			int n = snprintf(text + len, size - len, "(%s)", flt_preset_find(t->text + k->at, k->len)->expr);
+
+			for (int j = 0; j < n; j++)
+				origin[len++] = k->at;
+			done = k->at + k->len;
+		}
+	}
+	text[len] = '\0';
+	origin[len] = (uint32_t)done;
+	*ret_text = TAKE_PTR(text);
+	*ret_origin = TAKE_PTR(origin);
+	return 0;
+}
+
+/* Splits, checks, and writes presets out; a program at once where there is nothing to compile. */
+static int prepare(const char *expr, int linktype, struct flt_tokens *tokens, char **ret_text, uint32_t **ret_origin,
+	struct skep_err *err)
+{
+	int r = flt_token_split(expr, strnlen(expr, FLT_MAX_TEXT_BYTES + 1), tokens, err);
+
+	if (r == 0)
+		r = flt_token_check_names(tokens, err);
+	if (r == 0)
+		r = check_direction(tokens, linktype, err);
+	if (r || tokens->presets == 0)
+		return r;
+	r = expand(tokens, ret_text, ret_origin, err);
+	if (r)
+		return r;
+	flt_token_done(tokens);
+	return flt_token_split(*ret_text, strlen(*ret_text), tokens, err);
+}
+
+int flt_front_expand(const char *expr, int linktype, char **ret, struct skep_err *err)
+{
+	SKEP_CLEANUP(flt_token_done) struct flt_tokens tokens = FLT_TOKENS_NULL;
+	_skep_free_ uint32_t *origin = NULL;
+	_skep_free_ char *text = NULL;
+	int r = prepare(expr ? expr : "", linktype, &tokens, &text, &origin, err);
+
+	if (r)
+		return r;
+	*ret = text ? TAKE_PTR(text) : strdup(expr ? expr : "");
+	return *ret ? 0 : skep_err_set(err, -ENOMEM, "no memory to read the filter");
+}
+
 int flt_front_compile(const char *expr, int linktype, uint32_t snaplen, struct bpf_program *ret, struct skep_err *err)
 {
 	SKEP_CLEANUP(flt_token_done) struct flt_tokens tokens = FLT_TOKENS_NULL;
-	struct job job = { .expr = expr, .tokens = &tokens, .dlt = linktype_to_dlt(linktype), .snaplen = snaplen };
+	_skep_free_ uint32_t *origin = NULL;
+	_skep_free_ char *text = NULL;
+	struct job job = { .said = expr, .tokens = &tokens, .dlt = linktype_to_dlt(linktype), .snaplen = snaplen };
 	int r, timed_out = 0;
 
 	if (!expr)
 		return accept_everything(snaplen, ret);
-	r = flt_token_split(expr, strnlen(expr, FLT_MAX_TEXT_BYTES + 1), &tokens, err);
-	if (r == 0)
-		r = flt_token_check_names(&tokens, err);
-	if (r == 0)
-		r = check_direction(&tokens, linktype, err);
+	r = prepare(expr, linktype, &tokens, &text, &origin, err);
 	if (r)
 		return r;
 	if (tokens.n == 0)
 		return accept_everything(snaplen, ret);
+	job.expr = text ? text : expr;
+	job.origin = origin;
 	r = attempt(&job, 1, ret, &timed_out, err);
 	if (r == -EAGAIN)
 		r = attempt(&job, 0, ret, &timed_out, err);
@@ -323,6 +403,27 @@ int flt_front_compile(const char *expr, int linktype, uint32_t snaplen, struct b
 		timed_out ? "took too long to compile" : "could not compile", tokens.operands);
 	(void)skep_err_hint(err, "Use fewer terms, or networks instead of single addresses");
 	return SKEP_E_USAGE;
+}
+
+uint32_t flt_front_match(const struct bpf_program *prog, const void *bytes, uint32_t wire_len, uint32_t cap_len)
+{
+	return bpf_filter(prog->bf_insns, bytes, wire_len, cap_len);
+}
+
+const struct flt_cbpf *flt_front_insns(const struct bpf_program *prog, uint32_t *ret_n)
+{
+	*ret_n = prog->bf_len;
+	return (const struct flt_cbpf *)prog->bf_insns;
+}
+
+const char *flt_front_line(const struct bpf_program *prog, uint32_t i)
+{
+	return bpf_image(&prog->bf_insns[i], (int)i);
+}
+
+struct bpf_program *flt_front_new(void)
+{
+	return calloc(1, sizeof(struct bpf_program));
 }
 
 void flt_front_free(struct bpf_program *prog)

@@ -20,6 +20,21 @@ struct bpf_program; /* <pcap/bpf.h> */
  */
 int flt_front_compile(const char *expr, int linktype, uint32_t snaplen, struct bpf_program *ret, struct skep_err *err);
 
+/*
+ * The text that libpcap is given: presets written out (see preset.h), the same checks made. ret is freed by the caller.
+ */
+int flt_front_expand(const char *expr, int linktype, char **ret, struct skep_err *err);
+
+/* libpcap's own interpreter: 0, or what the filter accepts. */
+uint32_t flt_front_match(const struct bpf_program *prog, const void *bytes, uint32_t wire_len, uint32_t cap_len);
+
+/* For files that cannot include libpcap's header beside the kernel's: an empty program (free()d after flt_front_free), its instructions (borrowed), and one of
+ * them as text (static buffer: one thread). */
+struct flt_cbpf;
+struct bpf_program *flt_front_new(void);
+const struct flt_cbpf *flt_front_insns(const struct bpf_program *prog, uint32_t *ret_n);
+const char *flt_front_line(const struct bpf_program *prog, uint32_t i);
+
 /* Frees the instructions and empties the program; takes an empty program, and NULL. */
 void flt_front_free(struct bpf_program *prog);
 

@@ -9,6 +9,7 @@
 #include "capture/filter/token.h"
 
 #include "capture/filter/limits.h"
+#include "capture/filter/preset.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -119,6 +120,16 @@ const char *flt_token_nearest(const char *word, size_t len)
 		if (d < best_d && d < n) {
 			best_d = d;
 			best = keywords[i].word;
+		}
+	}
+	for (size_t i = 0; flt_preset_at(i); i++) {
+		const char *name = flt_preset_at(i)->name;
+		size_t n = strlen(name);
+
+		if (n <= len + 2 && len <= n + 2 && edit_distance(word, len, name, n) < SKEP_MIN(best_d, n) &&
+		    memcmp(word, name, SKEP_MIN(len, n)) != 0) {
+			best_d = edit_distance(word, len, name, n);
+			best = name;
 		}
 	}
 	return best;
@@ -415,19 +426,35 @@ static int refuse_name(const struct flt_tokens *t, const struct flt_token *k, en
 	return flt_token_point(t->text, strlen(t->text), k->at, sentence, err);
 }
 
+/* A preset's name at the beginning of a primitive. */
+static bool is_preset(const struct flt_tokens *t, size_t i)
+{
+	const struct flt_token *k = &t->v[i];
+	enum flt_token_kind before = i > 0 ? t->v[i - 1].kind : FLT_T_AND;
+
+	return k->kind == FLT_T_NAME && flt_preset_find(t->text + k->at, k->len) &&
+	       (before == FLT_T_AND || before == FLT_T_OR || before == FLT_T_NOT || before == FLT_T_OPEN);
+}
+
 /*
  * Follows the qualifiers as grammar.y does: an id takes those in front of it, or those of the id before it in a list
  * (`port 80 or http`); after a bracket they are what they were in front of it.
  */
-int flt_token_check_names(const struct flt_tokens *t, struct skep_err *err)
+int flt_token_check_names(struct flt_tokens *t, struct skep_err *err)
 {
 	enum flt_token_kind saved[FLT_MAX_DEPTH], q = FLT_T_WORD; /* FLT_T_WORD: a name has no meaning here */
 	uint32_t depth = 0;
 	bool takes_name = false;
 
 	for (size_t i = 0; i < t->n; i++) {
-		const struct flt_token *k = &t->v[i];
+		struct flt_token *k = &t->v[i];
 
+		if (q != FLT_T_PORT && q != FLT_T_PROTOWORD && is_preset(t, i)) {
+			k->kind = FLT_T_PRESET;
+			t->presets++;
+			q = FLT_T_WORD;
+			continue;
+		}
 		switch (k->kind) {
 		case FLT_T_NAME:
 		case FLT_T_ESCAPED:

@@ -35,6 +35,7 @@ enum flt_token_kind {
 	FLT_T_PROTOWORD,/* proto, protochain */
 	FLT_T_TAKES_NAME, /* llc, ifname, type: the next word is a name of libpcap's own */
 	FLT_T_WORD,     /* every other keyword */
+	FLT_T_PRESET,   /* a name of ours, see preset.h; only after flt_token_check_names */
 };
 
 struct flt_token {
@@ -49,6 +50,7 @@ struct flt_tokens {
 	struct flt_token *v;
 	/* Facts for limits. */
 	uint32_t depth;   /* deepest nesting of parentheses and brackets */
+	uint32_t presets;  /* set by flt_token_check_names */
 	uint32_t operands; /* numbers, addresses and names: what the optimiser's time depends on */
 };
 
@@ -63,9 +65,10 @@ void flt_token_done(struct flt_tokens *t);
 
 /*
  * Refuses names that libpcap would look up as hosts or networks, which may ask the DNS: a filter's meaning must not depend on
- * who answers. Names of ports and protocols pass: they come from local tables.
+ * who answers. Names of ports and protocols pass: they come from local tables. A preset's name where a primitive may stand becomes
+ * FLT_T_PRESET and is counted; `port http` stays a port.
  */
-int flt_token_check_names(const struct flt_tokens *t, struct skep_err *err);
+int flt_token_check_names(struct flt_tokens *t, struct skep_err *err);
 
 /* Sets column and, in the hint, the piece of text with a caret under `at`, then the sentence (may be NULL). Returns err's code. */
 int flt_token_point(const char *text, size_t n, size_t at, const char *sentence, struct skep_err *err);
