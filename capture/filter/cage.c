@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Runs somebody else's parser where it can do no harm: libpcap's compiler keeps global state, may ask the DNS, recurses without bound
- * and can run for minutes. The child has bounded processor time (ITIMER_PROF: RLIMIT_CPU counts only whole seconds), bounded memory,
- * and a seccomp filter that answers EPERM to everything but memory, clocks, reading files and writing to descriptors it has: no socket,
- * so no DNS packet, whatever the name service switch is told to use.
+ * Runs somebody else's parser where it can do no harm: libpcap's compiler keeps global state, may ask the
+ * DNS, recurses without bound and can run for minutes. The child has bounded processor time (ITIMER_PROF:
+ * RLIMIT_CPU counts only whole seconds), bounded memory, and a seccomp filter that answers EPERM to
+ * everything but memory, clocks, reading files and writing to descriptors it has: no socket, so no DNS
+ * packet, whatever the name service switch is told to use.
  *
  * The parent never blocks longer than wall_ms. Whatever happens to the child is an answer that is too short.
  */
@@ -62,14 +63,20 @@ static size_t address_space_now(void)
 static int enter(const struct flt_cage *cage)
 {
 	static const int allowed[] = {
-		SCMP_SYS(read), SCMP_SYS(pread64), SCMP_SYS(readv), SCMP_SYS(write), SCMP_SYS(close), SCMP_SYS(fstat),
-		SCMP_SYS(newfstatat), SCMP_SYS(stat), SCMP_SYS(lseek), SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(readlink),
-		SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(mprotect), SCMP_SYS(madvise), SCMP_SYS(brk),
-		SCMP_SYS(futex), SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(getrandom), SCMP_SYS(clock_gettime), SCMP_SYS(gettimeofday),
-		SCMP_SYS(uname), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(getrlimit), SCMP_SYS(prlimit64),
-		SCMP_SYS(sched_yield), SCMP_SYS(exit), SCMP_SYS(exit_group),
+		SCMP_SYS(read),	      SCMP_SYS(pread64),	SCMP_SYS(readv),
+		SCMP_SYS(write),      SCMP_SYS(close),		SCMP_SYS(fstat),
+		SCMP_SYS(newfstatat), SCMP_SYS(stat),		SCMP_SYS(lseek),
+		SCMP_SYS(access),     SCMP_SYS(faccessat),	SCMP_SYS(readlink),
+		SCMP_SYS(mmap),	      SCMP_SYS(munmap),		SCMP_SYS(mremap),
+		SCMP_SYS(mprotect),   SCMP_SYS(madvise),	SCMP_SYS(brk),
+		SCMP_SYS(futex),      SCMP_SYS(getpid),		SCMP_SYS(gettid),
+		SCMP_SYS(getrandom),  SCMP_SYS(clock_gettime),	SCMP_SYS(gettimeofday),
+		SCMP_SYS(uname),      SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
+		SCMP_SYS(getrlimit),  SCMP_SYS(prlimit64),	SCMP_SYS(sched_yield),
+		SCMP_SYS(exit),	      SCMP_SYS(exit_group),
 	};
-	const struct itimerval cpu = { .it_value = { .tv_sec = cage->cpu_ms / 1000, .tv_usec = cage->cpu_ms % 1000 * 1000 } };
+	const struct itimerval cpu = { .it_value = { .tv_sec = cage->cpu_ms / 1000,
+						     .tv_usec = cage->cpu_ms % 1000 * 1000 } };
 	size_t space = address_space_now();
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	int r = ctx ? 0 : -ENOMEM;
@@ -83,7 +90,8 @@ static int enter(const struct flt_cage *cage)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, allowed[i], 0);
 	/* The tables of services and protocols, read only. */
 	if (r == 0)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT, O_RDONLY));
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
+				     SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT, O_RDONLY));
 	if (r == 0)
 		r = seccomp_load(ctx);
 	seccomp_release(ctx);
@@ -92,7 +100,8 @@ static int enter(const struct flt_cage *cage)
 
 static _Noreturn void child(const struct flt_cage *cage, int fd)
 {
-	static const int to_default[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGPIPE, SIGPROF, SIGSEGV, SIGBUS, SIGABRT, SIGCHLD };
+	static const int to_default[] = { SIGTERM, SIGINT,  SIGQUIT, SIGHUP,  SIGPIPE,
+					  SIGPROF, SIGSEGV, SIGBUS,  SIGABRT, SIGCHLD };
 	struct sigaction sa = { .sa_handler = SIG_DFL };
 	sigset_t none;
 
@@ -134,7 +143,8 @@ static int collect(int fd, int64_t deadline, char *buf, size_t size, size_t *ret
 	return len < size;
 }
 
-int flt_cage_run(const struct flt_cage *cage, char **ret_answer, size_t *ret_len, int *ret_timed_out, struct skep_err *err)
+int flt_cage_run(const struct flt_cage *cage, char **ret_answer, size_t *ret_len, int *ret_timed_out,
+		 struct skep_err *err)
 {
 	_skep_close_ int rd = -1, wr = -1;
 	_skep_free_ char *buf = malloc(cage->max_answer);
@@ -163,7 +173,9 @@ int flt_cage_run(const struct flt_cage *cage, char **ret_answer, size_t *ret_len
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGPROF)
 		timed_out = 1;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == NO_CAGE) {
-		(void)skep_err_set(err, -EPERM, "cannot lock the filter compiler in: seccomp or a process timer was refused");
+		(void)skep_err_set(
+			err, -EPERM,
+			"cannot lock the filter compiler in: seccomp or a process timer was refused");
 		(void)skep_err_hint(err, "Run where seccomp filters are allowed");
 		return -EPERM;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Writes eBPF instructions the way the verifier's log and bpftool do. It knows what flt_translate emits; anything else is shown as numbers.
- * No state; any thread.
+ * Writes eBPF instructions the way the verifier's log and bpftool do. It knows what flt_translate emits;
+ * anything else is shown as numbers. No state; any thread.
  */
 #include "capture/filter/disasm.h"
 
@@ -24,7 +24,8 @@ static const char *size_name(uint8_t code)
 
 static void alu(const struct flt_ebpf *i, char *ret, size_t size)
 {
-	static const char *const ops[] = { "+=", "-=", "*=", "/=", "|=", "&=", "<<=", ">>=", "neg", "%=", "^=", "=", "s>>=" };
+	static const char *const ops[] = { "+=",  "-=",	 "*=", "/=", "|=", "&=",  "<<=",
+					   ">>=", "neg", "%=", "^=", "=",  "s>>=" };
 	char r = BPF_CLASS(i->code) == BPF_ALU ? 'w' : 'r';
 	uint8_t op = BPF_OP(i->code);
 
@@ -40,7 +41,8 @@ static void alu(const struct flt_ebpf *i, char *ret, size_t size)
 
 static void jump(const struct flt_ebpf *i, uint32_t at, char *ret, size_t size)
 {
-	static const char *const ops[] = { "", "==", ">", ">=", "&", "!=", "s>", "s>=", "", "", "<", "<=", "s<", "s<=" };
+	static const char *const ops[] = { "",	  "==", ">", ">=", "&",	 "!=", "s>",
+					   "s>=", "",	"",  "<",  "<=", "s<", "s<=" };
 	char r = BPF_CLASS(i->code) == BPF_JMP32 ? 'w' : 'r';
 	uint32_t to = at + 1 + (uint32_t)i->off;
 	uint8_t op = BPF_OP(i->code);
@@ -48,14 +50,17 @@ static void jump(const struct flt_ebpf *i, uint32_t at, char *ret, size_t size)
 	if (op == BPF_EXIT)
 		(void)snprintf(ret, size, "exit");
 	else if (op == BPF_CALL)
-		(void)snprintf(ret, size, "call %s", i->imm == BPF_FUNC_xdp_load_bytes ? "bpf_xdp_load_bytes" :
-			i->imm == BPF_FUNC_xdp_get_buff_len ? "bpf_xdp_get_buff_len" : "?");
+		(void)snprintf(ret, size, "call %s",
+			       i->imm == BPF_FUNC_xdp_load_bytes     ? "bpf_xdp_load_bytes"
+			       : i->imm == BPF_FUNC_xdp_get_buff_len ? "bpf_xdp_get_buff_len"
+								     : "?");
 	else if (op == BPF_JA)
 		(void)snprintf(ret, size, "goto %u", to);
 	else if (BPF_SRC(i->code) == BPF_X)
 		(void)snprintf(ret, size, "if %c%u %s %c%u goto %u", r, i->dst, ops[op >> 4], r, i->src, to);
 	else
-		(void)snprintf(ret, size, "if %c%u %s 0x%x goto %u", r, i->dst, ops[op >> 4], (unsigned)i->imm, to);
+		(void)snprintf(ret, size, "if %c%u %s 0x%x goto %u", r, i->dst, ops[op >> 4],
+			       (unsigned)i->imm, to);
 }
 
 void flt_disasm(const struct flt_ebpf *i, uint32_t at, char *ret, size_t size)
@@ -70,15 +75,19 @@ void flt_disasm(const struct flt_ebpf *i, uint32_t at, char *ret, size_t size)
 		jump(i, at, ret, size);
 		return;
 	case BPF_LDX:
-		(void)snprintf(ret, size, "r%u = *(%s *)(r%u %+d)", i->dst, size_name(i->code), i->src, i->off);
+		(void)snprintf(ret, size, "r%u = *(%s *)(r%u %+d)", i->dst, size_name(i->code), i->src,
+			       i->off);
 		return;
 	case BPF_STX:
-		(void)snprintf(ret, size, "*(%s *)(r%u %+d) = r%u", size_name(i->code), i->dst, i->off, i->src);
+		(void)snprintf(ret, size, "*(%s *)(r%u %+d) = r%u", size_name(i->code), i->dst, i->off,
+			       i->src);
 		return;
 	case BPF_ST:
-		(void)snprintf(ret, size, "*(%s *)(r%u %+d) = %d", size_name(i->code), i->dst, i->off, i->imm);
+		(void)snprintf(ret, size, "*(%s *)(r%u %+d) = %d", size_name(i->code), i->dst, i->off,
+			       i->imm);
 		return;
 	default:
-		(void)snprintf(ret, size, "code 0x%02x dst %u src %u off %d imm %d", i->code, i->dst, i->src, i->off, i->imm);
+		(void)snprintf(ret, size, "code 0x%02x dst %u src %u off %d imm %d", i->code, i->dst, i->src,
+			       i->off, i->imm);
 	}
 }

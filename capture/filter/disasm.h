@@ -8,7 +8,8 @@
 
 #include <stddef.h>
 
-/* One instruction of those that flt_translate makes, in the kernel's notation (r0 = *(u16 *)(r6 +12)); jumps name their target. */
+/* One instruction of those that flt_translate makes, in the kernel's notation (r0 = *(u16 *)(r6 +12)); jumps
+ * name their target. */
 void flt_disasm(const struct flt_ebpf *insn, uint32_t at, char *ret, size_t size);
 
 #endif

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * From text to cBPF. Our own tokenizer refuses what must not reach libpcap (names that would ask the DNS, control characters, too much
- * of anything); pcap_compile then runs in a caged child process (cage.c) and sends the instructions back through a pipe. The optimiser's
- * time is not bounded by the text's length (2,000 `host` terms: two minutes in libpcap 1.10.3), so a second attempt does without it: the
- * program is longer and means the same.
+ * From text to cBPF. Our own tokenizer refuses what must not reach libpcap (names that would ask the DNS,
+ * control characters, too much of anything); pcap_compile then runs in a caged child process (cage.c) and
+ * sends the instructions back through a pipe. The optimiser's time is not bounded by the text's length (2,000
+ * `host` terms: two minutes in libpcap 1.10.3), so a second attempt does without it: the program is longer
+ * and means the same.
  *
- * libpcap says what is wrong but not where. The child finds the place with libpcap itself as the judge of prefixes: a syntax error is at the
- * first token after which no completion parses any more, any other error at the first token where libpcap says the same words.
+ * libpcap says what is wrong but not where. The child finds the place with libpcap itself as the judge of
+ * prefixes: a syntax error is at the first token after which no completion parses any more, any other error
+ * at the first token where libpcap says the same words.
  *
  * Any thread. Nothing is kept between calls.
  */
@@ -25,20 +27,21 @@
 
 _Static_assert(sizeof(struct flt_cbpf) == sizeof(struct bpf_insn), "cBPF layout");
 
-/* What the child writes: one of these, then n_insns instructions; after a refusal a second one may follow with the place. */
+/* What the child writes: one of these, then n_insns instructions; after a refusal a second one may follow
+ * with the place. */
 struct answer {
 	uint32_t ok;
 	uint32_t n_insns;
-	uint32_t has_at;   /* `at` is known */
-	uint32_t at;       /* index of the token that is wrong; n tokens: the end of the text */
-	char words[256];   /* libpcap's */
+	uint32_t has_at; /* `at` is known */
+	uint32_t at;	 /* index of the token that is wrong; n tokens: the end of the text */
+	char words[256]; /* libpcap's */
 };
 
 struct job {
-	const char *expr;                /* presets written out */
+	const char *expr;		 /* presets written out */
 	const struct flt_tokens *tokens; /* of expr */
-	const char *said;                /* the user's text */
-	const uint32_t *origin;          /* byte of expr -> byte of said; NULL: the same */
+	const char *said;		 /* the user's text */
+	const uint32_t *origin;		 /* byte of expr -> byte of said; NULL: the same */
 	int dlt;
 	uint32_t snaplen;
 	int optimise;
@@ -73,7 +76,8 @@ static void say(int fd, const void *what, size_t n)
 	}
 }
 
-/* Compiles the first n bytes of the text and the tail without optimising; "" if it compiles, else libpcap's words. */
+/* Compiles the first n bytes of the text and the tail without optimising; "" if it compiles, else libpcap's
+ * words. */
 static const char *judge(pcap_t *p, const struct job *job, size_t n, const char *tail)
 {
 	static char text[FLT_MAX_TEXT_BYTES + 4 * FLT_MAX_DEPTH + 64];
@@ -111,23 +115,28 @@ static size_t open_brackets(const struct job *job, size_t n_tokens, char *ret)
 }
 
 /*
- * Can the first n tokens be the beginning of something that parses? Tries what may follow at any place of the grammar, then closes the
- * brackets; a comparison may be missing right after a byte access or after the outermost bracket.
+ * Can the first n tokens be the beginning of something that parses? Tries what may follow at any place of the
+ * grammar, then closes the brackets; a comparison may be missing right after a byte access or after the
+ * outermost bracket.
  */
 static bool is_beginning(pcap_t *p, const struct job *job, size_t n_tokens)
 {
-	static const char *const middles[] = { "", " 0", " 1.1.1.1", " tcp", " ::1", " 0:0:0:0:0:0", " 1-2", " x", " or 1.1.1.1", " $1", " /1" };
+	static const char *const middles[] = { "",     " 0", " 1.1.1.1",    " tcp", " ::1", " 0:0:0:0:0:0",
+					       " 1-2", " x", " or 1.1.1.1", " $1",  " /1" };
 	char open[FLT_MAX_DEPTH];
 	size_t depth = open_brackets(job, n_tokens, open);
 
 	for (size_t m = 0; m < ARRAY_LEN(middles); m++) {
 		for (int style = 0; style < 3; style++) {
 			char tail[4 * FLT_MAX_DEPTH + 32];
-			size_t len = (size_t)snprintf(tail, sizeof(tail), "%s%s", middles[m], style == 1 ? "=0" : "");
+			size_t len = (size_t)snprintf(tail, sizeof(tail), "%s%s", middles[m],
+						      style == 1 ? "=0" : "");
 
 			for (size_t i = depth; i > 0; i--)
 				len += (size_t)snprintf(tail + len, sizeof(tail) - len, "%s",
-					open[i - 1] == '(' ? ")" : style == 0 && (i == 1 || open[i - 2] == '(') ? "]=0" : "]");
+							open[i - 1] == '('			       ? ")"
+							: style == 0 && (i == 1 || open[i - 2] == '(') ? "]=0"
+												       : "]");
 			if (style == 2)
 				(void)snprintf(tail + len, sizeof(tail) - len, "=0");
 			if (!strstr(judge(p, job, prefix_bytes(job, n_tokens), tail), "syntax error"))
@@ -137,7 +146,8 @@ static bool is_beginning(pcap_t *p, const struct job *job, size_t n_tokens)
 	return false;
 }
 
-/* The smallest number of tokens that is wrong already; both tests stay true for every longer prefix, so halving finds it. */
+/* The smallest number of tokens that is wrong already; both tests stay true for every longer prefix, so
+ * halving finds it. */
 static size_t find_wrong(pcap_t *p, const struct job *job, const char *words)
 {
 	bool syntax = strstr(words, "syntax error") != NULL;
@@ -148,7 +158,8 @@ static size_t find_wrong(pcap_t *p, const struct job *job, const char *words)
 		bool wrong = mid > job->tokens->n;
 
 		if (!wrong)
-			wrong = syntax ? !is_beginning(p, job, mid) : strcmp(judge(p, job, prefix_bytes(job, mid), ""), words) == 0;
+			wrong = syntax ? !is_beginning(p, job, mid)
+				       : strcmp(judge(p, job, prefix_bytes(job, mid), ""), words) == 0;
 		if (wrong)
 			high = mid;
 		else
@@ -212,21 +223,24 @@ static int refuse(const struct job *job, const struct answer *a, struct skep_err
 	if (!a->has_at)
 		return skep_err_set(err, SKEP_E_USAGE, "the filter is not valid: %s", words);
 	if (a->at >= job->tokens->n) {
-		(void)skep_err_set(err, SKEP_E_USAGE, "column %zu: the filter ends too early: %s", n + 1, words);
+		(void)skep_err_set(err, SKEP_E_USAGE, "column %zu: the filter ends too early: %s", n + 1,
+				   words);
 		return flt_token_point(job->said, n, n, "Something must follow the last word", err);
 	}
 	k = &job->tokens->v[a->at];
 	at = job->origin ? job->origin[k->at] : k->at;
-	(void)skep_err_set(err, SKEP_E_USAGE, "column %zu: %s at \"%.*s\"", at + 1, words, (int)SKEP_MIN(k->len, 60u),
-		job->expr + k->at);
+	(void)skep_err_set(err, SKEP_E_USAGE, "column %zu: %s at \"%.*s\"", at + 1, words,
+			   (int)SKEP_MIN(k->len, 60u), job->expr + k->at);
 	near = k->kind == FLT_T_NAME ? flt_token_nearest(job->expr + k->at, k->len) : NULL;
 	if (near)
 		(void)snprintf(sentence, sizeof(sentence), "Did you mean \"%s\"?", near);
-	return flt_token_point(job->said, n, at, near ? sentence : "See the filter language's reference", err);
+	return flt_token_point(job->said, n, at, near ? sentence : "See the filter language's reference",
+			       err);
 }
 
 /* Reads the child's answer; -EAGAIN: there is none that can be used. */
-static int take_answer(const struct job *job, const char *buf, size_t len, struct bpf_program *ret, struct skep_err *err)
+static int take_answer(const struct job *job, const char *buf, size_t len, struct bpf_program *ret,
+		       struct skep_err *err)
 {
 	struct answer a, second;
 	struct bpf_insn *insns;
@@ -266,7 +280,8 @@ static int take_answer(const struct job *job, const char *buf, size_t len, struc
 	return 0;
 }
 
-static int attempt(struct job *job, int optimise, struct bpf_program *ret, int *ret_timed_out, struct skep_err *err)
+static int attempt(struct job *job, int optimise, struct bpf_program *ret, int *ret_timed_out,
+		   struct skep_err *err)
 {
 	const struct flt_cage cage = {
 		.work = compile_in_cage,
@@ -285,7 +300,8 @@ static int attempt(struct job *job, int optimise, struct bpf_program *ret, int *
 	return r ? r : take_answer(job, buf, len, ret, err);
 }
 
-/* libpcap would read the direction from a Linux socket, also in a program for stored Ethernet frames, where it is never there. */
+/* libpcap would read the direction from a Linux socket, also in a program for stored Ethernet frames, where
+ * it is never there. */
 static int check_direction(const struct flt_tokens *t, int linktype, struct skep_err *err)
 {
 	static const char *const words[] = { "inbound", "outbound", "ifindex" };
@@ -296,14 +312,19 @@ static int check_direction(const struct flt_tokens *t, int linktype, struct skep
 
 			if (k->len != strlen(words[w]) || memcmp(t->text + k->at, words[w], k->len) != 0)
 				continue;
-			(void)skep_err_set(err, SKEP_E_USAGE, "column %u: \"%s\" is not known of Ethernet frames", k->at + 1, words[w]);
-			return flt_token_point(t->text, strlen(t->text), k->at, "Filter by Ethernet address instead: ether src, ether dst", err);
+			(void)skep_err_set(err, SKEP_E_USAGE,
+					   "column %u: \"%s\" is not known of Ethernet frames", k->at + 1,
+					   words[w]);
+			return flt_token_point(t->text, strlen(t->text), k->at,
+					       "Filter by Ethernet address instead: ether src, ether dst",
+					       err);
 		}
 	return 0;
 }
 
 /*
- * The text with each preset's expression in its place, in brackets; with the offset in the user's text that each byte stands for.
+ * The text with each preset's expression in its place, in brackets; with the offset in the user's text that
+ * each byte stands for.
  */
 static int expand(const struct flt_tokens *t, char **ret_text, uint32_t **ret_origin, struct skep_err *err)
 {
@@ -315,7 +336,9 @@ static int expand(const struct flt_tokens *t, char **ret_text, uint32_t **ret_or
 		if (t->v[i].kind == FLT_T_PRESET)
 			size += strlen(flt_preset_find(t->text + t->v[i].at, t->v[i].len)->expr) + 2;
 	if (size > FLT_MAX_TEXT_BYTES)
-		return skep_err_set(err, SKEP_E_USAGE, "the filter is too long once its presets are written out: %zu bytes", size);
+		return skep_err_set(err, SKEP_E_USAGE,
+				    "the filter is too long once its presets are written out: %zu bytes",
+				    size);
 	text = malloc(size);
 	origin = malloc((size + 1) * sizeof(*origin));
 	if (!text || !origin)
@@ -331,7 +354,8 @@ static int expand(const struct flt_tokens *t, char **ret_text, uint32_t **ret_or
 			text[len++] = t->text[done];
 		}
 		if (i < t->n) {
-			int n = snprintf(text + len, size - len, "(%s)", flt_preset_find(t->text + k->at, k->len)->expr);
+			int n = snprintf(text + len, size - len, "(%s)",
+					 flt_preset_find(t->text + k->at, k->len)->expr);
 
 			for (int j = 0; j < n; j++)
 				origin[len++] = k->at;
@@ -346,8 +370,8 @@ static int expand(const struct flt_tokens *t, char **ret_text, uint32_t **ret_or
 }
 
 /* Splits, checks, and writes presets out; a program at once where there is nothing to compile. */
-static int prepare(const char *expr, int linktype, struct flt_tokens *tokens, char **ret_text, uint32_t **ret_origin,
-	struct skep_err *err)
+static int prepare(const char *expr, int linktype, struct flt_tokens *tokens, char **ret_text,
+		   uint32_t **ret_origin, struct skep_err *err)
 {
 	int r = flt_token_split(expr, strnlen(expr, FLT_MAX_TEXT_BYTES + 1), tokens, err);
 
@@ -377,12 +401,15 @@ int flt_front_expand(const char *expr, int linktype, char **ret, struct skep_err
 	return *ret ? 0 : skep_err_set(err, -ENOMEM, "no memory to read the filter");
 }
 
-int flt_front_compile(const char *expr, int linktype, uint32_t snaplen, struct bpf_program *ret, struct skep_err *err)
+int flt_front_compile(const char *expr, int linktype, uint32_t snaplen, struct bpf_program *ret,
+		      struct skep_err *err)
 {
 	SKEP_CLEANUP(flt_token_done) struct flt_tokens tokens = FLT_TOKENS_NULL;
 	_skep_free_ uint32_t *origin = NULL;
 	_skep_free_ char *text = NULL;
-	struct job job = { .said = expr, .tokens = &tokens, .dlt = linktype_to_dlt(linktype), .snaplen = snaplen };
+	struct job job = {
+		.said = expr, .tokens = &tokens, .dlt = linktype_to_dlt(linktype), .snaplen = snaplen
+	};
 	int r, timed_out = 0;
 
 	if (!expr)
@@ -399,13 +426,15 @@ int flt_front_compile(const char *expr, int linktype, uint32_t snaplen, struct b
 		r = attempt(&job, 0, ret, &timed_out, err);
 	if (r != -EAGAIN)
 		return r;
-	(void)skep_err_set(err, SKEP_E_USAGE, "the filter is too complex: libpcap %s it (%u numbers, addresses and names)",
-		timed_out ? "took too long to compile" : "could not compile", tokens.operands);
+	(void)skep_err_set(err, SKEP_E_USAGE,
+			   "the filter is too complex: libpcap %s it (%u numbers, addresses and names)",
+			   timed_out ? "took too long to compile" : "could not compile", tokens.operands);
 	(void)skep_err_hint(err, "Use fewer terms, or networks instead of single addresses");
 	return SKEP_E_USAGE;
 }
 
-uint32_t flt_front_match(const struct bpf_program *prog, const void *bytes, uint32_t wire_len, uint32_t cap_len)
+uint32_t flt_front_match(const struct bpf_program *prog, const void *bytes, uint32_t wire_len,
+			 uint32_t cap_len)
 {
 	return bpf_filter(prog->bf_insns, bytes, wire_len, cap_len);
 }

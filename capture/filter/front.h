@@ -2,7 +2,8 @@
 #ifndef FLT_FRONT_H
 #define FLT_FRONT_H
 /*
- * The safe front of libpcap's compiler: any text of up to 64 KiB is answered within a second, with bounded memory, without a DNS packet.
+ * The safe front of libpcap's compiler: any text of up to 64 KiB is answered within a second, with bounded
+ * memory, without a DNS packet.
  */
 #include "common/err.h"
 
@@ -12,24 +13,28 @@
 struct bpf_program; /* <pcap/bpf.h> */
 
 /*
- * Compiles the expression (empty or NULL: everything) for packets of the link type (LINKTYPE_*; 1 = Ethernet), of which an accepting
- * filter returns snaplen. Returns 0 with a program that is freed by flt_front_free; or SKEP_E_USAGE with column, reason and a hint that shows the
- * place; or -errno. ret is untouched on failure. `ip broadcast` knows no netmask: it is 255.255.255.255 or 0.0.0.0, as in tcpdump on a
+ * Compiles the expression (empty or NULL: everything) for packets of the link type (LINKTYPE_*; 1 =
+ * Ethernet), of which an accepting filter returns snaplen. Returns 0 with a program that is freed by
+ * flt_front_free; or SKEP_E_USAGE with column, reason and a hint that shows the place; or -errno. ret is
+ * untouched on failure. `ip broadcast` knows no netmask: it is 255.255.255.255 or 0.0.0.0, as in tcpdump on a
  * link without an address.
  * Any thread; forks a short-lived child process.
  */
-int flt_front_compile(const char *expr, int linktype, uint32_t snaplen, struct bpf_program *ret, struct skep_err *err);
+int flt_front_compile(const char *expr, int linktype, uint32_t snaplen, struct bpf_program *ret,
+		      struct skep_err *err);
 
 /*
- * The text that libpcap is given: presets written out (see preset.h), the same checks made. ret is freed by the caller.
+ * The text that libpcap is given: presets written out (see preset.h), the same checks made. ret is freed by
+ * the caller.
  */
 int flt_front_expand(const char *expr, int linktype, char **ret, struct skep_err *err);
 
 /* libpcap's own interpreter: 0, or what the filter accepts. */
-uint32_t flt_front_match(const struct bpf_program *prog, const void *bytes, uint32_t wire_len, uint32_t cap_len);
+uint32_t flt_front_match(const struct bpf_program *prog, const void *bytes, uint32_t wire_len,
+			 uint32_t cap_len);
 
-/* For files that cannot include libpcap's header beside the kernel's: an empty program (free()d after flt_front_free), its instructions (borrowed), and one of
- * them as text (static buffer: one thread). */
+/* For files that cannot include libpcap's header beside the kernel's: an empty program (free()d after
+ * flt_front_free), its instructions (borrowed), and one of them as text (static buffer: one thread). */
 struct flt_cbpf;
 struct bpf_program *flt_front_new(void);
 const struct flt_cbpf *flt_front_insns(const struct bpf_program *prog, uint32_t *ret_n);

@@ -9,16 +9,19 @@
 #define FLT_MAX_TEXT_BYTES 65536u
 /* 64 KiB of short words; every step of the front end is linear in them. */
 #define FLT_MAX_TOKENS 20000u
-/* libpcap's parser and optimiser recurse; 200 levels need well under its 8 MiB of stack, and nobody writes more. */
+/* libpcap's parser and optimiser recurse; 200 levels need well under its 8 MiB of stack, and nobody writes
+ * more. */
 #define FLT_MAX_DEPTH 200u
 /* Longest cBPF program taken from libpcap: 4,000 host terms unoptimised are 16 instructions each. */
 #define FLT_MAX_CBPF_INSNS 65536u
-/* IPv6 extension headers in a row that `protochain` follows; every stack gives up long before. 32 rounds are 1,000 instructions. */
+/* IPv6 extension headers in a row that `protochain` follows; every stack gives up long before. 32 rounds are
+ * 1,000 instructions. */
 #define FLT_LOOP_ROUNDS 32u
 
 /*
- * The answer comes within a second: processor time of the optimising attempt, of the second one without the optimiser
- * (whose time is not bounded by the size of the filter: 2,000 hosts take 120 s), and the wall clock of each.
+ * The answer comes within a second: processor time of the optimising attempt, of the second one without the
+ * optimiser (whose time is not bounded by the size of the filter: 2,000 hosts take 120 s), and the wall clock
+ * of each.
  */
 #define FLT_OPTIMISE_CPU_MS 350
 #define FLT_PLAIN_CPU_MS 250

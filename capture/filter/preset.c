@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The table of presets. A preset is text that libpcap compiles: what is printed is what runs. pcap-filter(7)'s tcp[] and udp[] read IPv4
- * only, so looks into payload are written twice; IPv6 extension headers are not followed. Immutable; any thread.
+ * The table of presets. A preset is text that libpcap compiles: what is printed is what runs.
+ * pcap-filter(7)'s tcp[] and udp[] read IPv4 only, so looks into payload are written twice; IPv6 extension
+ * headers are not followed. Immutable; any thread.
  */
 #include "capture/filter/preset.h"
 
@@ -15,6 +16,7 @@
 #define TCP_BEGINS(test4, test6) "(" test4 ") or (ip6 proto 6 and (" test6 "))"
 #define TCP_WORD(hex) TCP_BEGINS("tcp[" T4 ":4] = " hex, "ip6[" T6 ":4] = " hex)
 
+/* clang-format off */
 static const struct flt_preset presets[] = {
 	{ "bgp", "tcp port 179", "TCP with source or destination port 179", "" },
 	{ "dhcp", "udp port 67 or udp port 68 or udp port 546 or udp port 547", "UDP ports 67 and 68 (DHCP), 546 and 547 (DHCPv6)", "" },
@@ -69,6 +71,7 @@ static const struct flt_preset presets[] = {
 		"UDP on any port whose payload has the type and the length of a WireGuard handshake (148, 92 or 64 bytes) or data message",
 		"WireGuard behind obfuscation" },
 };
+/* clang-format on */
 
 const struct flt_preset *flt_preset_find(const char *word, size_t len)
 {

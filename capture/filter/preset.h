@@ -2,7 +2,8 @@
 #ifndef FLT_PRESET_H
 #define FLT_PRESET_H
 /*
- * Words for protocols that pcap-filter(7) has no word for; each stands for an expression and may be used like one.
+ * Words for protocols that pcap-filter(7) has no word for; each stands for an expression and may be used like
+ * one.
  */
 #include <stddef.h>
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The kernel side of skep-filter and of the tests: load, run on a packet, take the time. The only file here that includes libbpf.
- * Packets travel with struct skep_meta in front of them, as they do on a link, so that the program can know their length on the wire.
+ * The kernel side of skep-filter and of the tests: load, run on a packet, take the time. The only file here
+ * that includes libbpf. Packets travel with struct skep_meta in front of them, as they do on a link, so that
+ * the program can know their length on the wire.
  */
 #include "capture/filter/run.h"
 
@@ -44,7 +45,8 @@ static int refuse_load(const struct flt_code *code, const struct bpf_insn *insns
 	enum { LOG_BYTES = 1 << 20 };
 	_skep_free_ char *log = calloc(1, LOG_BYTES);
 	char words[256] = "";
-	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_XDP_HAS_FRAGS, .log_buf = log, .log_size = LOG_BYTES, .log_level = 1);
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_XDP_HAS_FRAGS, .log_buf = log,
+		    .log_size = LOG_BYTES, .log_level = 1);
 	int fd;
 
 	if (r == -EPERM) {
@@ -85,13 +87,15 @@ void flt_run_unload(struct flt_loaded *l)
 	skep_closep(&l->fd);
 }
 
-int flt_run_packet(const struct flt_loaded *l, const struct flt_packet *p, uint32_t repeat, uint32_t *ret_verdict, uint32_t *ret_ns)
+int flt_run_packet(const struct flt_loaded *l, const struct flt_packet *p, uint32_t repeat,
+		   uint32_t *ret_verdict, uint32_t *ret_ns)
 {
 	static _Thread_local unsigned char buf[SKEP_META_BYTES + FLT_RUN_MAX_BYTES];
 	struct skep_meta meta = { .magic = SKEP_META_MAGIC, .wire_len = p->wire_len };
-	struct xdp_md ctx = { .data = SKEP_META_BYTES, .data_end = SKEP_META_BYTES + (p->linear ? p->linear : p->len) };
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = buf, .data_size_in = SKEP_META_BYTES + p->len, .ctx_in = &ctx,
-		.ctx_size_in = sizeof(ctx), .repeat = (int)repeat);
+	struct xdp_md ctx = { .data = SKEP_META_BYTES,
+			      .data_end = SKEP_META_BYTES + (p->linear ? p->linear : p->len) };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = buf, .data_size_in = SKEP_META_BYTES + p->len,
+		    .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .repeat = (int)repeat);
 
 	if (p->len > FLT_RUN_MAX_BYTES || p->len < FLT_RUN_MIN_BYTES)
 		return -EMSGSIZE;

@@ -20,19 +20,22 @@ struct flt_loaded {
 	uint64_t load_ns;
 };
 
-#define FLT_LOADED_NULL { .fd = -1 }
+#define FLT_LOADED_NULL  \
+	{                \
+		.fd = -1 \
+	}
 
 /*
- * Loads the code as an XDP program that takes frames of several buffers. -EPERM without CAP_BPF and CAP_NET_ADMIN; on a refusal by the
- * verifier err holds its last words.
+ * Loads the code as an XDP program that takes frames of several buffers. -EPERM without CAP_BPF and
+ * CAP_NET_ADMIN; on a refusal by the verifier err holds its last words.
  */
 int flt_run_load(const struct flt_code *code, struct flt_loaded *ret, struct skep_err *err);
 void flt_run_unload(struct flt_loaded *l);
 
 /*
- * Runs the program over one packet of len bytes that was wire_len bytes long. linear > 0: only so many bytes are in the first buffer
- * (Linux 6.18; -EINVAL before). repeat runs it several times; ret_ns (may be NULL) is the mean of one run.
- * Returns 0 with what the program returned, or -errno.
+ * Runs the program over one packet of len bytes that was wire_len bytes long. linear > 0: only so many bytes
+ * are in the first buffer (Linux 6.18; -EINVAL before). repeat runs it several times; ret_ns (may be NULL) is
+ * the mean of one run. Returns 0 with what the program returned, or -errno.
  */
 struct flt_packet {
 	const void *bytes;
@@ -40,6 +43,7 @@ struct flt_packet {
 	uint32_t wire_len;
 	uint32_t linear;
 };
-int flt_run_packet(const struct flt_loaded *l, const struct flt_packet *p, uint32_t repeat, uint32_t *ret_verdict, uint32_t *ret_ns);
+int flt_run_packet(const struct flt_loaded *l, const struct flt_packet *p, uint32_t repeat,
+		   uint32_t *ret_verdict, uint32_t *ret_ns);
 
 #endif

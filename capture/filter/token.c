@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Splits a filter expression the way libpcap's scanner does (scanner.l: longest match, keywords before names), but keeps where
- * each word stands. It decides three things libpcap cannot: the column of an error, which names would be looked up as hosts, and what
- * the user may have meant. It never decides that an expression is valid: libpcap does.
+ * Splits a filter expression the way libpcap's scanner does (scanner.l: longest match, keywords before
+ * names), but keeps where each word stands. It decides three things libpcap cannot: the column of an error,
+ * which names would be looked up as hosts, and what the user may have meant. It never decides that an
+ * expression is valid: libpcap does.
  *
- * Invariant: linear time in the text (address-like runs longer than FLT_ADDR_MAX are names). No state; any thread.
+ * Invariant: linear time in the text (address-like runs longer than FLT_ADDR_MAX are names). No state; any
+ * thread.
  */
 #include "capture/filter/token.h"
 
@@ -25,61 +27,76 @@ struct flt_keyword {
 	enum flt_token_kind kind;
 };
 
-/* pcap-filter(7), libpcap 1.10; those of link types other than Ethernet too, so that libpcap says what is wrong with them. */
+/* pcap-filter(7), libpcap 1.10; those of link types other than Ethernet too, so that libpcap says what is
+ * wrong with them. */
+/* clang-format off */
 static const struct flt_keyword keywords[] = {
-	{ "and", FLT_T_AND }, { "or", FLT_T_OR }, { "not", FLT_T_NOT },
-	{ "src", FLT_T_DIR }, { "dst", FLT_T_DIR }, { "ra", FLT_T_DIR }, { "ta", FLT_T_DIR },
-	{ "addr1", FLT_T_DIR }, { "addr2", FLT_T_DIR }, { "addr3", FLT_T_DIR }, { "addr4", FLT_T_DIR },
-	{ "address1", FLT_T_DIR }, { "address2", FLT_T_DIR }, { "address3", FLT_T_DIR }, { "address4", FLT_T_DIR },
-	{ "host", FLT_T_HOST }, { "net", FLT_T_NET }, { "gateway", FLT_T_GATEWAY },
-	{ "port", FLT_T_PORT }, { "portrange", FLT_T_PORT }, { "proto", FLT_T_PROTOWORD }, { "protochain", FLT_T_PROTOWORD },
+	{ "and", FLT_T_AND }, { "or", FLT_T_OR }, { "not", FLT_T_NOT }, { "src", FLT_T_DIR },
+	{ "dst", FLT_T_DIR }, { "ra", FLT_T_DIR }, { "ta", FLT_T_DIR }, { "addr1", FLT_T_DIR },
+	{ "addr2", FLT_T_DIR }, { "addr3", FLT_T_DIR }, { "addr4", FLT_T_DIR }, { "address1", FLT_T_DIR },
+	{ "address2", FLT_T_DIR }, { "address3", FLT_T_DIR }, { "address4", FLT_T_DIR },
+	{ "host", FLT_T_HOST }, { "net", FLT_T_NET }, { "gateway", FLT_T_GATEWAY }, { "port", FLT_T_PORT },
+	{ "portrange", FLT_T_PORT }, { "proto", FLT_T_PROTOWORD }, { "protochain", FLT_T_PROTOWORD },
 	{ "link", FLT_T_PROTO }, { "ether", FLT_T_PROTO }, { "ppp", FLT_T_PROTO }, { "slip", FLT_T_PROTO },
-	{ "fddi", FLT_T_PROTO }, { "tr", FLT_T_PROTO }, { "wlan", FLT_T_PROTO }, { "arp", FLT_T_PROTO }, { "rarp", FLT_T_PROTO },
-	{ "ip", FLT_T_PROTO }, { "sctp", FLT_T_PROTO }, { "tcp", FLT_T_PROTO }, { "udp", FLT_T_PROTO }, { "icmp", FLT_T_PROTO },
-	{ "igmp", FLT_T_PROTO }, { "igrp", FLT_T_PROTO }, { "pim", FLT_T_PROTO }, { "vrrp", FLT_T_PROTO }, { "carp", FLT_T_PROTO },
-	{ "radio", FLT_T_PROTO }, { "ip6", FLT_T_PROTO }, { "icmp6", FLT_T_PROTO }, { "ah", FLT_T_PROTO }, { "esp", FLT_T_PROTO },
-	{ "atalk", FLT_T_PROTO }, { "aarp", FLT_T_PROTO }, { "decnet", FLT_T_PROTO }, { "lat", FLT_T_PROTO }, { "sca", FLT_T_PROTO },
-	{ "moprc", FLT_T_PROTO }, { "mopdl", FLT_T_PROTO }, { "iso", FLT_T_PROTO }, { "esis", FLT_T_PROTO }, { "es-is", FLT_T_PROTO },
-	{ "isis", FLT_T_PROTO }, { "is-is", FLT_T_PROTO }, { "l1", FLT_T_PROTO }, { "l2", FLT_T_PROTO }, { "iih", FLT_T_PROTO },
-	{ "lsp", FLT_T_PROTO }, { "snp", FLT_T_PROTO }, { "csnp", FLT_T_PROTO }, { "psnp", FLT_T_PROTO }, { "clnp", FLT_T_PROTO },
-	{ "stp", FLT_T_PROTO }, { "ipx", FLT_T_PROTO }, { "netbeui", FLT_T_PROTO },
-	{ "type", FLT_T_TAKES_NAME }, { "subtype", FLT_T_TAKES_NAME }, { "dir", FLT_T_TAKES_NAME }, { "direction", FLT_T_TAKES_NAME },
-	{ "llc", FLT_T_TAKES_NAME }, { "on", FLT_T_TAKES_NAME }, { "ifname", FLT_T_TAKES_NAME }, { "rset", FLT_T_TAKES_NAME },
+	{ "fddi", FLT_T_PROTO }, { "tr", FLT_T_PROTO }, { "wlan", FLT_T_PROTO }, { "arp", FLT_T_PROTO },
+	{ "rarp", FLT_T_PROTO }, { "ip", FLT_T_PROTO }, { "sctp", FLT_T_PROTO }, { "tcp", FLT_T_PROTO },
+	{ "udp", FLT_T_PROTO }, { "icmp", FLT_T_PROTO }, { "igmp", FLT_T_PROTO }, { "igrp", FLT_T_PROTO },
+	{ "pim", FLT_T_PROTO }, { "vrrp", FLT_T_PROTO }, { "carp", FLT_T_PROTO }, { "radio", FLT_T_PROTO },
+	{ "ip6", FLT_T_PROTO }, { "icmp6", FLT_T_PROTO }, { "ah", FLT_T_PROTO }, { "esp", FLT_T_PROTO },
+	{ "atalk", FLT_T_PROTO }, { "aarp", FLT_T_PROTO }, { "decnet", FLT_T_PROTO },
+	{ "lat", FLT_T_PROTO }, { "sca", FLT_T_PROTO }, { "moprc", FLT_T_PROTO }, { "mopdl", FLT_T_PROTO },
+	{ "iso", FLT_T_PROTO }, { "esis", FLT_T_PROTO }, { "es-is", FLT_T_PROTO }, { "isis", FLT_T_PROTO },
+	{ "is-is", FLT_T_PROTO }, { "l1", FLT_T_PROTO }, { "l2", FLT_T_PROTO }, { "iih", FLT_T_PROTO },
+	{ "lsp", FLT_T_PROTO }, { "snp", FLT_T_PROTO }, { "csnp", FLT_T_PROTO }, { "psnp", FLT_T_PROTO },
+	{ "clnp", FLT_T_PROTO }, { "stp", FLT_T_PROTO }, { "ipx", FLT_T_PROTO },
+	{ "netbeui", FLT_T_PROTO }, { "type", FLT_T_TAKES_NAME }, { "subtype", FLT_T_TAKES_NAME },
+	{ "dir", FLT_T_TAKES_NAME }, { "direction", FLT_T_TAKES_NAME }, { "llc", FLT_T_TAKES_NAME },
+	{ "on", FLT_T_TAKES_NAME }, { "ifname", FLT_T_TAKES_NAME }, { "rset", FLT_T_TAKES_NAME },
 	{ "ruleset", FLT_T_TAKES_NAME }, { "reason", FLT_T_TAKES_NAME }, { "action", FLT_T_TAKES_NAME },
 	{ "mask", FLT_T_WORD }, { "less", FLT_T_WORD }, { "greater", FLT_T_WORD }, { "byte", FLT_T_WORD },
-	{ "broadcast", FLT_T_WORD }, { "multicast", FLT_T_WORD }, { "len", FLT_T_WORD }, { "length", FLT_T_WORD },
-	{ "inbound", FLT_T_WORD }, { "outbound", FLT_T_WORD }, { "ifindex", FLT_T_WORD },
-	{ "vlan", FLT_T_WORD }, { "mpls", FLT_T_WORD }, { "pppoed", FLT_T_WORD }, { "pppoes", FLT_T_WORD }, { "geneve", FLT_T_WORD },
-	{ "lane", FLT_T_WORD }, { "metac", FLT_T_WORD }, { "bcc", FLT_T_WORD }, { "oam", FLT_T_WORD }, { "oamf4", FLT_T_WORD },
-	{ "oamf4ec", FLT_T_WORD }, { "oamf4sc", FLT_T_WORD }, { "sc", FLT_T_WORD }, { "ilmic", FLT_T_WORD }, { "vpi", FLT_T_WORD },
-	{ "vci", FLT_T_WORD }, { "connectmsg", FLT_T_WORD }, { "metaconnect", FLT_T_WORD }, { "rnr", FLT_T_WORD },
-	{ "rulenum", FLT_T_WORD }, { "srnr", FLT_T_WORD }, { "subrulenum", FLT_T_WORD }, { "fisu", FLT_T_WORD },
-	{ "lssu", FLT_T_WORD }, { "lsu", FLT_T_WORD }, { "msu", FLT_T_WORD }, { "hfisu", FLT_T_WORD }, { "hlssu", FLT_T_WORD },
-	{ "hmsu", FLT_T_WORD }, { "sio", FLT_T_WORD }, { "opc", FLT_T_WORD }, { "dpc", FLT_T_WORD }, { "sls", FLT_T_WORD },
-	{ "hsio", FLT_T_WORD }, { "hopc", FLT_T_WORD }, { "hdpc", FLT_T_WORD }, { "hsls", FLT_T_WORD },
+	{ "broadcast", FLT_T_WORD }, { "multicast", FLT_T_WORD }, { "len", FLT_T_WORD },
+	{ "length", FLT_T_WORD }, { "inbound", FLT_T_WORD }, { "outbound", FLT_T_WORD },
+	{ "ifindex", FLT_T_WORD }, { "vlan", FLT_T_WORD }, { "mpls", FLT_T_WORD },
+	{ "pppoed", FLT_T_WORD }, { "pppoes", FLT_T_WORD }, { "geneve", FLT_T_WORD },
+	{ "lane", FLT_T_WORD }, { "metac", FLT_T_WORD }, { "bcc", FLT_T_WORD }, { "oam", FLT_T_WORD },
+	{ "oamf4", FLT_T_WORD }, { "oamf4ec", FLT_T_WORD }, { "oamf4sc", FLT_T_WORD },
+	{ "sc", FLT_T_WORD }, { "ilmic", FLT_T_WORD }, { "vpi", FLT_T_WORD }, { "vci", FLT_T_WORD },
+	{ "connectmsg", FLT_T_WORD }, { "metaconnect", FLT_T_WORD }, { "rnr", FLT_T_WORD },
+	{ "rulenum", FLT_T_WORD }, { "srnr", FLT_T_WORD }, { "subrulenum", FLT_T_WORD },
+	{ "fisu", FLT_T_WORD }, { "lssu", FLT_T_WORD }, { "lsu", FLT_T_WORD }, { "msu", FLT_T_WORD },
+	{ "hfisu", FLT_T_WORD }, { "hlssu", FLT_T_WORD }, { "hmsu", FLT_T_WORD }, { "sio", FLT_T_WORD },
+	{ "opc", FLT_T_WORD }, { "dpc", FLT_T_WORD }, { "sls", FLT_T_WORD }, { "hsio", FLT_T_WORD },
+	{ "hopc", FLT_T_WORD }, { "hdpc", FLT_T_WORD }, { "hsls", FLT_T_WORD },
 	{ "icmptype", FLT_T_CONST }, { "icmpcode", FLT_T_CONST }, { "icmp-echoreply", FLT_T_CONST },
-	{ "icmp-unreach", FLT_T_CONST }, { "icmp-sourcequench", FLT_T_CONST }, { "icmp-redirect", FLT_T_CONST },
-	{ "icmp-echo", FLT_T_CONST }, { "icmp-routeradvert", FLT_T_CONST }, { "icmp-routersolicit", FLT_T_CONST },
-	{ "icmp-timxceed", FLT_T_CONST }, { "icmp-paramprob", FLT_T_CONST }, { "icmp-tstamp", FLT_T_CONST },
-	{ "icmp-tstampreply", FLT_T_CONST }, { "icmp-ireq", FLT_T_CONST }, { "icmp-ireqreply", FLT_T_CONST },
-	{ "icmp-maskreq", FLT_T_CONST }, { "icmp-maskreply", FLT_T_CONST }, { "icmp6type", FLT_T_CONST },
-	{ "icmp6code", FLT_T_CONST }, { "icmp6-destinationunreach", FLT_T_CONST }, { "icmp6-packettoobig", FLT_T_CONST },
-	{ "icmp6-timeexceeded", FLT_T_CONST }, { "icmp6-parameterproblem", FLT_T_CONST }, { "icmp6-echo", FLT_T_CONST },
-	{ "icmp6-echoreply", FLT_T_CONST }, { "icmp6-multicastlistenerquery", FLT_T_CONST },
+	{ "icmp-unreach", FLT_T_CONST }, { "icmp-sourcequench", FLT_T_CONST },
+	{ "icmp-redirect", FLT_T_CONST }, { "icmp-echo", FLT_T_CONST },
+	{ "icmp-routeradvert", FLT_T_CONST }, { "icmp-routersolicit", FLT_T_CONST },
+	{ "icmp-timxceed", FLT_T_CONST }, { "icmp-paramprob", FLT_T_CONST },
+	{ "icmp-tstamp", FLT_T_CONST }, { "icmp-tstampreply", FLT_T_CONST }, { "icmp-ireq", FLT_T_CONST },
+	{ "icmp-ireqreply", FLT_T_CONST }, { "icmp-maskreq", FLT_T_CONST },
+	{ "icmp-maskreply", FLT_T_CONST }, { "icmp6type", FLT_T_CONST }, { "icmp6code", FLT_T_CONST },
+	{ "icmp6-destinationunreach", FLT_T_CONST }, { "icmp6-packettoobig", FLT_T_CONST },
+	{ "icmp6-timeexceeded", FLT_T_CONST }, { "icmp6-parameterproblem", FLT_T_CONST },
+	{ "icmp6-echo", FLT_T_CONST }, { "icmp6-echoreply", FLT_T_CONST },
+	{ "icmp6-multicastlistenerquery", FLT_T_CONST },
 	{ "icmp6-multicastlistenerreportv1", FLT_T_CONST }, { "icmp6-multicastlistenerdone", FLT_T_CONST },
-	{ "icmp6-routersolicit", FLT_T_CONST }, { "icmp6-routeradvert", FLT_T_CONST }, { "icmp6-neighborsolicit", FLT_T_CONST },
-	{ "icmp6-neighboradvert", FLT_T_CONST }, { "icmp6-redirect", FLT_T_CONST }, { "icmp6-routerrenum", FLT_T_CONST },
+	{ "icmp6-routersolicit", FLT_T_CONST }, { "icmp6-routeradvert", FLT_T_CONST },
+	{ "icmp6-neighborsolicit", FLT_T_CONST }, { "icmp6-neighboradvert", FLT_T_CONST },
+	{ "icmp6-redirect", FLT_T_CONST }, { "icmp6-routerrenum", FLT_T_CONST },
 	{ "icmp6-nodeinformationquery", FLT_T_CONST }, { "icmp6-nodeinformationresponse", FLT_T_CONST },
-	{ "icmp6-ineighbordiscoverysolicit", FLT_T_CONST }, { "icmp6-ineighbordiscoveryadvert", FLT_T_CONST },
-	{ "icmp6-multicastlistenerreportv2", FLT_T_CONST }, { "icmp6-homeagentdiscoveryrequest", FLT_T_CONST },
+	{ "icmp6-ineighbordiscoverysolicit", FLT_T_CONST },
+	{ "icmp6-ineighbordiscoveryadvert", FLT_T_CONST },
+	{ "icmp6-multicastlistenerreportv2", FLT_T_CONST },
+	{ "icmp6-homeagentdiscoveryrequest", FLT_T_CONST },
 	{ "icmp6-homeagentdiscoveryreply", FLT_T_CONST }, { "icmp6-mobileprefixsolicit", FLT_T_CONST },
 	{ "icmp6-mobileprefixadvert", FLT_T_CONST }, { "icmp6-certpathsolicit", FLT_T_CONST },
 	{ "icmp6-certpathadvert", FLT_T_CONST }, { "icmp6-multicastrouteradvert", FLT_T_CONST },
 	{ "icmp6-multicastroutersolicit", FLT_T_CONST }, { "icmp6-multicastrouterterm", FLT_T_CONST },
-	{ "tcpflags", FLT_T_CONST }, { "tcp-fin", FLT_T_CONST }, { "tcp-syn", FLT_T_CONST }, { "tcp-rst", FLT_T_CONST },
-	{ "tcp-push", FLT_T_CONST }, { "tcp-ack", FLT_T_CONST }, { "tcp-urg", FLT_T_CONST }, { "tcp-ece", FLT_T_CONST },
-	{ "tcp-cwr", FLT_T_CONST },
+	{ "tcpflags", FLT_T_CONST }, { "tcp-fin", FLT_T_CONST }, { "tcp-syn", FLT_T_CONST },
+	{ "tcp-rst", FLT_T_CONST }, { "tcp-push", FLT_T_CONST }, { "tcp-ack", FLT_T_CONST },
+	{ "tcp-urg", FLT_T_CONST }, { "tcp-ece", FLT_T_CONST }, { "tcp-cwr", FLT_T_CONST },
 };
+/* clang-format on */
 
 static size_t edit_distance(const char *a, size_t na, const char *b, size_t nb)
 {
@@ -147,8 +164,8 @@ int flt_token_point(const char *text, size_t n, size_t at, const char *sentence,
 	for (size_t i = from; i < to && len < sizeof(piece) - 1; i++)
 		piece[len++] = isprint((unsigned char)text[i]) ? text[i] : '?';
 	piece[len] = '\0';
-	return skep_err_hint(err, "%s%s\n  %s\n  %*s^", sentence ? sentence : "", from > 0 ? " (… cut on the left)" : "",
-		piece, (int)(at - from), "");
+	return skep_err_hint(err, "%s%s\n  %s\n  %*s^", sentence ? sentence : "",
+			     from > 0 ? " (… cut on the left)" : "", piece, (int)(at - from), "");
 }
 
 static bool is_word_char(char c)
@@ -186,7 +203,8 @@ static bool is_dotted(const char *s, size_t n)
 	return parts >= 2 && parts <= 4;
 }
 
-/* {MAC}: six groups of one or two hex digits with one separator, three of four with dots, or twelve digits. */
+/* {MAC}: six groups of one or two hex digits with one separator, three of four with dots, or twelve digits.
+ */
 static bool is_mac(const char *s, size_t n)
 {
 	size_t groups = 1, digits = 0, most = 0, least = 99;
@@ -207,8 +225,8 @@ static bool is_mac(const char *s, size_t n)
 	}
 	most = SKEP_MAX(most, digits);
 	least = SKEP_MIN(least, digits);
-	return (groups == 6 && least >= 1 && most <= 2) || (groups == 3 && sep == '.' && least == 4 && most == 4) ||
-	       (groups == 1 && n == 12);
+	return (groups == 6 && least >= 1 && most <= 2) ||
+	       (groups == 3 && sep == '.' && least == 4 && most == 4) || (groups == 1 && n == 12);
 }
 
 static bool is_ip6(const char *s, size_t n)
@@ -228,7 +246,8 @@ static size_t match_colon_address(const char *s, size_t n, enum flt_token_kind *
 {
 	size_t run = 0, colons = 0;
 
-	while (run < n && run <= FLT_ADDR_MAX && (isxdigit((unsigned char)s[run]) || s[run] == ':' || s[run] == '.'))
+	while (run < n && run <= FLT_ADDR_MAX &&
+	       (isxdigit((unsigned char)s[run]) || s[run] == ':' || s[run] == '.'))
 		colons += s[run++] == ':';
 	if (colons < 2)
 		return 0;
@@ -274,10 +293,14 @@ static size_t match(const char *s, size_t n, enum flt_token_kind *kind)
 		*kind = s[0] == '&' ? FLT_T_AND : FLT_T_OR;
 		return 2;
 	}
-	if ((next == '=' && strchr("<>!=", s[0])) || (s[0] == '<' && next == '<') || (s[0] == '>' && next == '>'))
+	if ((next == '=' && strchr("<>!=", s[0])) || (s[0] == '<' && next == '<') ||
+	    (s[0] == '>' && next == '>'))
 		return 2;
 	if (strchr("+-*/%:[]!<>()&|^=", s[0])) {
-		*kind = s[0] == '(' ? FLT_T_OPEN : s[0] == ')' ? FLT_T_CLOSE : s[0] == '!' ? FLT_T_NOT : FLT_T_OP;
+		*kind = s[0] == '('   ? FLT_T_OPEN
+			: s[0] == ')' ? FLT_T_CLOSE
+			: s[0] == '!' ? FLT_T_NOT
+				      : FLT_T_OP;
 		return 1;
 	}
 	if (s[0] == '\\') {
@@ -311,9 +334,10 @@ static int check_bytes(const char *text, size_t n, struct skep_err *err)
 			continue;
 		if (c == ' ' || c == '\t' || c == '\n' || c == '\r')
 			continue;
-		(void)skep_err_set(err, SKEP_E_USAGE, "column %zu: %s 0x%02x is not allowed in a filter", i + 1,
-			c < 0x80 ? "the control character" : "the non-ASCII byte", c);
-		return flt_token_point(text, n, i, "Write the filter in plain ASCII; addresses are numbers", err);
+		(void)skep_err_set(err, SKEP_E_USAGE, "column %zu: %s 0x%02x is not allowed in a filter",
+				   i + 1, c < 0x80 ? "the control character" : "the non-ASCII byte", c);
+		return flt_token_point(text, n, i, "Write the filter in plain ASCII; addresses are numbers",
+				       err);
 	}
 	return 0;
 }
@@ -329,15 +353,20 @@ static int check_brackets(const struct flt_tokens *t, size_t n, uint32_t *ret_de
 
 		if (c == '(' || c == '[') {
 			if (depth == FLT_MAX_DEPTH) {
-				(void)skep_err_set(err, SKEP_E_USAGE, "column %u: brackets are nested deeper than %u", k->at + 1, FLT_MAX_DEPTH);
-				return flt_token_point(t->text, n, k->at, "Write the filter with fewer brackets", err);
+				(void)skep_err_set(err, SKEP_E_USAGE,
+						   "column %u: brackets are nested deeper than %u", k->at + 1,
+						   FLT_MAX_DEPTH);
+				return flt_token_point(t->text, n, k->at,
+						       "Write the filter with fewer brackets", err);
 			}
 			open[depth++] = (uint32_t)i;
 			deepest = SKEP_MAX(deepest, depth);
 		} else if (c == ')' || c == ']') {
 			if (depth == 0 || (t->text[t->v[open[depth - 1]].at] == '(') != (c == ')')) {
-				(void)skep_err_set(err, SKEP_E_USAGE, "column %u: \"%c\" closes nothing", k->at + 1, c);
-				return flt_token_point(t->text, n, k->at, "Remove it, or open it earlier", err);
+				(void)skep_err_set(err, SKEP_E_USAGE, "column %u: \"%c\" closes nothing",
+						   k->at + 1, c);
+				return flt_token_point(t->text, n, k->at, "Remove it, or open it earlier",
+						       err);
 			}
 			depth--;
 		}
@@ -345,7 +374,8 @@ static int check_brackets(const struct flt_tokens *t, size_t n, uint32_t *ret_de
 	if (depth > 0) {
 		uint32_t at = t->v[open[depth - 1]].at;
 
-		(void)skep_err_set(err, SKEP_E_USAGE, "column %u: \"%c\" is never closed", at + 1, t->text[at]);
+		(void)skep_err_set(err, SKEP_E_USAGE, "column %u: \"%c\" is never closed", at + 1,
+				   t->text[at]);
 		return flt_token_point(t->text, n, at, "Close it", err);
 	}
 	*ret_depth = deepest;
@@ -359,8 +389,9 @@ int flt_token_split(const char *text, size_t n, struct flt_tokens *ret_tokens, s
 	int r;
 
 	if (n > FLT_MAX_TEXT_BYTES)
-		return skep_err_set(err, SKEP_E_USAGE, "the filter is %zu bytes long: more than %u are not accepted", n,
-			FLT_MAX_TEXT_BYTES);
+		return skep_err_set(err, SKEP_E_USAGE,
+				    "the filter is %zu bytes long: more than %u are not accepted", n,
+				    FLT_MAX_TEXT_BYTES);
 	r = check_bytes(text, n, err);
 	if (r)
 		return r;
@@ -377,13 +408,18 @@ int flt_token_split(const char *text, size_t n, struct flt_tokens *ret_tokens, s
 		}
 		k.len = (uint32_t)match(text + i, n - i, &k.kind);
 		if (k.len == 0) {
-			(void)skep_err_set(err, SKEP_E_USAGE, "column %zu: the character \"%c\" is not part of the filter language", i + 1,
+			(void)skep_err_set(
+				err, SKEP_E_USAGE,
+				"column %zu: the character \"%c\" is not part of the filter language", i + 1,
 				text[i]);
-			return flt_token_point(text, n, i, "Words are letters and digits; operators are and or not ( ) and those of arithmetic",
-				err);
+			return flt_token_point(text, n, i,
+					       "Words are letters and digits; operators are and or not ( ) "
+					       "and those of arithmetic",
+					       err);
 		}
 		if (t.n == FLT_MAX_TOKENS)
-			return skep_err_set(err, SKEP_E_USAGE, "the filter has more than %u words", FLT_MAX_TOKENS);
+			return skep_err_set(err, SKEP_E_USAGE, "the filter has more than %u words",
+					    FLT_MAX_TOKENS);
 		if (k.kind >= FLT_T_NUM && k.kind <= FLT_T_ESCAPED)
 			t.operands++;
 		v[t.n++] = k;
@@ -403,7 +439,8 @@ void flt_token_done(struct flt_tokens *t)
 	*t = (struct flt_tokens)FLT_TOKENS_NULL;
 }
 
-static int refuse_name(const struct flt_tokens *t, const struct flt_token *k, enum flt_token_kind as, struct skep_err *err)
+static int refuse_name(const struct flt_tokens *t, const struct flt_token *k, enum flt_token_kind as,
+		       struct skep_err *err)
 {
 	const char *near = flt_token_nearest(t->text + k->at, k->len);
 	int shown = (int)SKEP_MIN(k->len, 60u);
@@ -412,17 +449,20 @@ static int refuse_name(const struct flt_tokens *t, const struct flt_token *k, en
 
 	if (lookup)
 		(void)skep_err_set(err, SKEP_E_USAGE,
-			"column %u: \"%.*s\" would be looked up as the name of a %s, and filters never ask the DNS", k->at + 1, shown,
-			t->text + k->at, as == FLT_T_NET ? "network" : "host");
+				   "column %u: \"%.*s\" would be looked up as the name of a %s, and filters "
+				   "never ask the DNS",
+				   k->at + 1, shown, t->text + k->at, as == FLT_T_NET ? "network" : "host");
 	else
-		(void)skep_err_set(err, SKEP_E_USAGE, "column %u: \"%.*s\" is not a word of the filter language", k->at + 1, shown,
-			t->text + k->at);
+		(void)skep_err_set(err, SKEP_E_USAGE,
+				   "column %u: \"%.*s\" is not a word of the filter language", k->at + 1,
+				   shown, t->text + k->at);
 	if (near)
 		(void)snprintf(sentence, sizeof(sentence), "Did you mean \"%s\"?%s", near,
-			lookup ? " Otherwise give the address as a number" : "");
+			       lookup ? " Otherwise give the address as a number" : "");
 	else
 		(void)snprintf(sentence, sizeof(sentence), "%s",
-			lookup ? "Give the address as a number" : "See the filter language's reference");
+			       lookup ? "Give the address as a number"
+				      : "See the filter language's reference");
 	return flt_token_point(t->text, strlen(t->text), k->at, sentence, err);
 }
 
@@ -437,7 +477,8 @@ static bool is_preset(const struct flt_tokens *t, size_t i)
 }
 
 /*
- * Follows the qualifiers as grammar.y does: an id takes those in front of it, or those of the id before it in a list
+ * Follows the qualifiers as grammar.y does: an id takes those in front of it, or those of the id before it in
+ * a list
  * (`port 80 or http`); after a bracket they are what they were in front of it.
  */
 int flt_token_check_names(struct flt_tokens *t, struct skep_err *err)

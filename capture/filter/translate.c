@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * cBPF to eBPF. The oracle of meaning is libpcap's bpf_filter(): unsigned 32-bit arithmetic, A and X and M[] start at zero, a load beyond the
- * frame or a division by zero ends with "no match".
+ * cBPF to eBPF. The oracle of meaning is libpcap's bpf_filter(): unsigned 32-bit arithmetic, A and X and M[]
+ * start at zero, a load beyond the frame or a division by zero ends with "no match".
  *
- * The code exists twice. The fast copy reads the packet through pointers; the verifier wants a proof that the bytes are there, so a guard
- * (data + n <= data_end) stands in front of loads, merged over blocks (after cloudflare/cbpfc): a guard asks for what every way
- * from here needs, and a load that an earlier guard covers has none. A guard that fails jumps to the same instruction of the slow copy, which
- * loads with bpf_xdp_load_bytes(): right for frames of several buffers, and right for short frames too, because it fails exactly at
- * the load that libpcap fails at. So the choice of guards is a matter of speed only, never of meaning.
+ * The code exists twice. The fast copy reads the packet through pointers; the verifier wants a proof that the
+ * bytes are there, so a guard (data + n <= data_end) stands in front of loads, merged over blocks (after
+ * cloudflare/cbpfc): a guard asks for what every way from here needs, and a load that an earlier guard covers
+ * has none. A guard that fails jumps to the same instruction of the slow copy, which loads with
+ * bpf_xdp_load_bytes(): right for frames of several buffers, and right for short frames too, because it fails
+ * exactly at the load that libpcap fails at. So the choice of guards is a matter of speed only, never of
+ * meaning.
  *
- * Registers: r6 data, r7 data_end, r8 A, r9 X, r5 data + X while a guard for it holds, r0 scratch. Stack: see the offsets.
- * No state between calls; any thread; linear time.
+ * Registers: r6 data, r7 data_end, r8 A, r9 X, r5 data + X while a guard for it holds, r0 scratch. Stack: see
+ * the offsets. No state between calls; any thread; linear time.
  */
 #include "capture/filter/translate.h"
 
@@ -62,10 +64,10 @@ struct ctx {
 	uint32_t n;
 	enum flt_length length;
 	bool uses_len, uses_packet;
-	uint16_t zero_m; /* M[] slots that must start as zero */
+	uint16_t zero_m;	       /* M[] slots that must start as zero */
 	uint32_t *need_abs, *need_ind; /* per instruction: what a guard in front of it should ask for */
 	struct known *known;
-	bool *slow;      /* per instruction: the slow copy is reached here */
+	bool *slow; /* per instruction: the slow copy is reached here */
 	uint32_t *fast_at, *slow_at;
 	struct flt_ebpf *out;
 	uint32_t n_out, cap_out;
@@ -87,7 +89,8 @@ static void emit(struct ctx *c, uint8_t code, uint8_t dst, uint8_t src, int16_t 
 		c->out = p;
 		c->cap_out = cap;
 	}
-	c->out[c->n_out++] = (struct flt_ebpf){ .code = code, .dst = dst, .src = src, .off = off, .imm = imm };
+	c->out[c->n_out++] =
+		(struct flt_ebpf){ .code = code, .dst = dst, .src = src, .off = off, .imm = imm };
 }
 
 /* The jump that is emitted next goes to a label. */
@@ -132,7 +135,8 @@ static uint32_t load_bytes(const struct flt_cbpf *p)
 
 static bool is_abs(const struct flt_cbpf *p)
 {
-	return (BPF_CLASS(p->code) == BPF_LD && BPF_MODE(p->code) == BPF_ABS) || p->code == (BPF_LDX | BPF_B | BPF_MSH);
+	return (BPF_CLASS(p->code) == BPF_LD && BPF_MODE(p->code) == BPF_ABS) ||
+	       p->code == (BPF_LDX | BPF_B | BPF_MSH);
 }
 
 static bool is_ind(const struct flt_cbpf *p)
@@ -187,10 +191,11 @@ static bool is_known_code(uint16_t code)
 	case BPF_LD:
 		if (BPF_MODE(code) == BPF_ABS || BPF_MODE(code) == BPF_IND)
 			return BPF_SIZE(code) != 0x18;
-		return code == (BPF_LD | BPF_IMM) || code == (BPF_LD | BPF_MEM) || code == (BPF_LD | BPF_W | BPF_LEN);
+		return code == (BPF_LD | BPF_IMM) || code == (BPF_LD | BPF_MEM) ||
+		       code == (BPF_LD | BPF_W | BPF_LEN);
 	case BPF_LDX:
-		return code == (BPF_LDX | BPF_IMM) || code == (BPF_LDX | BPF_MEM) || code == (BPF_LDX | BPF_W | BPF_LEN) ||
-		       code == (BPF_LDX | BPF_B | BPF_MSH);
+		return code == (BPF_LDX | BPF_IMM) || code == (BPF_LDX | BPF_MEM) ||
+		       code == (BPF_LDX | BPF_W | BPF_LEN) || code == (BPF_LDX | BPF_B | BPF_MSH);
 	case BPF_ST:
 	case BPF_STX:
 		return code == BPF_ST || code == BPF_STX;
@@ -207,7 +212,8 @@ static bool is_known_code(uint16_t code)
 
 static bool uses_scratch(const struct flt_cbpf *p)
 {
-	return p->code == (BPF_LD | BPF_MEM) || p->code == (BPF_LDX | BPF_MEM) || p->code == BPF_ST || p->code == BPF_STX;
+	return p->code == (BPF_LD | BPF_MEM) || p->code == (BPF_LDX | BPF_MEM) || p->code == BPF_ST ||
+	       p->code == BPF_STX;
 }
 
 static int check(struct ctx *c, struct skep_err *err)
@@ -218,19 +224,27 @@ static int check(struct ctx *c, struct skep_err *err)
 		int k;
 
 		if (!is_known_code(p->code) || (uses_scratch(p) && p->k >= BPF_MEMWORDS))
-			return skep_err_set(err, SKEP_E_UNSUPPORTED, "instruction %u of the compiled filter (code 0x%04x) cannot run in XDP", i,
+			return skep_err_set(
+				err, SKEP_E_UNSUPPORTED,
+				"instruction %u of the compiled filter (code 0x%04x) cannot run in XDP", i,
 				p->code);
 		/* Linux's extensions (-4096 and up); libpcap makes them only for live sockets. */
 		if (is_abs(p) && p->k >= (uint32_t)SKF_AD_OFF && p->k < (uint32_t)SKF_AD_OFF + SKF_AD_MAX)
-			return skep_err_set(err, SKEP_E_UNSUPPORTED, "instruction %u of the compiled filter reads a Linux socket's extension", i);
+			return skep_err_set(
+				err, SKEP_E_UNSUPPORTED,
+				"instruction %u of the compiled filter reads a Linux socket's extension", i);
 		k = successors(c, i, to);
 		for (int j = 0; j < k; j++) {
 			if (to[j] >= c->n)
-				return skep_err_set(err, SKEP_E_UNSUPPORTED, "instruction %u of the compiled filter jumps out of it", i);
+				return skep_err_set(err, SKEP_E_UNSUPPORTED,
+						    "instruction %u of the compiled filter jumps out of it",
+						    i);
 			if (to[j] <= i)
-				return skep_err_set(err, SKEP_E_UNSUPPORTED, "instruction %u of the compiled filter jumps back", i);
+				return skep_err_set(err, SKEP_E_UNSUPPORTED,
+						    "instruction %u of the compiled filter jumps back", i);
 		}
-		c->uses_len |= BPF_MODE(p->code) == BPF_LEN && (BPF_CLASS(p->code) == BPF_LD || BPF_CLASS(p->code) == BPF_LDX);
+		c->uses_len |= BPF_MODE(p->code) == BPF_LEN &&
+			       (BPF_CLASS(p->code) == BPF_LD || BPF_CLASS(p->code) == BPF_LDX);
 		c->uses_packet |= is_abs(p) || is_ind(p);
 		if (p->code == (BPF_LD | BPF_MEM) || p->code == (BPF_LDX | BPF_MEM))
 			c->zero_m |= (uint16_t)(1u << p->k);
@@ -238,7 +252,8 @@ static int check(struct ctx *c, struct skep_err *err)
 	return 0;
 }
 
-/* What a guard in front of an instruction should ask for, from the ways behind it: the least of them, and a little more. */
+/* What a guard in front of an instruction should ask for, from the ways behind it: the least of them, and a
+ * little more. */
 static uint32_t join_need(uint32_t t, uint32_t f)
 {
 	uint32_t low = SKEP_MIN(t, f), high = SKEP_MAX(t, f);
@@ -437,8 +452,8 @@ static void emit_jump(struct ctx *c, uint32_t i, enum label_kind kind)
 	if (p->jt == 0)
 		inverse = op == BPF_JEQ ? BPF_JNE : op == BPF_JGT ? BPF_JLE : op == BPF_JGE ? BPF_JLT : 0;
 	aim(c, kind, inverse ? f : t);
-	emit(c, (uint8_t)(BPF_JMP32 | (inverse ? inverse : op) | BPF_SRC(p->code)), A, BPF_SRC(p->code) == BPF_X ? X : 0, 0,
-		BPF_SRC(p->code) == BPF_X ? 0 : (int32_t)p->k);
+	emit(c, (uint8_t)(BPF_JMP32 | (inverse ? inverse : op) | BPF_SRC(p->code)), A,
+	     BPF_SRC(p->code) == BPF_X ? X : 0, 0, BPF_SRC(p->code) == BPF_X ? 0 : (int32_t)p->k);
 	if (!inverse && p->jf != 0)
 		jump(c, kind, f);
 }
@@ -455,12 +470,13 @@ static void emit_plain(struct ctx *c, const struct flt_cbpf *p)
 			mov32_imm(c, to, p->k);
 		else
 			emit(c, BPF_LDX | BPF_MEM | BPF_W, to, FP,
-				BPF_MODE(p->code) == BPF_LEN ? STACK_LEN : (int16_t)STACK_M(p->k), 0);
+			     BPF_MODE(p->code) == BPF_LEN ? STACK_LEN : (int16_t)STACK_M(p->k), 0);
 		return;
 	}
 	case BPF_ST:
 	case BPF_STX:
-		emit(c, BPF_STX | BPF_MEM | BPF_W, FP, BPF_CLASS(p->code) == BPF_ST ? A : X, (int16_t)STACK_M(p->k), 0);
+		emit(c, BPF_STX | BPF_MEM | BPF_W, FP, BPF_CLASS(p->code) == BPF_ST ? A : X,
+		     (int16_t)STACK_M(p->k), 0);
 		return;
 	case BPF_ALU:
 		emit_alu(c, p);
@@ -596,11 +612,14 @@ static int resolve(struct ctx *c, struct skep_err *err)
 		return skep_err_set(err, -ENOMEM, "no memory to translate the filter");
 	for (uint32_t i = 0; i < c->n_fix; i++) {
 		const struct fixup *f = &c->fix[i];
-		uint32_t target = f->kind == LABEL_REJECT ? reject : f->kind == LABEL_FAST ? c->fast_at[f->to] : c->slow_at[f->to];
+		uint32_t target = f->kind == LABEL_REJECT ? reject
+				  : f->kind == LABEL_FAST ? c->fast_at[f->to]
+							  : c->slow_at[f->to];
 		int64_t off = (int64_t)target - f->at - 1;
 
 		if (off > INT16_MAX || off < INT16_MIN) {
-			(void)skep_err_set(err, SKEP_E_UNSUPPORTED, "the filter is too long for XDP: %u instructions", c->n_out);
+			(void)skep_err_set(err, SKEP_E_UNSUPPORTED,
+					   "the filter is too long for XDP: %u instructions", c->n_out);
 			(void)skep_err_hint(err, "Use fewer terms, or networks instead of single addresses");
 			return SKEP_E_UNSUPPORTED;
 		}
@@ -632,7 +651,8 @@ static int allocate(struct ctx *c)
 	return c->need_abs && c->need_ind && c->known && c->slow && c->fast_at && c->slow_at ? 0 : -ENOMEM;
 }
 
-int flt_translate(const struct flt_cbpf *in, uint32_t n, enum flt_length length, struct flt_code *ret, struct skep_err *err)
+int flt_translate(const struct flt_cbpf *in, uint32_t n, enum flt_length length, struct flt_code *ret,
+		  struct skep_err *err)
 {
 	SKEP_CLEANUP(ctx_done) struct ctx c = { .in = in, .n = n, .length = length };
 	_skep_free_ uint32_t *far_abs = calloc(n, sizeof(*far_abs)), *far_ind = calloc(n, sizeof(*far_ind));
@@ -640,7 +660,8 @@ int flt_translate(const struct flt_cbpf *in, uint32_t n, enum flt_length length,
 	int r;
 
 	if (n == 0 || n > FLT_MAX_CBPF_INSNS)
-		return skep_err_set(err, SKEP_E_UNSUPPORTED, "a compiled filter of %u instructions cannot be translated", n);
+		return skep_err_set(err, SKEP_E_UNSUPPORTED,
+				    "a compiled filter of %u instructions cannot be translated", n);
 	if (allocate(&c) < 0 || !far_abs || !far_ind)
 		return skep_err_set(err, -ENOMEM, "no memory to translate the filter");
 	r = check(&c, err);

@@ -4,8 +4,8 @@
 /*
  * Classic BPF to eBPF that the kernel's verifier accepts, with libpcap's meaning on every frame.
  *
- * The instruction types are our own because <pcap/bpf.h> and <linux/bpf.h> cannot be included together; the layouts are the same and
- * asserted where they meet (front.c, run.c).
+ * The instruction types are our own because <pcap/bpf.h> and <linux/bpf.h> cannot be included together; the
+ * layouts are the same and asserted where they meet (front.c, run.c).
  */
 #include "common/err.h"
 
@@ -31,23 +31,30 @@ _Static_assert(sizeof(struct flt_cbpf) == 8 && sizeof(struct flt_ebpf) == 8, "in
 struct flt_code {
 	struct flt_ebpf *v;
 	uint32_t n;
-	uint32_t n_fast; /* instructions of the copy that reads the packet directly; the rest is for frames that end early */
+	uint32_t n_fast; /* instructions of the copy that reads the packet directly; the rest is for frames
+			    that end early */
 };
 
-#define FLT_CODE_NULL { 0 }
+#define FLT_CODE_NULL \
+	{             \
+		0     \
+	}
 
 /* Where the program takes the length of the frame on the wire from (`len`, `less`, `greater`). */
 enum flt_length {
 	FLT_LENGTH_FRAME, /* all buffers of the frame, bpf_xdp_get_buff_len() */
-	FLT_LENGTH_META,  /* skep_meta.wire_len in front of the frame: for packets from a file, of which only a part was stored */
+	FLT_LENGTH_META, /* skep_meta.wire_len in front of the frame: for packets from a file, of which only a
+			    part was stored */
 };
 
 /*
- * Translates to the body of a function `u32 f(struct xdp_md *ctx)` that returns what bpf_filter() would: 0 or the accepted length. It may be loaded as an
- * XDP program by itself (for BPF_PROG_TEST_RUN), or be a global subprogram; it only reads. Refuses (SKEP_E_UNSUPPORTED) instructions that
- * libpcap does not make for files, and programs beyond the reach of a jump. No global state; any thread.
+ * Translates to the body of a function `u32 f(struct xdp_md *ctx)` that returns what bpf_filter() would: 0 or
+ * the accepted length. It may be loaded as an XDP program by itself (for BPF_PROG_TEST_RUN), or be a global
+ * subprogram; it only reads. Refuses (SKEP_E_UNSUPPORTED) instructions that libpcap does not make for files,
+ * and programs beyond the reach of a jump. No global state; any thread.
  */
-int flt_translate(const struct flt_cbpf *in, uint32_t n, enum flt_length length, struct flt_code *ret, struct skep_err *err);
+int flt_translate(const struct flt_cbpf *in, uint32_t n, enum flt_length length, struct flt_code *ret,
+		  struct skep_err *err);
 void flt_code_done(struct flt_code *code);
 
 #endif

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * `protochain` is the one primitive that libpcap compiles to a loop, and nothing bounds it: there are packets on which bpf_filter() never
- * returns (the length of an extension header can lead back to the same header). A worker of ours must not hang on a packet, and the verifier
- * wants an end too; so the loop is written out. FLT_LOOP_ROUNDS headers in a row are more than any stack sends.
+ * `protochain` is the one primitive that libpcap compiles to a loop, and nothing bounds it: there are packets
+ * on which bpf_filter() never returns (the length of an extension header can lead back to the same header). A
+ * worker of ours must not hang on a packet, and the verifier wants an end too; so the loop is written out.
+ * FLT_LOOP_ROUNDS headers in a row are more than any stack sends.
  *
- * Conditional jumps of cBPF reach 255 instructions, so in a program with loops each becomes a jump over two far jumps. No state; any thread.
+ * Conditional jumps of cBPF reach 255 instructions, so in a program with loops each becomes a jump over two
+ * far jumps. No state; any thread.
  */
 #include "capture/filter/unroll.h"
 
@@ -20,9 +22,18 @@ struct loop {
 };
 
 struct place {
-	uint32_t from;  /* instruction of the original */
+	uint32_t from; /* instruction of the original */
 	uint32_t round;
-	uint32_t at;    /* where it begins in the copy */
+	uint32_t at; /* where it begins in the copy */
+};
+
+struct work {
+	const struct flt_cbpf *in;
+	uint32_t n;
+	struct place *places; /* the copy, in order */
+	uint32_t n_places;
+	uint32_t *first; /* original instruction -> its place in round 0 */
+	uint32_t end;	 /* length of the copy; "no match" is appended there */
 };
 
 static bool is_conditional(const struct flt_cbpf *p)
@@ -61,46 +72,44 @@ static int refuse(struct skep_err *err)
 	return skep_err_set(err, SKEP_E_UNSUPPORTED, "the compiled filter has a loop of an unknown shape");
 }
 
-/* Lays the copies out one after the other; first[i] is the place of round 0 of instruction i. */
-static int lay_out(const struct flt_cbpf *in, uint32_t n, struct place *places, uint32_t *first, uint32_t *ret_n, uint32_t *ret_size,
-	struct skep_err *err)
+/* Lays the copies out one after the other. */
+static int lay_out(struct work *w, struct skep_err *err)
 {
-	uint32_t k = 0, at = 0;
-
-	for (uint32_t i = 0; i < n;) {
+	for (uint32_t i = 0; i < w->n;) {
 		struct loop l = { .top = i, .bottom = i };
-		uint32_t rounds = loop_at(in, n, i, &l) ? FLT_LOOP_ROUNDS : 1;
+		uint32_t rounds = loop_at(w->in, w->n, i, &l) ? FLT_LOOP_ROUNDS : 1;
 
 		for (uint32_t r = 0; r < rounds; r++)
 			for (uint32_t j = l.top; j <= l.bottom; j++) {
-				if (jumps_back(&in[j]) && j + 1 + in[j].k != l.top)
+				if (jumps_back(&w->in[j]) && j + 1 + w->in[j].k != l.top)
 					return refuse(err);
 				if (r == 0)
-					first[j] = k;
-				places[k++] = (struct place){ .from = j, .round = r, .at = at };
-				at += is_conditional(&in[j]) ? 3 : 1;
+					w->first[j] = w->n_places;
+				w->places[w->n_places++] =
+					(struct place){ .from = j, .round = r, .at = w->end };
+				w->end += is_conditional(&w->in[j]) ? 3 : 1;
 			}
 		i = l.bottom + 1;
 	}
-	*ret_n = k;
-	*ret_size = at;
 	return 0;
 }
 
 /*
- * Where a jump from a place to an instruction of the original goes: inside a loop to the same round, back to its top to the next round or, after the
- * last, to the end of the program, where "no match" stands; anything else to the first round.
+ * Where a jump from a place to an instruction of the original goes: inside a loop to the same round, back to
+ * its top to the next round or, after the last, to the end of the program, where "no match" stands; anything
+ * else to the first round.
  */
-static uint32_t target(const struct place *places, const uint32_t *first, const struct place *from, uint32_t to, const struct loop *l,
-	uint32_t end)
+static uint32_t target(const struct work *w, const struct place *from, uint32_t to, const struct loop *l)
 {
 	uint32_t body = l->bottom - l->top + 1;
 
 	if (to == l->top && from->from > l->top)
-		return from->round + 1 < FLT_LOOP_ROUNDS ? places[first[to] + (from->round + 1) * body].at : end;
+		return from->round + 1 < FLT_LOOP_ROUNDS
+			       ? w->places[w->first[to] + (from->round + 1) * body].at
+			       : w->end;
 	if (to >= l->top && to <= l->bottom)
-		return places[first[to] + from->round * body].at;
-	return places[first[to]].at;
+		return w->places[w->first[to] + from->round * body].at;
+	return w->places[w->first[to]].at;
 }
 
 static void far_jump(struct flt_cbpf *out, uint32_t at, uint32_t to)
@@ -108,60 +117,60 @@ static void far_jump(struct flt_cbpf *out, uint32_t at, uint32_t to)
 	out[at] = (struct flt_cbpf){ .code = BPF_JMP | BPF_JA, .k = to - at - 1 };
 }
 
-static int write_out(const struct flt_cbpf *in, uint32_t n, const struct place *places, uint32_t n_places, const uint32_t *first,
-	struct flt_cbpf *out, uint32_t end, struct skep_err *err)
+static int write_out(const struct work *w, struct flt_cbpf *out, struct skep_err *err)
 {
 	struct loop l = { .top = 1, .bottom = 0 }; /* the loop we are in: none yet */
 
-	for (uint32_t k = 0; k < n_places; k++) {
-		const struct place *p = &places[k];
-		const struct flt_cbpf *i = &in[p->from];
+	for (uint32_t k = 0; k < w->n_places; k++) {
+		const struct place *p = &w->places[k];
+		const struct flt_cbpf *i = &w->in[p->from];
 		uint32_t to[2] = { p->from + 1 + i->jt, p->from + 1 + i->jf };
 
 		if (p->from < l.top || p->from > l.bottom)
-			if (!loop_at(in, n, p->from, &l))
+			if (!loop_at(w->in, w->n, p->from, &l))
 				l = (struct loop){ .top = p->from, .bottom = p->from };
 		if (i->code == (BPF_JMP | BPF_JA))
 			to[0] = to[1] = p->from + 1 + i->k;
-		for (int j = 0; j < 2 && BPF_CLASS(i->code) == BPF_JMP; j++)
-			if (to[j] >= n)
-				return refuse(err);
+		if (BPF_CLASS(i->code) == BPF_JMP && (to[0] >= w->n || to[1] >= w->n))
+			return refuse(err);
 		out[p->at] = *i;
 		if (i->code == (BPF_JMP | BPF_JA)) {
-			far_jump(out, p->at, target(places, first, p, to[0], &l, end));
+			far_jump(out, p->at, target(w, p, to[0], &l));
 		} else if (is_conditional(i)) {
 			out[p->at].jt = 0;
 			out[p->at].jf = 1;
-			far_jump(out, p->at + 1, target(places, first, p, to[0], &l, end));
-			far_jump(out, p->at + 2, target(places, first, p, to[1], &l, end));
+			far_jump(out, p->at + 1, target(w, p, to[0], &l));
+			far_jump(out, p->at + 2, target(w, p, to[1], &l));
 		}
 	}
-	out[end] = (struct flt_cbpf){ .code = BPF_RET | BPF_K, .k = 0 };
+	out[w->end] = (struct flt_cbpf){ .code = BPF_RET | BPF_K, .k = 0 };
 	return 0;
 }
 
-int flt_unroll(const struct flt_cbpf *in, uint32_t n, struct flt_cbpf **ret, uint32_t *ret_n, struct skep_err *err)
+int flt_unroll(const struct flt_cbpf *in, uint32_t n, struct flt_cbpf **ret, uint32_t *ret_n,
+	       struct skep_err *err)
 {
 	_skep_free_ struct place *places = calloc((size_t)n * FLT_LOOP_ROUNDS + 1, sizeof(*places));
 	_skep_free_ uint32_t *first = calloc((size_t)n + 1, sizeof(*first));
+	struct work w = { .in = in, .n = n, .places = places, .first = first };
 	_skep_free_ struct flt_cbpf *out = NULL;
-	uint32_t n_places = 0, size = 0;
 	int r;
 
 	if (!places || !first)
 		return skep_err_set(err, -ENOMEM, "no memory to write a loop out");
-	r = lay_out(in, n, places, first, &n_places, &size, err);
+	r = lay_out(&w, err);
 	if (r)
 		return r;
-	if (size >= FLT_MAX_CBPF_INSNS)
-		return skep_err_set(err, SKEP_E_USAGE, "the filter is too long once its loops are written out: %u instructions", size);
-	out = calloc((size_t)size + 1, sizeof(*out));
+	if (w.end >= FLT_MAX_CBPF_INSNS)
+		return skep_err_set(err, SKEP_E_USAGE,
+				    "the filter is too long once its loops are written out: %u", w.end);
+	out = calloc((size_t)w.end + 1, sizeof(*out));
 	if (!out)
 		return skep_err_set(err, -ENOMEM, "no memory to write a loop out");
-	r = write_out(in, n, places, n_places, first, out, size, err);
+	r = write_out(&w, out, err);
 	if (r)
 		return r;
 	*ret = TAKE_PTR(out);
-	*ret_n = size + 1;
+	*ret_n = w.end + 1;
 	return 0;
 }

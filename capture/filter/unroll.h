@@ -10,9 +10,11 @@
 int flt_has_loop(const struct flt_cbpf *in, uint32_t n);
 
 /*
- * Copies the program with each loop written out FLT_LOOP_ROUNDS times; a packet that would go round once more does not match. ret is allocated.
- * Refuses nested loops and jumps into the middle of one, which libpcap does not make.
+ * Copies the program with each loop written out FLT_LOOP_ROUNDS times; a packet that would go round once more
+ * does not match. ret is allocated. Refuses nested loops and jumps into the middle of one, which libpcap does
+ * not make.
  */
-int flt_unroll(const struct flt_cbpf *in, uint32_t n, struct flt_cbpf **ret, uint32_t *ret_n, struct skep_err *err);
+int flt_unroll(const struct flt_cbpf *in, uint32_t n, struct flt_cbpf **ret, uint32_t *ret_n,
+	       struct skep_err *err);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A filter in words: each primitive becomes a phrase, with the qualifiers that libpcap would take from the one before it; and, or, not and
- * brackets stay. It explains what was accepted, it never judges. No state; any thread.
+ * A filter in words: each primitive becomes a phrase, with the qualifiers that libpcap would take from the
+ * one before it; and, or, not and brackets stay. It explains what was accepted, it never judges. No state;
+ * any thread.
  */
 #include "capture/filter/words.h"
 
@@ -21,12 +22,28 @@ struct phrase {
 
 /* Protocol words by themselves. */
 static const struct phrase alone[] = {
-	{ "ip", "IPv4" }, { "ip6", "IPv6" }, { "tcp", "TCP" }, { "udp", "UDP" }, { "sctp", "SCTP" }, { "arp", "ARP" }, { "rarp", "RARP" },
-	{ "icmp", "ICMP" }, { "icmp6", "ICMPv6" }, { "igmp", "IGMP" }, { "esp", "ESP" }, { "ah", "IPsec AH" }, { "pim", "PIM" },
-	{ "vrrp", "VRRP" }, { "stp", "spanning tree (LLC SAP 0x42)" }, { "llc", "802.2 LLC" },
-	{ "vlan", "a VLAN tag, and from here on what is inside it" }, { "mpls", "an MPLS label, and from here on what is inside it" },
-	{ "pppoes", "a PPPoE session, and from here on what is inside it" }, { "pppoed", "PPPoE discovery" },
-	{ "geneve", "Geneve (UDP port 6081), and from here on what is inside it" }, { "ether", "Ethernet" },
+	{ "ip", "IPv4" },
+	{ "ip6", "IPv6" },
+	{ "tcp", "TCP" },
+	{ "udp", "UDP" },
+	{ "sctp", "SCTP" },
+	{ "arp", "ARP" },
+	{ "rarp", "RARP" },
+	{ "icmp", "ICMP" },
+	{ "icmp6", "ICMPv6" },
+	{ "igmp", "IGMP" },
+	{ "esp", "ESP" },
+	{ "ah", "IPsec AH" },
+	{ "pim", "PIM" },
+	{ "vrrp", "VRRP" },
+	{ "stp", "spanning tree (LLC SAP 0x42)" },
+	{ "llc", "802.2 LLC" },
+	{ "vlan", "a VLAN tag, and from here on what is inside it" },
+	{ "mpls", "an MPLS label, and from here on what is inside it" },
+	{ "pppoes", "a PPPoE session, and from here on what is inside it" },
+	{ "pppoed", "PPPoE discovery" },
+	{ "geneve", "Geneve (UDP port 6081), and from here on what is inside it" },
+	{ "ether", "Ethernet" },
 };
 
 struct say {
@@ -59,8 +76,9 @@ static const char *name_of(const char *proto)
 static void raw(struct say *s, size_t from, size_t to)
 {
 	for (size_t i = from; i < to; i++)
-		fprintf(s->f, "%s%.*s", i > from && s->t->v[i].at > s->t->v[i - 1].at + s->t->v[i - 1].len ? " " : "", (int)s->t->v[i].len,
-			s->t->text + s->t->v[i].at);
+		fprintf(s->f, "%s%.*s",
+			i > from && s->t->v[i].at > s->t->v[i - 1].at + s->t->v[i - 1].len ? " " : "",
+			(int)s->t->v[i].len, s->t->text + s->t->v[i].at);
 }
 
 static bool is_joint(const struct flt_token *k)
@@ -99,18 +117,23 @@ static bool is_relation(const struct say *s, size_t i)
 
 static void say_id(struct say *s, size_t from, size_t to)
 {
-	const char *side = !strcmp(s->q.dir, "src") ? "source " : !strcmp(s->q.dir, "dst") ? "destination " :
-			   !strcmp(s->q.dir, "and") ? "source and destination " : "source or destination ";
+	const char *side = !strcmp(s->q.dir, "src")   ? "source "
+			   : !strcmp(s->q.dir, "dst") ? "destination "
+			   : !strcmp(s->q.dir, "and") ? "source and destination "
+						      : "source or destination ";
 	bool port = !strncmp(s->q.type, "port", 4), proto = !strncmp(s->q.type, "proto", 5);
 
 	if (proto)
 		fprintf(s->f, "%s%s%s ", s->q.proto[0] ? name_of(s->q.proto) : "IPv4 or IPv6",
-			!strcmp(s->q.type, "protochain") ? " with, anywhere in its chain of headers, protocol" : " carrying protocol", "");
+			!strcmp(s->q.type, "protochain") ? " with, anywhere in its chain of headers, protocol"
+							 : " carrying protocol",
+			"");
 	else if (port)
 		fprintf(s->f, "%s with %s%s ", s->q.proto[0] ? name_of(s->q.proto) : "TCP, UDP or SCTP", side,
 			!strcmp(s->q.type, "portrange") ? "port in" : "port");
 	else
-		fprintf(s->f, "%s%s%s%s ", s->q.proto[0] ? name_of(s->q.proto) : "", s->q.proto[0] ? " with " : "", side,
+		fprintf(s->f, "%s%s%s%s ", s->q.proto[0] ? name_of(s->q.proto) : "",
+			s->q.proto[0] ? " with " : "", side,
 			!strcmp(s->q.type, "net") ? "in the network" : "address");
 	raw(s, from, to);
 }
@@ -131,7 +154,8 @@ static bool take_head(struct say *s)
 	if (s->i < s->t->n && s->t->v[s->i].kind == FLT_T_DIR) {
 		copy(s, s->i++, q.dir, sizeof(q.dir));
 		if (s->i + 1 < s->t->n && is_joint(&s->t->v[s->i]) && s->t->v[s->i + 1].kind == FLT_T_DIR) {
-			(void)snprintf(q.dir, sizeof(q.dir), "%s", s->t->v[s->i].kind == FLT_T_AND ? "and" : "");
+			(void)snprintf(q.dir, sizeof(q.dir), "%s",
+				       s->t->v[s->i].kind == FLT_T_AND ? "and" : "");
 			s->i += 2;
 		}
 	}
@@ -156,7 +180,8 @@ static size_t id_end(const struct say *s, size_t i)
 static void say_word(struct say *s)
 {
 	const struct flt_token *k = &s->t->v[s->i];
-	const struct flt_preset *preset = k->kind == FLT_T_PRESET ? flt_preset_find(s->t->text + k->at, k->len) : NULL;
+	const struct flt_preset *preset =
+		k->kind == FLT_T_PRESET ? flt_preset_find(s->t->text + k->at, k->len) : NULL;
 	size_t from = s->i++;
 	char word[32];
 
@@ -180,7 +205,8 @@ static void say_word(struct say *s)
 		return;
 	}
 	fputs(name_of(word), s->f);
-	for (from = s->i; s->i < s->t->n && !is_joint(&s->t->v[s->i]) && s->t->v[s->i].kind != FLT_T_CLOSE; s->i++)
+	for (from = s->i; s->i < s->t->n && !is_joint(&s->t->v[s->i]) && s->t->v[s->i].kind != FLT_T_CLOSE;
+	     s->i++)
 		;
 	if (s->i > from)
 		fputs(" ", s->f);

@@ -7,8 +7,8 @@
 #include "capture/filter/token.h"
 
 /*
- * One sentence without a full stop for an expression that libpcap has accepted, from its tokens (after flt_token_check_names). ret is
- * freed by the caller. 0 or -ENOMEM.
+ * One sentence without a full stop for an expression that libpcap has accepted, from its tokens (after
+ * flt_token_check_names). ret is freed by the caller. 0 or -ENOMEM.
  */
 int flt_words(const struct flt_tokens *t, char **ret);
 

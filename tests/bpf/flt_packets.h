@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #ifndef TEST_FLT_PACKETS_H
 #define TEST_FLT_PACKETS_H
-/* Packets for the filter tests: those of $SKEP_PCAPS (Ethernet) and generated ones, whole, cut short, and damaged. */
+/* Packets for the filter tests: those of $SKEP_PCAPS (Ethernet) and generated ones, whole, cut short, and
+ * damaged. */
+#include <dirent.h>
 #include <pcap/pcap.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <dirent.h>
-#include <stdio.h>
 
 struct packet {
 	uint32_t len, wire_len;
@@ -95,15 +96,20 @@ static inline size_t put(uint8_t *b, size_t at, const char *hex)
 }
 
 /*
- * One random frame that is nearly right: link header (plain, tags, MPLS, PPPoE, LLC), network (IPv4 with options and fragments, IPv6 with
- * extension headers, ARP, nothing known), transport; addresses and ports from the small sets that the expressions name.
+ * One random frame that is nearly right: link header (plain, tags, MPLS, PPPoE, LLC), network (IPv4 with
+ * options and fragments, IPv6 with extension headers, ARP, nothing known), transport; addresses and ports
+ * from the small sets that the expressions name.
  */
 static inline uint32_t make_frame(uint8_t *b, uint64_t *seed)
 {
-	static const char *const addr4[] = { "c0a80101", "0a000001", "08080808", "e00000fb", "ffffffff", "c0a80102", "7f000001", "00000000" };
-	static const char *const addr6[] = { "fe800000000000000000000000000001", "ff0200000000000000000000000000fb",
-		"20010db8000000000000000000000001", "00000000000000000000000000000001" };
-	static const char *const ports[] = { "0050", "0035", "01bb", "0016", "0000", "ffff", "12b5", "17c1", "c350" };
+	static const char *const addr4[] = { "c0a80101", "0a000001", "08080808", "e00000fb",
+					     "ffffffff", "c0a80102", "7f000001", "00000000" };
+	static const char *const addr6[] = { "fe800000000000000000000000000001",
+					     "ff0200000000000000000000000000fb",
+					     "20010db8000000000000000000000001",
+					     "00000000000000000000000000000001" };
+	static const char *const ports[] = { "0050", "0035", "01bb", "0016", "0000",
+					     "ffff", "12b5", "17c1", "c350" };
 	static const char *const ext[] = { "00", "2b", "3c", "2c", "33" };
 	static const uint8_t protos[] = { 6, 17, 1, 58, 132, 2, 50, 51, 4, 41, 47, 103, 89, 0, 44, 60 };
 #define R(n) (next_random(seed) % (n))
@@ -114,7 +120,9 @@ static inline uint32_t make_frame(uint8_t *b, uint64_t *seed)
 	at = put(b, at, R(4) ? "001122334455" : R(2) ? "ffffffffffff" : "01005e0000fb");
 	at = put(b, at, R(4) ? "665544332211" : "000000000000");
 	if (R(8) == 0)
-		return (uint32_t)put(b, at, R(2) ? "0026 424203 0000000000000000000000000000" : "0030 aaaa03000000 0800 4500001c00000000 4011");
+		return (uint32_t)put(b, at,
+				     R(2) ? "0026 424203 0000000000000000000000000000"
+					  : "0030 aaaa03000000 0800 4500001c00000000 4011");
 	for (int i = R(4) == 0 ? 1 + (int)R(2) : 0; i > 0; i--)
 		at = put(b, at, R(2) ? "8100 0001" : R(2) ? "8100 0064" : "88a8 00c8");
 	if (R(12) == 0) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves: for every expression of filters.txt the translated program loads, returns exactly what libpcap's bpf_filter() returns for
- * every packet (captures of $SKEP_PCAPS; generated, cut, damaged and multi-buffer frames), and its length is the recorded one
- * (filters.insns; FLT_RECORD=FILE writes a new one). Then the same with random expressions over random packets, from a printed seed.
+ * Proves: for every expression of filters.txt the translated program loads, returns exactly what libpcap's
+ * bpf_filter() returns for every packet (captures of $SKEP_PCAPS; generated, cut, damaged and multi-buffer
+ * frames), and its length is the recorded one (filters.insns; FLT_RECORD=FILE writes a new one). Then the
+ * same with random expressions over random packets, from a printed seed.
  *
  * FLT_SEED=N and FLT_ROUNDS=N change the random part.
  */
@@ -11,11 +12,14 @@
 #include "tests/bpf/flt_packets.h"
 
 #include <errno.h>
+#include <stdbool.h>
+#include <time.h>
+
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdbool.h>
+#include <stddef.h>
+
 #include <cmocka.h>
-#include <time.h>
 
 _Static_assert(sizeof(struct bpf_insn) == sizeof(struct flt_cbpf), "cBPF layout");
 
@@ -42,7 +46,8 @@ static int build(const char *expr, struct compiled *ret)
 	*ret = (struct compiled){ .prog = FLT_LOADED_NULL };
 	r = flt_front_compile(expr, 1, 262144, &ret->cbpf, &err);
 	if (r == 0)
-		r = flt_translate((const struct flt_cbpf *)ret->cbpf.bf_insns, ret->cbpf.bf_len, FLT_LENGTH_FRAME, &ret->code, &err);
+		r = flt_translate((const struct flt_cbpf *)ret->cbpf.bf_insns, ret->cbpf.bf_len,
+				  FLT_LENGTH_FRAME, &ret->code, &err);
 	if (r == 0)
 		r = flt_run_load(&ret->code, &ret->prog, &err);
 	if (r)
@@ -51,16 +56,22 @@ static int build(const char *expr, struct compiled *ret)
 }
 
 /* Compares one packet; false and a message if the verdicts differ. */
-static bool same(const char *expr, const struct compiled *c, const struct packet *p, size_t index, uint32_t linear)
+static bool same(const char *expr, const struct compiled *c, const struct packet *p, size_t index,
+		 uint32_t linear)
 {
-	/* In the kernel the frame is what it is: a packet that was cut when it was stored is a short frame. */
+	/* In the kernel the frame is what it is: a packet that was cut when it was stored is a short frame.
+	 */
 	uint32_t want = bpf_filter(c->cbpf.bf_insns, p->bytes, p->len, p->len), got = 0;
-	int r = flt_run_packet(&c->prog, &(struct flt_packet){ .bytes = p->bytes, .len = p->len, .wire_len = p->len, .linear = linear }, 1,
-		&got, NULL);
+	int r = flt_run_packet(
+		&c->prog,
+		&(struct flt_packet){
+			.bytes = p->bytes, .len = p->len, .wire_len = p->len, .linear = linear },
+		1, &got, NULL);
 
 	if (r == 0 && want == got)
 		return true;
-	print_message("# \"%s\": packet %zu of %u bytes: libpcap %u, XDP %u (run %d)\n", expr, index, p->len, want, got, r);
+	print_message("# \"%s\": packet %zu of %u bytes: libpcap %u, XDP %u (run %d)\n", expr, index, p->len,
+		      want, got, r);
 	return false;
 }
 
@@ -87,7 +98,8 @@ static size_t recorded(const char *expr, uint32_t *ret)
 static void test_corpus(void **state)
 {
 	static char line[4096];
-	FILE *f = fopen(FLT_FILES "/filters.txt", "re"), *record = getenv("FLT_RECORD") ? fopen(getenv("FLT_RECORD"), "we") : NULL;
+	FILE *f = fopen(FLT_FILES "/filters.txt", "re"),
+	     *record = getenv("FLT_RECORD") ? fopen(getenv("FLT_RECORD"), "we") : NULL;
 	size_t n = 0, wrong = 0, runs = 0;
 
 	(void)state;
@@ -126,18 +138,28 @@ static void test_corpus(void **state)
 /* A frame whose first buffer ends early: every load that the pointers cannot make goes through the helper. */
 static void test_small_first_buffer(void **state)
 {
-	static const char *const exprs[] = { "tcp port 80", "ip6 and tcp port 443", "tcp[tcpflags] & tcp-syn != 0", "vlan and udp port 53",
-		"tcp[((tcp[12] & 0xf0) >> 2):4] = 0x47455420", "udp[8] & 0xc0 = 0xc0", "host 192.168.1.1", "len > 100", "ip6 protochain 17" };
+	static const char *const exprs[] = { "tcp port 80",
+					     "ip6 and tcp port 443",
+					     "tcp[tcpflags] & tcp-syn != 0",
+					     "vlan and udp port 53",
+					     "tcp[((tcp[12] & 0xf0) >> 2):4] = 0x47455420",
+					     "udp[8] & 0xc0 = 0xc0",
+					     "host 192.168.1.1",
+					     "len > 100",
+					     "ip6 protochain 17" };
 	struct compiled first;
 	uint32_t verdict;
 	size_t bad = 0;
 
 	(void)state;
 	assert_int_equal(build("tcp port 80", &first), 0);
-	if (flt_run_packet(&first.prog, &(struct flt_packet){ .bytes = packets.v[0].bytes, .len = packets.v[0].len, .linear = 14 }, 1, &verdict,
-		    NULL) < 0) {
+	if (flt_run_packet(&first.prog,
+			   &(struct flt_packet){
+				   .bytes = packets.v[0].bytes, .len = packets.v[0].len, .linear = 14 },
+			   1, &verdict, NULL) < 0) {
 		compiled_done(&first);
-		print_message("# this kernel cannot make a test frame with a small first buffer (Linux 6.18)\n");
+		print_message(
+			"# this kernel cannot make a test frame with a small first buffer (Linux 6.18)\n");
 		skip();
 	}
 	compiled_done(&first);
@@ -146,7 +168,8 @@ static void test_small_first_buffer(void **state)
 
 		assert_int_equal(build(exprs[e], &c), 0);
 		for (size_t i = 0; i < packets.n; i += 7)
-			bad += !same(exprs[e], &c, &packets.v[i], i, SKEP_MIN(14 + (uint32_t)(i % 60), packets.v[i].len));
+			bad += !same(exprs[e], &c, &packets.v[i], i,
+				     SKEP_MIN(14 + (uint32_t)(i % 60), packets.v[i].len));
 	}
 	assert_int_equal(bad, 0);
 }
@@ -158,8 +181,8 @@ static const char *pick(uint64_t *seed, const char *const *v, size_t n)
 
 static size_t random_arith(char *out, size_t size, int depth, uint64_t *seed)
 {
-	static const char *const loads[] = { "ether[%u]", "ether[%u:2]", "ether[%u:4]", "ip[%u]", "ip[%u:2]", "tcp[%u]", "udp[%u:4]", "ip6[%u:2]",
-		"icmp[%u]" };
+	static const char *const loads[] = { "ether[%u]", "ether[%u:2]", "ether[%u:4]", "ip[%u]",  "ip[%u:2]",
+					     "tcp[%u]",	  "udp[%u:4]",	 "ip6[%u:2]",	"icmp[%u]" };
 	static const char *const ops[] = { "+", "-", "*", "/", "%", "&", "|", "^", "<<", ">>" };
 	char a[256], b[256];
 
@@ -170,7 +193,8 @@ static size_t random_arith(char *out, size_t size, int depth, uint64_t *seed)
 			return (size_t)snprintf(out, size, "len");
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-		return (size_t)snprintf(out, size, pick(seed, loads, ARRAY_LEN(loads)), (unsigned)(next_random(seed) % 80));
+		return (size_t)snprintf(out, size, pick(seed, loads, ARRAY_LEN(loads)),
+					(unsigned)(next_random(seed) % 80));
 #pragma GCC diagnostic pop
 	}
 	(void)random_arith(a, sizeof(a), depth - 1, seed);
@@ -182,10 +206,38 @@ static size_t random_arith(char *out, size_t size, int depth, uint64_t *seed)
 
 static void random_expr(char *out, size_t size, int depth, uint64_t *seed)
 {
-	static const char *const terms[] = { "tcp", "udp", "ip", "ip6", "arp", "icmp", "vlan", "mpls", "host 192.168.1.1", "src host 10.0.0.1",
-		"net 192.168.0.0/16", "dst net 10.0.0.0/8", "port 80", "udp port 53", "src port 443", "portrange 20-90", "host fe80::1",
-		"net ff00::/8", "broadcast", "multicast", "less 80", "greater 90", "ip[6:2] & 0x1fff = 0", "tcp[tcpflags] & 18 != 0",
-		"ether src 66:55:44:33:22:11", "pppoes", "llc", "ip proto 47", "ip6 proto 44", "sctp", "ip multicast", "ether proto 0x88cc" };
+	static const char *const terms[] = { "tcp",
+					     "udp",
+					     "ip",
+					     "ip6",
+					     "arp",
+					     "icmp",
+					     "vlan",
+					     "mpls",
+					     "host 192.168.1.1",
+					     "src host 10.0.0.1",
+					     "net 192.168.0.0/16",
+					     "dst net 10.0.0.0/8",
+					     "port 80",
+					     "udp port 53",
+					     "src port 443",
+					     "portrange 20-90",
+					     "host fe80::1",
+					     "net ff00::/8",
+					     "broadcast",
+					     "multicast",
+					     "less 80",
+					     "greater 90",
+					     "ip[6:2] & 0x1fff = 0",
+					     "tcp[tcpflags] & 18 != 0",
+					     "ether src 66:55:44:33:22:11",
+					     "pppoes",
+					     "llc",
+					     "ip proto 47",
+					     "ip6 proto 44",
+					     "sctp",
+					     "ip multicast",
+					     "ether proto 0x88cc" };
 	static const char *const rel[] = { "=", "!=", "<", ">", "<=", ">=" };
 	char a[700], b[700];
 
@@ -201,13 +253,17 @@ static void random_expr(char *out, size_t size, int depth, uint64_t *seed)
 	}
 	random_expr(a, sizeof(a), depth - 1, seed);
 	random_expr(b, sizeof(b), depth - 1, seed);
-	(void)snprintf(out, size, "%s(%.600s %s %.600s)", next_random(seed) % 5 ? "" : "not ", a, next_random(seed) % 2 ? "and" : "or", b);
+	(void)snprintf(out, size, "%s(%.600s %s %.600s)", next_random(seed) % 5 ? "" : "not ", a,
+		       next_random(seed) % 2 ? "and" : "or", b);
 }
 
 static void test_random(void **state)
 {
-	uint64_t seed = getenv("FLT_SEED") ? strtoull(getenv("FLT_SEED"), NULL, 0) : (uint64_t)time(NULL) * 2 + 1, s;
-	size_t rounds = getenv("FLT_ROUNDS") ? strtoull(getenv("FLT_ROUNDS"), NULL, 0) : 400, bad = 0, ran = 0;
+	uint64_t seed = getenv("FLT_SEED") ? strtoull(getenv("FLT_SEED"), NULL, 0)
+					   : (uint64_t)time(NULL) * 2 + 1,
+		 s;
+	size_t rounds = getenv("FLT_ROUNDS") ? strtoull(getenv("FLT_ROUNDS"), NULL, 0) : 400, bad = 0,
+	       ran = 0;
 	struct packets mine = { 0 };
 
 	(void)state;
@@ -224,7 +280,8 @@ static void test_random(void **state)
 		random_expr(expr, sizeof(expr), 3, &s);
 		r = flt_front_compile(expr, 1, 262144, &probe, &err);
 		flt_front_free(&probe);
-		if (r) /* libpcap's own refusals: dividing by a constant zero, shifts, "rejects all packets", vlan offsets */
+		if (r) /* libpcap's own refusals: dividing by a constant zero, shifts, "rejects all packets",
+			  vlan offsets */
 			continue;
 		ran++;
 		if (build(expr, &c)) {
