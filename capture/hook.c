@@ -103,10 +103,6 @@ int cap_hook_attach(struct cap_hook *hook, int prog_fd, bool generic, struct ske
 	uint32_t len = sizeof(info);
 	int fd;
 
-	/*
-	 * A link goes on beside a netlink-attached program of the other mode on no kernel, but says EEXIST or
-	 * EBUSY.
-	 */
 	fd = bpf_link_create(prog_fd, hook->ifindex, BPF_XDP, &opts);
 	if (fd < 0)
 		return explain_attach(hook, fd, generic, err);

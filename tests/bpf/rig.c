@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A network of our own for the tests. Runs the ip program instead of speaking netlink: a test should look like what
- * an administrator does. Failures are bugs of the rig and end the test by assert; nothing outside the namespace is
- * touched.
+ * A network of our own for the tests. Runs the ip program instead of speaking netlink: a test should look
+ * like what an administrator does. Failures are bugs of the rig and end the test by assert; nothing outside
+ * the namespace is touched.
  */
 #include "tests/bpf/rig.h"
 

@@ -29,8 +29,10 @@ struct cap_tap *taps_start(const struct taps_way *way);
 uint32_t taps_attached_prog(void);
 uint64_t taps_now_ns(clockid_t id);
 void taps_pause_ms(uint32_t ms);
-/* Receives until a frame of ours came that equals `want`, or a second is over; other frames of ours are an
- * error. */
+/*
+ * Receives until a frame of ours came that equals `want`, or a second is over; other frames of ours are an
+ * error.
+ */
 bool taps_expect_frame(struct cap_tap *tap, const uint8_t *want, uint32_t len);
 
 #endif
