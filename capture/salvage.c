@@ -53,6 +53,8 @@ struct scan {
 	uint64_t at;             /* file offset of the next block */
 	uint64_t raw_total;
 	uint64_t tail_raw;       /* stream offset of s->tail[0] */
+	uint64_t data_end;       /* behind the file's last byte that is not zero */
+	uint64_t data_limit;     /* the same, to the end of its page */
 	uint64_t index_end;      /* what is kept, without the frame's end */
 	uint64_t cut_end;        /* the block that is to be cut ends here */
 	bool data_good;          /* false: the parser has refused */
@@ -335,6 +337,9 @@ static int step(struct scan *sc, enum step *ret)
 		return 0;
 	}
 	p = look(&sc->win, sc->at, CAP_ZBLOCK_HEADER + b.content_bytes, &have);
+	/* Whole pages of zeros, up to the end of the file, in a stored block: not written rather than captured. */
+	if (b.type == CAP_ZFRAME_RAW && sc->at + CAP_ZBLOCK_HEADER <= sc->data_limit)
+		have = SKEP_MIN(have, (size_t)(sc->data_limit - sc->at));
 	if (have < CAP_ZBLOCK_HEADER + b.content_bytes) {
 		stop(sc, "a block that is cut off");
 		if (sc->win.error || b.type != CAP_ZFRAME_RAW || have == CAP_ZBLOCK_HEADER)
@@ -525,24 +530,25 @@ static int make_index(struct scan *sc)
 
 /* ---- the whole ---- */
 
-/* What of the file is not kept: from `from` to its last byte that is not zero. */
-static uint64_t count_given_up(struct scan *sc, uint64_t from)
+/* Sets data_end and data_limit, from the end of the file backwards: there may be much preallocated. */
+static void find_data_end(struct scan *sc)
 {
-	uint64_t last = from;
+	const uint64_t size = sc->s->size;
+	uint64_t end = size;
 
-	for (uint64_t at = from;;) {
+	while (end > 0 && !sc->win.error) {
+		const uint64_t from = end > WINDOW_BYTES ? end - WINDOW_BYTES : 0;
 		size_t n;
-		const uint8_t *p = look(&sc->win, at, 1, &n);
+		const uint8_t *p = look(&sc->win, from, (size_t)(end - from), &n);
 
-		if (n == 0)
-			return last - from;
-		for (size_t i = n; i > 0; i--)
-			if (p[i - 1] != 0) {
-				last = at + i;
-				break;
-			}
-		at += n;
+		for (n = SKEP_MIN(n, (size_t)(end - from)); n > 0 && p[n - 1] == 0; n--)
+			;
+		end = from + n;
+		if (n > 0)
+			break;
 	}
+	sc->data_end = end;
+	sc->data_limit = SKEP_MIN(skep_align_up(end, CAP_ALIGN), size);
 }
 
 static int find_kind(struct scan *sc)
@@ -562,7 +568,7 @@ static int find_kind(struct scan *sc)
 		sc->s->ours = true;
 	} else {
 		/* Nothing yet: no bytes, zeros only, or the first few of one of these. */
-		sc->s->ours = count_given_up(sc, 0) == 0 || (n < CAP_ZFRAME_HEADER_BYTES && memcmp(p, frame, n) == 0) ||
+		sc->s->ours = sc->data_end == 0 || (n < CAP_ZFRAME_HEADER_BYTES && memcmp(p, frame, n) == 0) ||
 			      (n < 4 && (memcmp(p, &pcap, n) == 0 || memcmp(p, &pcapng, n) == 0));
 	}
 	return sc->win.error;
@@ -573,8 +579,10 @@ static int scan(struct scan *sc)
 	struct cap_salvage *s = sc->s;
 	const uint8_t *p;
 	size_t n;
-	int r = find_kind(sc);
+	int r;
 
+	find_data_end(sc);
+	r = find_kind(sc);
 	if (r < 0 || !s->ours)
 		return r;
 	p = look(&sc->win, 0, 4, &n);
@@ -589,7 +597,7 @@ static int scan(struct scan *sc)
 	if (s->has_head)
 		r = make_index(sc);
 	s->used = s->tail_bytes > 0 ? sc->cut_end : s->keep;
-	s->given_up_bytes = count_given_up(sc, s->used);
+	s->given_up_bytes = sc->data_end > s->used ? sc->data_end - s->used : 0;
 	return r < 0 ? r : sc->win.error;
 }
 

@@ -402,6 +402,9 @@ static void zeros_behind(void **state)
 		tear(s, s->starts[i], ZEROS, true, i == 2);
 	for (size_t i = 0; i < s->n_starts; i++)
 		tear(s, s->starts[i], GARBAGE, true, false);
+	/* A write that was cut at a page, within stored blocks and packed ones; the rest of a packet is not made of zeros. */
+	for (size_t n = CAP_ALIGN; n < s->n; n += CAP_ALIGN)
+		tear(s, n, ZEROS, true, false);
 	free_segment(s);
 }
 
