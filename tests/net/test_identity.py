@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Proves that what is stored is what was on the link: every frame, byte for byte and in order, read back by tcpdump, by tshark and by a reader
-that shares no code with skep; and that the account is exact. For generated frames of every kind on every source, and for every file of the
+"""Proves that what is stored is what was on the link: every frame, byte for byte and in order, read back by tcpdump, by tshark and by a
+reader that shares no code with skep; and that the account is exact. For generated frames of every kind on every source, and for every file of the
 folder of captures where there is one."""
 import pytest
 
