@@ -10,9 +10,11 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
 int cap_netlink_open(struct cap_netlink *nl, int protocol)
 {
+	static const struct timeval patience = { .tv_sec = 5 };
 	static const int one = 1;
 	_skep_free_ uint8_t *buf = malloc(CAP_NETLINK_BUF_BYTES);
 	_skep_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
@@ -23,6 +25,8 @@ int cap_netlink_open(struct cap_netlink *nl, int protocol)
 		return -ENOMEM;
 	/* Errors without an echo of the request; an old kernel without the option just sends more. */
 	(void)setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &one, sizeof(one));
+	/* The kernel answers before sendto returns; nobody shall hang if it ever does not. */
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	nl->fd = TAKE_FD(fd);
 	nl->buf = TAKE_PTR(buf);
 	nl->seq = 1;
@@ -44,7 +48,8 @@ void cap_netlink_begin(struct cap_netlink_msg *msg, uint16_t type, uint16_t flag
 	msg->head.nlmsg_len = (uint32_t)(NLMSG_HDRLEN + NLMSG_ALIGN(len));
 	msg->head.nlmsg_type = type;
 	msg->head.nlmsg_flags = NLM_F_REQUEST | flags;
-	if (!(flags & NLM_F_DUMP))
+	/* All bits of it: NLM_F_EXCL of a request that creates is one of them. */
+	if ((flags & NLM_F_DUMP) != NLM_F_DUMP)
 		msg->head.nlmsg_flags |= NLM_F_ACK;
 }
 

@@ -67,7 +67,7 @@ static int query_when_up(const char *name, struct cap_link_info *ret, struct ske
 	return SKEP_E_UNSUPPORTED;
 }
 
-static enum cap_role decide_role(const struct cap_source_cfg *cfg, const struct cap_link_info *info)
+enum cap_role cap_source_role(const struct cap_source_cfg *cfg, const struct cap_link_info *info)
 {
 	if (cfg->role != CAP_ROLE_DEFAULT)
 		return cfg->role;
@@ -161,7 +161,7 @@ int cap_source_open(const struct cap_source_cfg *cfg, struct cap_tap **ret_tap, 
 	r = query_when_up(cfg->link, &info, err);
 	if (r)
 		return r;
-	mine.role = decide_role(cfg, &info);
+	mine.role = cap_source_role(cfg, &info);
 	if (cfg->kind != CAP_SOURCE_AUTO)
 		return open_named(&mine, &info, ret_tap, err);
 	return mine.role == CAP_ROLE_TAP ? open_tap(&mine, &info, ret_tap, err)

@@ -124,4 +124,8 @@ extern const struct cap_source_ops cap_source_stream;
  */
 int cap_source_open(const struct cap_source_cfg *cfg, struct cap_tap **ret_tap, struct skep_err *err);
 
+struct cap_link_info;
+/* The role that cap_source_open gives a link: the one in cfg, or the one that can be read from the interface. */
+enum cap_role cap_source_role(const struct cap_source_cfg *cfg, const struct cap_link_info *info);
+
 #endif
