@@ -191,11 +191,12 @@ static void loop(struct receiver *rx, const struct null_options *o)
 	if (!rx->socket)
 		nap.tv_nsec = 10 * SKEP_NSEC_PER_MSEC;
 	while (!stop) {
-		if (rx->socket && receive(rx) > 0)
-			continue;
-		if (nap.tv_nsec)
+		bool idle = !rx->socket || receive(rx) == 0;
+
+		if (idle && nap.tv_nsec)
 			(void)nanosleep(&nap, NULL);
-		if ((nap.tv_nsec || ++turns % 1024 == 0) && now_ns() >= end)
+		/* the clock is looked at now and then, under load too */
+		if (((idle && nap.tv_nsec) || ++turns % 1024 == 0) && now_ns() >= end)
 			break;
 	}
 	while (rx->socket && receive(rx) > 0)

@@ -131,6 +131,8 @@ def on_term(signum, frame):
 
 def main(argv):
     args = parse(argv)
+    # also where the shell that started this in the background ignores SIGINT
+    signal.signal(signal.SIGINT, on_term)
     signal.signal(signal.SIGTERM, on_term)
     signal.signal(signal.SIGHUP, on_term)
     try:

@@ -70,7 +70,7 @@ class Bench:
             os.sync()  # the run before must not be written during this one
         processes = tool.start(self.rig, work, spec.sink, spec.level)
         try:
-            self.rig.wait_ready(processes[0])
+            self.rig.wait_ready(processes[0], tool.ready)
             row = self._traffic(spec, tool, processes, work)
         finally:
             for process in processes:
@@ -116,7 +116,7 @@ class Bench:
         row["cpu_ns_per_packet"] = row["cpu_s"] * 1e9 / row["stored"] if row["stored"] else None
         if "seen" in row:
             row["residual"] = row["sent"] - row["stored"] - row["rejected"] - row["dropped"]
-        if row.get("disk_bytes") and row["stored"]:
+        if row["sink"] == "disk" and row.get("disk_bytes") and row["stored"]:
             row["ratio"] = (row["stored"] * (mean + 16) + 24) / row["disk_bytes"]
         return row
 

@@ -47,7 +47,7 @@ class ProfiledSkep(Skep):
 
     def start(self, rig, work, sink, level):
         processes = super().start(rig, work, sink, level)
-        rig.wait_ready(processes[0])
+        rig.wait_ready(processes[0], self.ready)
         self.perf = subprocess.Popen(["perf", "record", "-q", "-e", "cpu-clock", "-F", "2000", "-p", str(processes[0].pid), "-o",
                                       str(self.data), "--", "sleep", str(SECONDS + 0.5)], stderr=subprocess.PIPE)
         time.sleep(0.3)

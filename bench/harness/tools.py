@@ -25,6 +25,7 @@ def number(pattern, text):
 class Tool:
     name = ""
     program = ""
+    ready = ""  # what it says when it captures
     stop_patience_s = 30.0
     # how long it may keep a last, partly filled buffer to itself after the traffic has ended
     settle_s = 0.6
@@ -74,6 +75,7 @@ def disk_bytes(work):
 class Skep(Tool):
     name = "skep-capture"
     program = "skep-capture"
+    ready = r"(?i)\bcapturing\b"
     extra = []
 
     def command(self, work, sink, level):
@@ -85,7 +87,9 @@ class Skep(Tool):
         try:
             said = json.loads(lines[-1])
         except (IndexError, ValueError):
-            raise BenchError(f"skep-capture: its last line is no JSON object; it said: {processes[0].log().strip()[-600:]}") from None
+            how = "had to be killed" if processes[0].killed else f"ended with {processes[0].popen.returncode}"
+            raise BenchError(f"skep-capture {how}, and its last line is no JSON object; it said: "
+                             f"{processes[0].log().strip()[-600:]}") from None
         dropped = sum(said["dropped"].values())
         return {"stored": said["stored"], "dropped": dropped, "disk_bytes": said["bytes_disk"], "rejected": said["rejected"],
                 "seen": said["seen"], "reasons": {k: v for k, v in said["dropped"].items() if v}, "raw_bytes": said["bytes_raw"]}
@@ -94,6 +98,7 @@ class Skep(Tool):
 class Tcpdump(Tool):
     name = "tcpdump"
     program = "tcpdump"
+    ready = "listening on"
     settle_s = 1.3  # its poll timeout is 1 s
 
     def command(self, work, sink, level):
@@ -127,6 +132,7 @@ class TcpdumpZstd(Tcpdump):
 class Dumpcap(Tool):
     name = "dumpcap"
     program = "dumpcap"
+    ready = "File: "
 
     def command(self, work, sink, level):
         # -P: pcap, so that all write the same bytes
@@ -143,6 +149,7 @@ class Dumpcap(Tool):
 class NetsniffNg(Tool):
     name = "netsniff-ng"
     program = "netsniff-ng"
+    ready = "Running!"
 
     def command(self, work, sink, level):
         return [self.path(), "-i", RX_LINK, "-o", self.target(work, sink, ".pcap"), "-s", "-S", "512MiB"]
@@ -160,6 +167,7 @@ class Stenotype(Tool):
 
     name = "stenotype"
     program = "stenotype"
+    ready = "starting to process packets"
     stop_patience_s = 1.0
     settle_s = 1.3
     block_bytes = 1 << 20
@@ -191,6 +199,7 @@ class RxNull(Tool):
     """A limit: XDP_DROP, or AF_XDP receive alone. "Stored" is what it received."""
 
     program = "skep-rxnull"
+    ready = "ready"
 
     def __init__(self, bin_dir, mode):
         super().__init__(bin_dir)
