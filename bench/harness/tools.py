@@ -76,11 +76,10 @@ class Skep(Tool):
     name = "skep-capture"
     program = "skep-capture"
     ready = r"(?i)\bcapturing\b"
-    extra = []
 
     def command(self, work, sink, level):
-        return [self.path(), "-i", RX_LINK, "-w", self.target(work, sink, ".pcap.zst"), "--cpus", "1", "--stats", "json",
-                "--level", str(level)] + self.extra
+        return [self.path(), "-i", RX_LINK, "-w", self.target(work, sink, ".pcap.zst"), "--cpus", "1", "--stats",
+                "json"] + (["--level", level] if level != "auto" else [])
 
     def account(self, processes, work, sink, frame_bytes):
         lines = processes[0].out().strip().splitlines()
