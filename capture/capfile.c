@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The pcap reader, and the buffer that the pcapng reader (capfile_pcapng.c) shares. Formats: draft-ietf-opsawg-pcap; where old or odd files
- * leave the draft, we do what libpcap does (versions before 2.4, Kuznetzov's longer record header), so that both read the same packets.
- * On purpose not what libpcap does: a packet longer than the file's snaplen is given whole.
+ * The pcap reader, and the buffer that the pcapng reader (capfile_pcapng.c) shares. Formats:
+ * draft-ietf-opsawg-pcap; where old or odd files leave the draft, we do what libpcap does (versions
+ * before 2.4, Kuznetzov's longer record header), so that both read the same packets. On purpose not what
+ * libpcap does: a packet longer than the file's snaplen is given whole.
  *
- * Nothing outside buf[head, tail) is ever read, whatever the bytes say; memory is one buffer and one table, both fixed. After
- * cap_capfile_new nothing allocates. One thread, whichever.
+ * Nothing outside buf[head, tail) is ever read, whatever the bytes say; memory is one buffer and one table,
+ * both fixed. After cap_capfile_new nothing allocates. One thread, whichever.
  */
 #include "capture/capfile_priv.h"
 
@@ -29,20 +30,29 @@ static const struct {
 	const char *hint;
 } strangers[] = {
 	{ "\x1f\x8b", 2, "compressed with gzip", "unpack it on the way: zcat FILE | skep-capture -r - …" },
-	{ "\xfd" "7zX", 4, "compressed with xz", "unpack it on the way: xzcat FILE | skep-capture -r - …" },
+	{ "\xfd"
+	  "7zX",
+	  4, "compressed with xz", "unpack it on the way: xzcat FILE | skep-capture -r - …" },
 	{ "BZh", 3, "compressed with bzip2", "unpack it on the way: bzcat FILE | skep-capture -r - …" },
-	{ "\x04\x22\x4d\x18", 4, "compressed with lz4", "unpack it on the way: lz4cat FILE | skep-capture -r - …" },
-	{ "\x28\xb5\x2f\xfd", 4, "compressed with zstd inside", "unpack it once: zstdcat FILE | skep-capture -r - …" },
+	{ "\x04\x22\x4d\x18", 4, "compressed with lz4",
+	  "unpack it on the way: lz4cat FILE | skep-capture -r - …" },
+	{ "\x28\xb5\x2f\xfd", 4, "compressed with zstd inside",
+	  "unpack it once: zstdcat FILE | skep-capture -r - …" },
 	{ "snoo", 4, "a snoop file", "convert it: editcap -F nsecpcap FILE NEW" },
 	{ "RTSS", 4, "a Network Monitor file", "convert it: editcap -F nsecpcap FILE NEW" },
 	{ "GMBU", 4, "a Network Monitor file", "convert it: editcap -F nsecpcap FILE NEW" },
-	{ "\xa1\x2b\x3c\x4d", 4, "Navtel's variant of pcap, which nobody describes", "convert it with its own program" },
-	{ "\x4d\x3c\x2b\xa1", 4, "Navtel's variant of pcap, which nobody describes", "convert it with its own program" },
-	{ "\xa1\xb2\x34\xcd", 4, "Mesquita's variant of pcap, which nobody describes", "convert it with its own program" },
-	{ "\xcd\x34\xb2\xa1", 4, "Mesquita's variant of pcap, which nobody describes", "convert it with its own program" },
+	{ "\xa1\x2b\x3c\x4d", 4, "Navtel's variant of pcap, which nobody describes",
+	  "convert it with its own program" },
+	{ "\x4d\x3c\x2b\xa1", 4, "Navtel's variant of pcap, which nobody describes",
+	  "convert it with its own program" },
+	{ "\xa1\xb2\x34\xcd", 4, "Mesquita's variant of pcap, which nobody describes",
+	  "convert it with its own program" },
+	{ "\xcd\x34\xb2\xa1", 4, "Mesquita's variant of pcap, which nobody describes",
+	  "convert it with its own program" },
 };
 
-/* Pseudo-headers in the writer's byte order: USB, USB with mmap, NFLOG, PFLOG. libpcap swaps them while reading; we do not guess. */
+/* Pseudo-headers in the writer's byte order: USB, USB with mmap, NFLOG, PFLOG. libpcap swaps them while
+ * reading; we do not guess. */
 static const uint16_t native_order_linktypes[] = { 189, 220, 239, 117 };
 
 int cap_capfile_refuse(struct cap_capfile *f, const char *fmt, ...)
@@ -62,7 +72,8 @@ int cap_capfile_want(struct cap_capfile *f, size_t want, const char *what)
 	if (!f->finished)
 		return -EAGAIN;
 	f->truncated = true;
-	return cap_capfile_refuse(f, "cut off: %zu of the %zu bytes of %s are there", cap_capfile_have(f), want, what);
+	return cap_capfile_refuse(f, "cut off: %zu of the %zu bytes of %s are there", cap_capfile_have(f),
+				  want, what);
 }
 
 int cap_capfile_check_linktype(struct cap_capfile *f, uint32_t linktype)
@@ -71,7 +82,8 @@ int cap_capfile_check_linktype(struct cap_capfile *f, uint32_t linktype)
 		return cap_capfile_refuse(f, "link type %u does not exist", linktype);
 	for (size_t i = 0; f->info.swapped && i < ARRAY_LEN(native_order_linktypes); i++)
 		if (linktype == native_order_linktypes[i])
-			return cap_capfile_refuse(f, "link type %u written in the other byte order", linktype);
+			return cap_capfile_refuse(f, "link type %u written in the other byte order",
+						  linktype);
 	return 0;
 }
 
@@ -97,7 +109,8 @@ static int refuse_stranger(struct cap_capfile *f)
 			cap_capfile_refuse(f, "%s", strangers[i].what);
 			return skep_err_hint(&f->refusal, "%s", strangers[i].hint);
 		}
-	return cap_capfile_refuse(f, "neither pcap nor pcapng (it begins with %02x %02x %02x %02x)", p[0], p[1], p[2], p[3]);
+	return cap_capfile_refuse(f, "neither pcap nor pcapng (it begins with %02x %02x %02x %02x)", p[0],
+				  p[1], p[2], p[3]);
 }
 
 /* Sees which format it is, from four bytes that are not read yet. */
@@ -139,8 +152,10 @@ static int pcap_head(struct cap_capfile *f)
 	f->version_major = cap_capfile_u16(f, p + 4);
 	f->version_minor = cap_capfile_u16(f, p + 6);
 	/* 543.0: DG/UX. */
-	if (!(f->version_major == 2 && f->version_minor <= 4) && !(f->version_major == 543 && f->version_minor == 0))
-		return cap_capfile_refuse(f, "pcap version %u.%u is not known", f->version_major, f->version_minor);
+	if (!(f->version_major == 2 && f->version_minor <= 4) &&
+	    !(f->version_major == 543 && f->version_minor == 0))
+		return cap_capfile_refuse(f, "pcap version %u.%u is not known", f->version_major,
+					  f->version_minor);
 	if (f->strict && f->version_minor != 4)
 		return cap_capfile_refuse(f, "not written by this program");
 	/* The upper six bits tell of a frame check sequence; the draft reserves the ten below. */
@@ -163,14 +178,16 @@ static bool lengths_swapped(const struct cap_capfile *f, uint32_t first, uint32_
 	return f->version_minor == 3 && first > second;
 }
 
-static int check_strictly(struct cap_capfile *f, uint32_t sec, uint32_t frac, const struct cap_capfile_packet *p)
+static int check_strictly(struct cap_capfile *f, uint32_t sec, uint32_t frac,
+			  const struct cap_capfile_packet *p)
 {
 	if (sec == 0 && frac == 0 && p->cap_len == 0 && p->wire_len == 0)
 		return cap_capfile_refuse(f, "a record of nothing but zeros");
 	if (frac >= SKEP_NSEC_PER_SEC)
 		return cap_capfile_refuse(f, "%u nanoseconds are more than a second", frac);
 	if (p->cap_len > f->info.snaplen)
-		return cap_capfile_refuse(f, "%u bytes captured with a snaplen of %u", p->cap_len, f->info.snaplen);
+		return cap_capfile_refuse(f, "%u bytes captured with a snaplen of %u", p->cap_len,
+					  f->info.snaplen);
 	if (p->wire_len < p->cap_len)
 		return cap_capfile_refuse(f, "%u bytes captured of %u", p->cap_len, p->wire_len);
 	return 0;
@@ -203,10 +220,12 @@ static int pcap_step(struct cap_capfile *f, struct cap_capfile_packet *ret)
 			return r;
 	}
 	if (ret->cap_len > CAP_SNAPLEN_MAX)
-		return cap_capfile_refuse(f, "a packet of %u bytes; no more than %u are possible", ret->cap_len, CAP_SNAPLEN_MAX);
+		return cap_capfile_refuse(f, "a packet of %u bytes; no more than %u are possible",
+					  ret->cap_len, CAP_SNAPLEN_MAX);
 	if (cap_capfile_have(f) < header + ret->cap_len)
 		return cap_capfile_want(f, header + ret->cap_len, "a record");
-	ret->ts_ns = cap_capfile_time(f, (__int128)sec * 1000000000 + (uint64_t)frac * (f->info.nanoseconds ? 1 : 1000));
+	ret->ts_ns = cap_capfile_time(f, (__int128)sec * 1000000000 +
+						 (uint64_t)frac * (f->info.nanoseconds ? 1 : 1000));
 	ret->iface = 0;
 	ret->offset = cap_capfile_at(f);
 	ret->data = p + header;
@@ -250,7 +269,8 @@ int cap_capfile_head(struct cap_capfile *f, struct skep_err *err)
 		/* Never a packet: one that comes before the first interface is refused. */
 		r = step(f, &none);
 		if (r == -ENODATA)
-			r = cap_capfile_refuse(f, "the file describes no interface, so the link type is not known");
+			r = cap_capfile_refuse(
+				f, "the file describes no interface, so the link type is not known");
 		if (r != CAP_CAPFILE_STEP_OTHER)
 			return give(f, r, err);
 	}

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The pcapng reader: draft-ietf-opsawg-pcapng. Sections of either byte order, interfaces with their own resolution and offset, enhanced,
- * simple and obsolete packet blocks; every other block is skipped, whatever its length up to the 16 MiB that libpcap allows.
+ * The pcapng reader: draft-ietf-opsawg-pcapng. Sections of either byte order, interfaces with their own
+ * resolution and offset, enhanced, simple and obsolete packet blocks; every other block is skipped, whatever
+ * its length up to the 16 MiB that libpcap allows.
  *
- * More lenient than libpcap on purpose: sections of differing byte order and interfaces of differing snaplen are read.
- * Interfaces of differing link type are refused, because the file we write has one. See capfile.c for bounds and thread.
+ * More lenient than libpcap on purpose: sections of differing byte order and interfaces of differing snaplen
+ * are read. Interfaces of differing link type are refused, because the file we write has one. See capfile.c
+ * for bounds and thread.
  */
 #include "capture/capfile_priv.h"
 
@@ -31,7 +33,7 @@ enum { OPT_END = 0, OPT_TSRESOL = 9, OPT_TSOFFSET = 14 };
 /* A block that is whole in the buffer. */
 struct block {
 	uint32_t type;
-	uint32_t total;      /* bytes, with both lengths */
+	uint32_t total; /* bytes, with both lengths */
 	const uint8_t *body;
 	uint32_t body_bytes;
 };
@@ -42,15 +44,16 @@ static int set_resolution(struct cap_capfile *f, struct cap_capfile_iface *iface
 
 	/* 10^19 and 2^63 are the largest that 64 bits hold. */
 	if (exponent > (v & 0x80u ? 63u : 19u))
-		return cap_capfile_refuse(f, "if_tsresol: %s^-%u seconds is too fine", v & 0x80u ? "2" : "10", exponent);
+		return cap_capfile_refuse(f, "if_tsresol: %s^-%u seconds is too fine", v & 0x80u ? "2" : "10",
+					  exponent);
 	iface->units_per_sec = 1;
 	for (uint32_t i = 0; i < exponent; i++)
 		iface->units_per_sec *= v & 0x80u ? 2 : 10;
 	return 0;
 }
 
-static int read_iface_option(struct cap_capfile *f, struct cap_capfile_iface *iface, uint16_t code, const uint8_t *value,
-			     uint16_t n, uint32_t *seen)
+static int read_iface_option(struct cap_capfile *f, struct cap_capfile_iface *iface, uint16_t code,
+			     const uint8_t *value, uint16_t n, uint32_t *seen)
 {
 	const uint32_t bit = code == OPT_TSRESOL ? 1 : 2;
 	uint64_t offset;
@@ -69,7 +72,8 @@ static int read_iface_option(struct cap_capfile *f, struct cap_capfile_iface *if
 	return 0;
 }
 
-static int read_iface_options(struct cap_capfile *f, struct cap_capfile_iface *iface, const uint8_t *p, uint32_t left)
+static int read_iface_options(struct cap_capfile *f, struct cap_capfile_iface *iface, const uint8_t *p,
+			      uint32_t left)
 {
 	uint32_t seen = 0;
 
@@ -87,7 +91,8 @@ static int read_iface_options(struct cap_capfile *f, struct cap_capfile_iface *i
 			return cap_capfile_refuse(f, "interface option %u is longer than its block", code);
 		if (code == OPT_END) {
 			if (n != 0)
-				return cap_capfile_refuse(f, "the end of the interface options is %u bytes long", n);
+				return cap_capfile_refuse(
+					f, "the end of the interface options is %u bytes long", n);
 			return 0;
 		}
 		r = read_iface_option(f, iface, code, p + 4, n, &seen);
@@ -117,8 +122,11 @@ static int read_iface(struct cap_capfile *f, const struct block *b)
 	if (r)
 		return r;
 	if (f->head_known && linktype != f->info.linktype) {
-		cap_capfile_refuse(f, "an interface of link type %u after one of %u", linktype, f->info.linktype);
-		return skep_err_hint(&f->refusal, "split the file by interface: tshark -r FILE -Y frame.interface_id==N -w NEW");
+		cap_capfile_refuse(f, "an interface of link type %u after one of %u", linktype,
+				   f->info.linktype);
+		return skep_err_hint(
+			&f->refusal,
+			"split the file by interface: tshark -r FILE -Y frame.interface_id==N -w NEW");
 	}
 	r = read_iface_options(f, &iface, b->body + IDB_FIXED_BYTES, b->body_bytes - IDB_FIXED_BYTES);
 	if (r)
@@ -154,22 +162,27 @@ static uint64_t packet_time(struct cap_capfile *f, const struct cap_capfile_ifac
 					   (__int128)(part * 1000000000u / iface->units_per_sec));
 }
 
-static int check_packet(struct cap_capfile *f, const struct block *b, uint32_t fixed, const struct cap_capfile_packet *ret)
+static int check_packet(struct cap_capfile *f, const struct block *b, uint32_t fixed,
+			const struct cap_capfile_packet *ret)
 {
 	if (ret->iface >= f->n_ifaces)
-		return cap_capfile_refuse(f, "a packet of interface %u, which is not described before", ret->iface);
+		return cap_capfile_refuse(f, "a packet of interface %u, which is not described before",
+					  ret->iface);
 	if (ret->cap_len > CAP_SNAPLEN_MAX)
-		return cap_capfile_refuse(f, "a packet of %u bytes; no more than %u are possible", ret->cap_len, CAP_SNAPLEN_MAX);
+		return cap_capfile_refuse(f, "a packet of %u bytes; no more than %u are possible",
+					  ret->cap_len, CAP_SNAPLEN_MAX);
 	if (ret->cap_len > b->body_bytes - fixed)
 		return cap_capfile_refuse(f, "a packet of %u bytes in a block of %u", ret->cap_len, b->total);
 	if (f->strict && ret->cap_len > f->ifaces[ret->iface].snaplen)
-		return cap_capfile_refuse(f, "%u bytes captured with a snaplen of %u", ret->cap_len, f->ifaces[ret->iface].snaplen);
+		return cap_capfile_refuse(f, "%u bytes captured with a snaplen of %u", ret->cap_len,
+					  f->ifaces[ret->iface].snaplen);
 	if (f->strict && ret->wire_len < ret->cap_len)
 		return cap_capfile_refuse(f, "%u bytes captured of %u", ret->cap_len, ret->wire_len);
 	return 0;
 }
 
-/* Enhanced and obsolete packet blocks differ in the first word only: 32 bits of interface, or 16 and a drop count. */
+/* Enhanced and obsolete packet blocks differ in the first word only: 32 bits of interface, or 16 and a drop
+ * count. */
 static int read_packet(struct cap_capfile *f, const struct block *b, struct cap_capfile_packet *ret)
 {
 	const uint8_t *p = b->body;
@@ -190,7 +203,8 @@ static int read_packet(struct cap_capfile *f, const struct block *b, struct cap_
 	return 0;
 }
 
-/* No time, no interface, no captured length: the first interface's, and as much as its snaplen let through. */
+/* No time, no interface, no captured length: the first interface's, and as much as its snaplen let through.
+ */
 static int read_simple_packet(struct cap_capfile *f, const struct block *b, struct cap_capfile_packet *ret)
 {
 	int r;
@@ -237,7 +251,8 @@ static int check_length(struct cap_capfile *f, uint32_t type, uint32_t total)
 	const uint32_t max = is_skipped(type) && !f->strict ? SKIP_MAX_BYTES : CAP_CAPFILE_BLOCK_MAX;
 
 	if (total < min || total > max)
-		return cap_capfile_refuse(f, "a block of type 0x%x and %u bytes; %u to %u are possible", type, total, min, max);
+		return cap_capfile_refuse(f, "a block of type 0x%x and %u bytes; %u to %u are possible", type,
+					  total, min, max);
 	if (total % 4 != 0)
 		return cap_capfile_refuse(f, "a block of %u bytes, which is not a multiple of 4", total);
 	return 0;

@@ -46,9 +46,9 @@ struct cap_capfile {
 	bool head_known;
 
 	uint8_t *buf;
-	size_t head;             /* buf[head .. tail) is not read yet */
+	size_t head; /* buf[head .. tail) is not read yet */
 	size_t tail;
-	uint64_t base;           /* stream offset of buf[0] */
+	uint64_t base; /* stream offset of buf[0] */
 	uint64_t whole;
 	uint64_t odd_times;
 
@@ -60,7 +60,7 @@ struct cap_capfile {
 	/* pcapng */
 	struct cap_capfile_iface *ifaces;
 	uint32_t n_ifaces;
-	uint32_t skip_total;     /* length of the block that is being skipped, 0: none */
+	uint32_t skip_total; /* length of the block that is being skipped, 0: none */
 	uint32_t skip_left;
 
 	struct skep_err refusal; /* code 0: none */

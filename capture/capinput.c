@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * From a descriptor to batches. Frames are views into the parser's buffer: nothing is copied here, and nothing allocated after
- * cap_capinput_init. Never blocks in receive: a pipe with nothing in it gives 0 frames, so that the worker can flush what it has; the
- * descriptor's own flags stay as they are, because standard input is shared with the shell. Never drops: who writes into a pipe waits.
+ * From a descriptor to batches. Frames are views into the parser's buffer: nothing is copied here, and
+ * nothing allocated after cap_capinput_init. Never blocks in receive: a pipe with nothing in it gives 0
+ * frames, so that the worker can flush what it has; the descriptor's own flags stay as they are, because
+ * standard input is shared with the shell. Never drops: who writes into a pipe waits.
  *
- * Threads: receive, release and wait are the worker's; the rest is the control thread's; between them, atomics only.
+ * Threads: receive, release and wait are the worker's; the rest is the control thread's; between them,
+ * atomics only.
  */
 #include "capture/capinput.h"
 
@@ -86,7 +88,8 @@ static int refill_zin(struct cap_capinput *in, int timeout_ms)
 	return 0;
 }
 
-/* One step of the decoder; it may give nothing (a block that is not whole yet), then the caller comes again. */
+/* One step of the decoder; it may give nothing (a block that is not whole yet), then the caller comes again.
+ */
 static int refill_zstd(struct cap_capinput *in, int timeout_ms)
 {
 	size_t room;
@@ -111,7 +114,8 @@ static int refill_zstd(struct cap_capinput *in, int timeout_ms)
 	in->zin_head = zin.pos;
 	cap_capfile_fed(in->file, out.pos);
 	if (ZSTD_isError(left))
-		return refuse(in, ZSTD_getErrorName(left), "the packets before are good; skep-capture recover mends a segment of ours");
+		return refuse(in, ZSTD_getErrorName(left),
+			      "the packets before are good; skep-capture recover mends a segment of ours");
 	if (in->input_ended && out.pos == 0)
 		return refuse(in, "the zstd data does not end: cut off, or still being written",
 			      "the packets before are good; skep-capture recover mends a segment of ours");
@@ -204,7 +208,8 @@ void cap_capinput_release(struct cap_source *src, struct cap_batch *batch)
 void cap_capinput_wait(struct cap_source *src, uint64_t max_ns)
 {
 	struct cap_capinput *in = of_source(src);
-	const struct timespec ts = { (time_t)(max_ns / SKEP_NSEC_PER_SEC), (long)(max_ns % SKEP_NSEC_PER_SEC) };
+	const struct timespec ts = { (time_t)(max_ns / SKEP_NSEC_PER_SEC),
+				     (long)(max_ns % SKEP_NSEC_PER_SEC) };
 	struct pollfd pfd = { .fd = in->fd, .events = POLLIN };
 
 	(void)ppoll(&pfd, 1, &ts, NULL);
@@ -233,8 +238,11 @@ int cap_capinput_check(struct cap_tap *tap, struct skep_err *err)
 	char sentence[400];
 
 	if (!in->odd_said && atomic_load(&in->odd_times) > 0 && tap->cfg.say) {
-		(void)snprintf(sentence, sizeof(sentence), "%s: has time stamps before 1970 or after 2262; they are stored as the nearest "
-			       "one possible", in->name);
+		(void)snprintf(
+			sentence, sizeof(sentence),
+			"%s: has time stamps before 1970 or after 2262; they are stored as the nearest "
+			"one possible",
+			in->name);
 		tap->cfg.say(tap->cfg.say_arg, sentence);
 		in->odd_said = true;
 	}
@@ -311,13 +319,16 @@ static void describe(struct cap_capinput *in)
 		       in->zstd ? ", zstd" : "");
 }
 
-int cap_capinput_init(struct cap_capinput *in, const struct cap_source_ops *ops, const struct cap_source_cfg *cfg, int fd,
-		      const char *file_name, int wait_ms, struct skep_err *err)
+int cap_capinput_init(struct cap_capinput *in, const struct cap_source_ops *ops,
+		      const struct cap_source_cfg *cfg, int fd, const char *file_name, int wait_ms,
+		      struct skep_err *err)
 {
 	int r;
 
 	in->fd = fd;
-	in->tap = (struct cap_tap){ .ops = ops, .cfg = *cfg, .n_sources = 1, .numa_node = -1, .lossless = true };
+	in->tap = (struct cap_tap){
+		.ops = ops, .cfg = *cfg, .n_sources = 1, .numa_node = -1, .lossless = true
+	};
 	in->src = (struct cap_source){ .ops = ops, .tap = &in->tap };
 	in->src_ptr = &in->src;
 	in->tap.sources = &in->src_ptr;
@@ -327,7 +338,8 @@ int cap_capinput_init(struct cap_capinput *in, const struct cap_source_ops *ops,
 	if (r == 0)
 		r = read_head(in, wait_ms);
 	if (r == -EAGAIN)
-		return skep_err_set(err, SKEP_E_BAD_DATA, "%s: no file header within %d s", in->name, wait_ms / 1000);
+		return skep_err_set(err, SKEP_E_BAD_DATA, "%s: no file header within %d s", in->name,
+				    wait_ms / 1000);
 	if (r < 0)
 		return skep_err_set(err, r, "%s: reading: %s", in->name, strerror(-r));
 	if (r > 0) {

@@ -2,8 +2,8 @@
 #ifndef CAP_CAPINPUT_H
 #define CAP_CAPINPUT_H
 /*
- * A descriptor (file, pipe, terminal) that delivers pcap or pcapng, plain or zstd, as batches of frames: what the file source and the stream
- * source have in common. It embeds their tap and their one source.
+ * A descriptor (file, pipe, terminal) that delivers pcap or pcapng, plain or zstd, as batches of frames: what
+ * the file source and the stream source have in common. It embeds their tap and their one source.
  */
 #include "capture/capfile.h"
 #include "capture/source.h"
@@ -11,22 +11,22 @@
 #include <stdatomic.h>
 
 struct cap_capinput {
-	struct cap_tap tap;      /* first: source.h */
+	struct cap_tap tap; /* first: source.h */
 	struct cap_source src;
 	struct cap_source *src_ptr;
 	struct cap_capfile *file;
 	int fd;
-	char name[256];          /* for sentences */
+	char name[256]; /* for sentences */
 
-	void *zstd;              /* ZSTD_DCtx, or NULL: plain */
+	void *zstd; /* ZSTD_DCtx, or NULL: plain */
 	uint8_t *zin;
 	size_t zin_head;
 	size_t zin_tail;
-	bool zstd_open;          /* within a frame */
+	bool zstd_open; /* within a frame */
 	bool input_ended;
 
-	atomic_bool stopped;     /* control thread: no more frames */
-	atomic_bool ended;       /* worker: the stream has ended, well or not */
+	atomic_bool stopped; /* control thread: no more frames */
+	atomic_bool ended;   /* worker: the stream has ended, well or not */
 	atomic_uint_fast64_t offered;
 	atomic_uint_fast64_t odd_times;
 	/* The worker fills lost once and then sets is_lost; the control thread looks in that order. */
@@ -36,10 +36,12 @@ struct cap_capinput {
 };
 
 /*
- * Takes fd (also when it fails). Reads up to the link type, waiting at most wait_ms for bytes (-1: for ever). file_name: as the user said it.
+ * Takes fd (also when it fails). Reads up to the link type, waiting at most wait_ms for bytes (-1: for ever).
+ * file_name: as the user said it.
  */
-SKEP_MUST_CHECK int cap_capinput_init(struct cap_capinput *in, const struct cap_source_ops *ops, const struct cap_source_cfg *cfg,
-				      int fd, const char *file_name, int wait_ms, struct skep_err *err);
+SKEP_MUST_CHECK int cap_capinput_init(struct cap_capinput *in, const struct cap_source_ops *ops,
+				      const struct cap_source_cfg *cfg, int fd, const char *file_name,
+				      int wait_ms, struct skep_err *err);
 /* Frees everything but the struct. */
 void cap_capinput_done(struct cap_capinput *in);
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The blocks of pcapng that are written once a segment: section, interfaces, statistics (draft-ietf-opsawg-pcapng, 4.1, 4.2, 4.6).
- * Never allocates; never writes outside [p, p + room). Any thread.
+ * The blocks of pcapng that are written once a segment: section, interfaces, statistics
+ * (draft-ietf-opsawg-pcapng, 4.1, 4.2, 4.6). Never allocates; never writes outside [p, p + room). Any thread.
  *
- * A block is built twice by the same code: first without a buffer, which gives its size, then into the buffer.
+ * A block is built twice by the same code: first without a buffer, which gives its size, then into the
+ * buffer.
  */
 #include "capture/capwrite.h"
 

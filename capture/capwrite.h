@@ -2,9 +2,10 @@
 #ifndef CAP_CAPWRITE_H
 #define CAP_CAPWRITE_H
 /*
- * Encoders for pcap (draft-ietf-opsawg-pcap) and pcapng (draft-ietf-opsawg-pcapng), in the byte order of the host, which both formats
- * allow. Per-packet encoders are inline, write exactly the bytes their name's _BYTES says, need no alignment and cannot fail.
- * Time stamps are nanoseconds since 1970; classic pcap has 32 bits of seconds, so it wraps in 2106.
+ * Encoders for pcap (draft-ietf-opsawg-pcap) and pcapng (draft-ietf-opsawg-pcapng), in the byte order of the
+ * host, which both formats allow. Per-packet encoders are inline, write exactly the bytes their name's _BYTES
+ * says, need no alignment and cannot fail. Time stamps are nanoseconds since 1970; classic pcap has 32 bits
+ * of seconds, so it wraps in 2106.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -14,7 +15,8 @@
 #define CAP_CAPWRITE_PCAP_HEADER_BYTES 24u
 #define CAP_CAPWRITE_PCAP_RECORD_BYTES 16u
 
-/* Enhanced Packet Block: type, length, interface, time stamp (2), captured, wire = 7 words; then data padded to 4, then length. */
+/* Enhanced Packet Block: type, length, interface, time stamp (2), captured, wire = 7 words; then data padded
+ * to 4, then length. */
 #define CAP_CAPWRITE_EPB_HEADER_BYTES 28u
 #define CAP_CAPWRITE_EPB_MAX_TAIL_BYTES 7u
 /* Interface Statistics Block: 5 words, 6 options of 12 bytes, end of options, length. */
@@ -48,8 +50,13 @@ static inline uint32_t cap_capwrite_epb_bytes(uint32_t cap_len)
 static inline void cap_capwrite_epb_header(uint8_t *p, uint32_t iface, uint64_t ts_ns, uint32_t cap_len,
 					   uint32_t wire_len)
 {
-	const uint32_t words[7] = { 6, cap_capwrite_epb_bytes(cap_len), iface, (uint32_t)(ts_ns >> 32), (uint32_t)ts_ns,
-				    cap_len, wire_len };
+	const uint32_t words[7] = { 6,
+				    cap_capwrite_epb_bytes(cap_len),
+				    iface,
+				    (uint32_t)(ts_ns >> 32),
+				    (uint32_t)ts_ns,
+				    cap_len,
+				    wire_len };
 
 	memcpy(p, words, sizeof(words));
 }
@@ -78,10 +85,10 @@ struct cap_capwrite_idb {
 	uint32_t snaplen;
 	const char *name;
 	const char *description;
-	const char *filter;      /* libpcap syntax */
+	const char *filter; /* libpcap syntax */
 	const char *os;
 	const char *hardware;
-	uint64_t speed_bits;     /* bits per second */
+	uint64_t speed_bits; /* bits per second */
 };
 
 /* Interface Statistics Block. */
@@ -90,15 +97,15 @@ struct cap_capwrite_isb {
 	uint64_t ts_ns;
 	uint64_t start_ns;
 	uint64_t end_ns;
-	uint64_t received;       /* isb_ifrecv: frames that reached the interface */
-	uint64_t dropped;        /* isb_ifdrop: lost for want of resources */
-	uint64_t accepted;       /* isb_filteraccept */
-	uint64_t os_dropped;     /* isb_osdrop: the part of the loss that the kernel counted */
+	uint64_t received;   /* isb_ifrecv: frames that reached the interface */
+	uint64_t dropped;    /* isb_ifdrop: lost for want of resources */
+	uint64_t accepted;   /* isb_filteraccept */
+	uint64_t os_dropped; /* isb_osdrop: the part of the loss that the kernel counted */
 };
 
 /*
- * Return the size of the block and write it at p. With p NULL they only return the size. What is written never exceeds room; 0 (and
- * nothing written) if it would.
+ * Return the size of the block and write it at p. With p NULL they only return the size. What is written
+ * never exceeds room; 0 (and nothing written) if it would.
  */
 size_t cap_capwrite_shb(uint8_t *p, size_t room, const struct cap_capwrite_shb *shb);
 size_t cap_capwrite_idb(uint8_t *p, size_t room, const struct cap_capwrite_idb *idb);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Between us and a stream command stands a keeper: a forked process that does nothing but wait. It exists because after the start we have
- * dropped the right to signal a process that runs as somebody else, and because the command must end when we are killed (-9) too: the keeper
- * sees its control socket close, whatever closed it. It keeps the user that we had when it was made, holds no descriptor of ours but that
+ * Between us and a stream command stands a keeper: a forked process that does nothing but wait. It exists
+ * because after the start we have dropped the right to signal a process that runs as somebody else, and
+ * because the command must end when we are killed (-9) too: the keeper sees its control socket close,
+ * whatever closed it. It keeps the user that we had when it was made, holds no descriptor of ours but that
  * socket, and uses async-signal-safe calls only, since the process it is forked from may have threads.
  *
- * The group's number stays ours until the last member is reaped, so no signal can reach a stranger. The keeper is the reaper of orphans of the
- * command; what makes itself a group or session of its own has left our care.
+ * The group's number stays ours until the last member is reaped, so no signal can reach a stranger. The
+ * keeper is the reaper of orphans of the command; what makes itself a group or session of its own has left
+ * our care.
  */
 #include "capture/child.h"
 
@@ -150,7 +152,8 @@ bool cap_child_ended(struct cap_child *k, int timeout_ms)
 
 	if (k->ended || k->ctl < 0)
 		return k->ended;
-	if (poll(&pfd, 1, timeout_ms) > 0 && recv(k->ctl, &k->status, sizeof(k->status), MSG_DONTWAIT) == sizeof(k->status))
+	if (poll(&pfd, 1, timeout_ms) > 0 &&
+	    recv(k->ctl, &k->status, sizeof(k->status), MSG_DONTWAIT) == sizeof(k->status))
 		k->ended = true;
 	return k->ended;
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Turns NAME.part into NAME: salvage.c says what can be kept, this file does it. The writer of a segment holds an OFD write lock on it, which
- * the kernel takes back when the writer is gone, however it went; so does this program while it works.
+ * Turns NAME.part into NAME: salvage.c says what can be kept, this file does it. The writer of a segment
+ * holds an OFD write lock on it, which the kernel takes back when the writer is gone, however it went; so
+ * does this program while it works.
  *
- * Order, so that a crash at any point loses nothing: what has to be overwritten is written to NAME.part.mend first (synced, renamed into
- * place) and is applied from there, as often as need be; then the file is cut and synced, the mend removed, the sidecar written, the file
- * renamed. Never overwrites a NAME that exists, never touches what does not begin as a segment of ours. One thread; allocates.
+ * Order, so that a crash at any point loses nothing: what has to be overwritten is written to NAME.part.mend
+ * first (synced, renamed into place) and is applied from there, as often as need be; then the file is cut and
+ * synced, the mend removed, the sidecar written, the file renamed. Never overwrites a NAME that exists, never
+ * touches what does not begin as a segment of ours. One thread; allocates.
  */
 #include "capture/recover.h"
 
@@ -32,11 +34,11 @@
 struct part {
 	int dirfd;
 	int fd;
-	const char *shown;   /* with the folder, for people */
-	char name[256];      /* the segment's; NAME.part is the file */
+	const char *shown; /* with the folder, for people */
+	char name[256];	   /* the segment's; NAME.part is the file */
 	char part[256 + sizeof(PART)];
 	char mend[256 + sizeof(PART) + sizeof(MEND)];
-	bool compressed;     /* by name */
+	bool compressed; /* by name */
 	bool pcapng;
 	FILE *report;
 	uint64_t inode;
@@ -125,7 +127,8 @@ static int finish_mend(struct part *p)
 	got = pread(fd, buf, MEND_HEADER_BYTES + MEND_BYTES_MAX, 0);
 	if (got < 0)
 		return -errno;
-	if (got >= MEND_HEADER_BYTES && sscanf((const char *)buf, "skep-mend 1 %" SCNu64 " %" SCNu64 " %zu\n", &inode, &off, &n) == 3 &&
+	if (got >= MEND_HEADER_BYTES &&
+	    sscanf((const char *)buf, "skep-mend 1 %" SCNu64 " %" SCNu64 " %zu\n", &inode, &off, &n) == 3 &&
 	    inode == p->inode && n == (size_t)(got - MEND_HEADER_BYTES) && off <= INT64_MAX - MEND_BYTES_MAX)
 		r = apply(p, buf + MEND_HEADER_BYTES, n, off);
 	if (r == 0 && unlinkat(p->dirfd, p->mend, 0) < 0)
@@ -143,7 +146,8 @@ static int replace_end(struct part *p, const uint8_t *bytes, size_t n, uint64_t 
 
 /* ---- one file ---- */
 
-/* An ended, empty capture, for a file that its writer had not begun. Ethernet, because nothing says otherwise. */
+/* An ended, empty capture, for a file that its writer had not begun. Ethernet, because nothing says
+ * otherwise. */
 static int write_empty(struct part *p)
 {
 	static const struct cap_capwrite_shb shb = { .application = "skep-capture " SKEP_VERSION };
@@ -179,7 +183,8 @@ static int end_frame(struct part *p, const struct cap_salvage *s)
 	n = cap_zframe_raw(bytes, s->tail, s->tail_bytes);
 	cap_zframe_end(bytes + n);
 	n += CAP_ZFRAME_END_BYTES;
-	/* Without a tail only what is given up is overwritten. With one, space comes first: a full disk is why many writers end. */
+	/* Without a tail only what is given up is overwritten. With one, space comes first: a full disk is
+	 * why many writers end. */
 	if (s->tail_bytes == 0)
 		return apply(p, bytes, n, s->keep);
 	if (ftruncate(p->fd, (off_t)s->used) < 0)
@@ -217,7 +222,10 @@ static int write_sidecar(struct part *p, const struct cap_salvage *s)
 {
 	struct cap_sidecar sc = CAP_SIDECAR_NULL;
 	char gave_up[400];
-	const char *reasons[2] = { "the writer ended without closing the file; what it saw, rejected and dropped is not known", gave_up };
+	const char *reasons[2] = {
+		"the writer ended without closing the file; what it saw, rejected and dropped is not known",
+		gave_up
+	};
 	char link[256];
 	struct stat st;
 
@@ -243,7 +251,8 @@ static int write_sidecar(struct part *p, const struct cap_salvage *s)
 	sc.complete = false;
 	sc.reasons = reasons;
 	sc.n_reasons = s->given_up_bytes > 0 ? 2 : 1;
-	(void)snprintf(gave_up, sizeof(gave_up), "%" PRIu64 " bytes were given up: %s", s->given_up_bytes, s->why);
+	(void)snprintf(gave_up, sizeof(gave_up), "%" PRIu64 " bytes were given up: %s", s->given_up_bytes,
+		       s->why);
 	sc.recovered = true;
 	return cap_sidecar_write(p->dirfd, p->name, &sc);
 }
@@ -337,7 +346,8 @@ static int recover_part(struct part *p)
 /* A file that has no header of ours yet must at least be called like ours. */
 static bool has_our_name(const char *name)
 {
-	return ends_with(name, ".pcap") || ends_with(name, ".pcap.zst") || ends_with(name, ".pcapng") || ends_with(name, ".pcapng.zst");
+	return ends_with(name, ".pcap") || ends_with(name, ".pcap.zst") || ends_with(name, ".pcapng") ||
+	       ends_with(name, ".pcapng.zst");
 }
 
 static int recover_name(struct walk *w, int dirfd, const char *shown, const char *part_name)
@@ -382,7 +392,8 @@ static void visit(struct walk *w, int dirfd, const char *shown, const char *name
 		return;
 	fprintf(w->report, "%s/%s: could not be recovered: %s\n", shown, name, strerror(-r));
 	if (w->first_error == 0)
-		w->first_error = skep_err_set(w->err, r, "%.200s/%.200s: could not be recovered: %s", shown, name, strerror(-r));
+		w->first_error = skep_err_set(w->err, r, "%.200s/%.200s: could not be recovered: %s", shown,
+					      name, strerror(-r));
 }
 
 /* Owns fd. Names are collected first: the folder changes while we work. */

@@ -9,9 +9,10 @@
 #include <stdio.h>
 
 /*
- * Every NAME.part below the folder (not through symbolic links, at most four levels deep) that nobody holds locked and that is ours becomes
- * NAME, ended properly, with its sidecar. One line each goes to report. Can be interrupted at any point and repeated.
- * 0: nothing is left to be done; else the first thing that went wrong (the others have been done all the same).
+ * Every NAME.part below the folder (not through symbolic links, at most four levels deep) that nobody holds
+ * locked and that is ours becomes NAME, ended properly, with its sidecar. One line each goes to report. Can
+ * be interrupted at any point and repeated. 0: nothing is left to be done; else the first thing that went
+ * wrong (the others have been done all the same).
  */
 SKEP_MUST_CHECK int cap_recover_dir(const char *path, FILE *report, struct skep_err *err);
 

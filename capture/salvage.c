@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Finds the last whole record of a torn segment. A real decoder takes the zstd blocks one by one, a strict parser takes what they give; the
- * first thing that cannot be is where the good part ends: a block that is cut, impossible or undecodable, a page of zeros where a
- * block should begin (a write that never came), a record that nobody wrote. What lies behind is never trusted, even if it looks whole.
+ * Finds the last whole record of a torn segment. A real decoder takes the zstd blocks one by one, a strict
+ * parser takes what they give; the first thing that cannot be is where the good part ends: a block that is
+ * cut, impossible or undecodable, a page of zeros where a block should begin (a write that never came), a
+ * record that nobody wrote. What lies behind is never trusted, even if it looks whole.
  *
- * The index is found again without help: a place where a block and a record begin together may be the beginning of a stretch that was
- * packed on its own. Whether it is, a second, fresh decoder tells: it must make the same bytes from there. Where it cannot, the stretch
- * belongs to the one before.
+ * The index is found again without help: a place where a block and a record begin together may be the
+ * beginning of a stretch that was packed on its own. Whether it is, a second, fresh decoder tells: it must
+ * make the same bytes from there. Where it cannot, the stretch belongs to the one before.
  *
- * One thread; memory: a window of the file, one record, the index. Hostile files cost a bounded multiple of reading them.
+ * One thread; memory: a window of the file, one record, the index. Hostile files cost a bounded multiple of
+ * reading them.
  */
 #include "capture/salvage.h"
 
@@ -41,7 +43,7 @@ struct window {
 
 struct stretch {
 	struct cap_sidecar_entry entry;
-	uint64_t hash;      /* of its raw bytes */
+	uint64_t hash; /* of its raw bytes */
 };
 
 struct scan {
@@ -49,30 +51,32 @@ struct scan {
 	struct window win;
 	struct cap_capfile *file;
 	ZSTD_DCtx *decoder;
-	uint8_t *raw;            /* one block */
-	uint64_t at;             /* file offset of the next block */
+	uint8_t *raw; /* one block */
+	uint64_t at;  /* file offset of the next block */
 	uint64_t raw_total;
-	uint64_t tail_raw;       /* stream offset of s->tail[0] */
-	uint64_t data_end;       /* behind the file's last byte that is not zero */
-	uint64_t data_limit;     /* the same, to the end of its page */
-	uint64_t index_end;      /* what is kept, without the frame's end */
-	uint64_t cut_end;        /* the block that is to be cut ends here */
-	bool data_good;          /* false: the parser has refused */
-	int error;               /* not the file's fault */
+	uint64_t tail_raw;   /* stream offset of s->tail[0] */
+	uint64_t data_end;   /* behind the file's last byte that is not zero */
+	uint64_t data_limit; /* the same, to the end of its page */
+	uint64_t index_end;  /* what is kept, without the frame's end */
+	uint64_t cut_end;    /* the block that is to be cut ends here */
+	bool data_good;	     /* false: the parser has refused */
+	int error;	     /* not the file's fault */
 	struct stretch *stretches;
 	size_t n_stretches;
 	size_t room_stretches;
-	uint64_t hash_keep;      /* the last stretch's hash at s->keep */
+	uint64_t hash_keep; /* the last stretch's hash at s->keep */
 };
 
-/* The file's bytes from off on; *ret_n of them, at least want unless the file ends (or an error is set). Valid until the next call. */
+/* The file's bytes from off on; *ret_n of them, at least want unless the file ends (or an error is set).
+ * Valid until the next call. */
 static const uint8_t *look(struct window *w, uint64_t off, size_t want, size_t *ret_n)
 {
 	if (off < w->off || off + want > w->off + w->n) {
 		w->off = off;
 		w->n = 0;
 		while (w->n < WINDOW_BYTES) {
-			const ssize_t got = pread(w->fd, w->buf + w->n, WINDOW_BYTES - w->n, (off_t)(off + w->n));
+			const ssize_t got =
+				pread(w->fd, w->buf + w->n, WINDOW_BYTES - w->n, (off_t)(off + w->n));
 
 			if (got < 0 && errno == EINTR)
 				continue;
@@ -142,8 +146,10 @@ static int begin_stretch(struct scan *sc, uint64_t file_offset)
 		sc->room_stretches = room;
 	}
 	sc->stretches[sc->n_stretches++] = (struct stretch){
-		.entry = { .file_offset = file_offset, .raw_offset = sc->raw_total,
-			   .ts_first_ns = CAP_SIDECAR_UNKNOWN, .ts_last_ns = CAP_SIDECAR_UNKNOWN },
+		.entry = { .file_offset = file_offset,
+			   .raw_offset = sc->raw_total,
+			   .ts_first_ns = CAP_SIDECAR_UNKNOWN,
+			   .ts_last_ns = CAP_SIDECAR_UNKNOWN },
 	};
 	return 0;
 }
@@ -166,7 +172,8 @@ static void count_packet(struct scan *sc, const struct cap_capfile_packet *p)
 	e->pkts++;
 }
 
-/* Gives n raw bytes to the parser and counts what becomes whole. false: the parser refused; the reason is set. */
+/* Gives n raw bytes to the parser and counts what becomes whole. false: the parser refused; the reason is
+ * set. */
 static bool parse(struct scan *sc, const uint8_t *raw, size_t n, uint64_t plain_from)
 {
 	struct cap_capfile_packet packet;
@@ -183,7 +190,8 @@ static bool parse(struct scan *sc, const uint8_t *raw, size_t n, uint64_t plain_
 		raw += part;
 		n -= part;
 		while ((r = cap_capfile_next(sc->file, &packet, &err)) == 0) {
-			if (!sc->s->compressed && packet.offset - last_stretch(sc)->entry.raw_offset >= STRETCH_PLAIN_BYTES) {
+			if (!sc->s->compressed &&
+			    packet.offset - last_stretch(sc)->entry.raw_offset >= STRETCH_PLAIN_BYTES) {
 				sc->raw_total = packet.offset;
 				sc->error = begin_stretch(sc, packet.offset);
 				if (sc->error < 0)
@@ -192,7 +200,8 @@ static bool parse(struct scan *sc, const uint8_t *raw, size_t n, uint64_t plain_
 			count_packet(sc, &packet);
 		}
 		if (r != -EAGAIN) {
-			(void)snprintf(sc->s->why, sizeof(sc->s->why), "at byte %llu: %.180s", (unsigned long long)plain_from, err.text);
+			(void)snprintf(sc->s->why, sizeof(sc->s->why), "at byte %llu: %.180s",
+				       (unsigned long long)plain_from, err.text);
 			return false;
 		}
 	} while (n > 0);
@@ -202,14 +211,16 @@ static bool parse(struct scan *sc, const uint8_t *raw, size_t n, uint64_t plain_
 /* ---- zstd ---- */
 
 /* Feeds one block, never as the last one. The raw size, UNDECODABLE or NO_MEMORY. */
-static size_t decode(ZSTD_DCtx *decoder, const struct cap_zframe_block *b, const uint8_t *content, uint8_t *raw)
+static size_t decode(ZSTD_DCtx *decoder, const struct cap_zframe_block *b, const uint8_t *content,
+		     uint8_t *raw)
 {
 	uint8_t header[CAP_ZBLOCK_HEADER];
 	ZSTD_outBuffer out = { raw, CAP_ZBLOCK_MAX + 1, 0 };
 
 	cap_zframe_block(header, b->type, b->type == CAP_ZFRAME_RLE ? b->raw_bytes : b->content_bytes, false);
 	for (int i = 0; i < 2; i++) {
-		ZSTD_inBuffer in = { i == 0 ? header : content, i == 0 ? sizeof(header) : b->content_bytes, 0 };
+		ZSTD_inBuffer in = { i == 0 ? header : content, i == 0 ? sizeof(header) : b->content_bytes,
+				     0 };
 
 		while (in.pos < in.size) {
 			const size_t before = in.pos + out.pos;
@@ -238,7 +249,8 @@ static int begin_frame(ZSTD_DCtx *decoder)
 
 enum step { STEP_ON, STEP_END };
 
-/* Moves what is to be kept up to what is whole now. A block of n raw bytes at block_at has just been parsed; cut: it was not all there. */
+/* Moves what is to be kept up to what is whole now. A block of n raw bytes at block_at has just been parsed;
+ * cut: it was not all there. */
 static void advance_keep(struct scan *sc, uint64_t block_at, size_t n, bool cut)
 {
 	struct cap_salvage *s = sc->s;
@@ -264,7 +276,8 @@ static void advance_keep(struct scan *sc, uint64_t block_at, size_t n, bool cut)
 	/* Else a record spans the block: what is to be cut lies before it. */
 }
 
-static int take_content(struct scan *sc, const struct cap_zframe_block *b, const uint8_t *content, bool cut, enum step *ret)
+static int take_content(struct scan *sc, const struct cap_zframe_block *b, const uint8_t *content, bool cut,
+			enum step *ret)
 {
 	const uint64_t block_at = sc->at;
 	struct stretch *st;
@@ -305,7 +318,8 @@ static int take_content(struct scan *sc, const struct cap_zframe_block *b, const
 static void skip_empty(struct scan *sc, uint64_t n)
 {
 	if (cap_capfile_whole(sc->file) == sc->raw_total)
-		sc->s->keep += sc->s->keep == sc->at ? n : 0; /* sc->index_end stays: it is of no use to an entry */
+		sc->s->keep +=
+			sc->s->keep == sc->at ? n : 0; /* sc->index_end stays: it is of no use to an entry */
 	else
 		sc->cut_end += sc->cut_end == sc->at ? n : 0;
 	sc->at += n;
@@ -337,7 +351,8 @@ static int step(struct scan *sc, enum step *ret)
 		return 0;
 	}
 	p = look(&sc->win, sc->at, CAP_ZBLOCK_HEADER + b.content_bytes, &have);
-	/* Whole pages of zeros, up to the end of the file, in a stored block: not written rather than captured. */
+	/* Whole pages of zeros, up to the end of the file, in a stored block: not written rather than
+	 * captured. */
 	if (b.type == CAP_ZFRAME_RAW && sc->at + CAP_ZBLOCK_HEADER <= sc->data_limit)
 		have = SKEP_MIN(have, (size_t)(sc->data_limit - sc->at));
 	if (have < CAP_ZBLOCK_HEADER + b.content_bytes) {
@@ -465,8 +480,8 @@ static void merge(struct cap_sidecar_entry *to, const struct cap_sidecar_entry *
 }
 
 /*
- * Groups stretches so that each group stands alone; a group is [starts[g], starts[g + 1]). Returns the number of groups, or 0: the file
- * has no such places, as if it were not packed by us.
+ * Groups stretches so that each group stands alone; a group is [starts[g], starts[g + 1]). Returns the number
+ * of groups, or 0: the file has no such places, as if it were not packed by us.
  */
 static size_t group(struct scan *sc, size_t *starts)
 {
@@ -478,7 +493,8 @@ static size_t group(struct scan *sc, size_t *starts)
 
 		starts[n++] = i;
 		while (!stands_alone(sc, st, starts[n - 1], i, end)) {
-			if (n == 1 || st[i].entry.raw_offset - st[starts[n - 1]].entry.raw_offset > STRETCH_MAX_BYTES)
+			if (n == 1 ||
+			    st[i].entry.raw_offset - st[starts[n - 1]].entry.raw_offset > STRETCH_MAX_BYTES)
 				return 0;
 			n--;
 		}
@@ -493,8 +509,10 @@ static void set_sizes(struct scan *sc)
 		const bool last = i + 1 == sc->n_stretches;
 		const struct cap_sidecar_entry *next = last ? NULL : &sc->stretches[i + 1].entry;
 
-		e->file_bytes = (last ? SKEP_MAX(sc->index_end, e->file_offset) : next->file_offset) - e->file_offset;
-		e->raw_bytes = (last ? SKEP_MAX(sc->s->bytes_raw, e->raw_offset) : next->raw_offset) - e->raw_offset;
+		e->file_bytes =
+			(last ? SKEP_MAX(sc->index_end, e->file_offset) : next->file_offset) - e->file_offset;
+		e->raw_bytes =
+			(last ? SKEP_MAX(sc->s->bytes_raw, e->raw_offset) : next->raw_offset) - e->raw_offset;
 	}
 }
 
@@ -509,7 +527,8 @@ static int make_index(struct scan *sc)
 		return -ENOMEM;
 	/* A stretch that begins where the tail does is all tail. */
 	if (last_stretch(sc))
-		last_stretch(sc)->hash = last_stretch(sc)->entry.file_offset >= sc->index_end ? 0 : sc->hash_keep;
+		last_stretch(sc)->hash =
+			last_stretch(sc)->entry.file_offset >= sc->index_end ? 0 : sc->hash_keep;
 	set_sizes(sc);
 	if (s->compressed)
 		n = group(sc, starts);
@@ -568,7 +587,8 @@ static int find_kind(struct scan *sc)
 		sc->s->ours = true;
 	} else {
 		/* Nothing yet: no bytes, zeros only, or the first few of one of these. */
-		sc->s->ours = sc->data_end == 0 || (n < CAP_ZFRAME_HEADER_BYTES && memcmp(p, frame, n) == 0) ||
+		sc->s->ours = sc->data_end == 0 ||
+			      (n < CAP_ZFRAME_HEADER_BYTES && memcmp(p, frame, n) == 0) ||
 			      (n < 4 && (memcmp(p, &pcap, n) == 0 || memcmp(p, &pcapng, n) == 0));
 	}
 	return sc->win.error;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Reads and writes a segment's sidecar. One table names the fields for both directions. The only file of capture/ that knows
- * how a sidecar looks as JSON; never touches the segment. Control or packer thread: it allocates and waits for the disk.
+ * Reads and writes a segment's sidecar. One table names the fields for both directions. The only file of
+ * capture/ that knows how a sidecar looks as JSON; never touches the segment. Control or packer thread: it
+ * allocates and waits for the disk.
  *
  * The index is an array of arrays, its columns named once: an object per entry would be three times the size.
  */
@@ -23,8 +24,14 @@ struct field {
 	size_t offset;
 };
 
-#define FIELD(kind, name) { NULL, #name, kind, offsetof(struct cap_sidecar, name) }
-#define MEMBER(kind, group, name) { #group, #name, kind, offsetof(struct cap_sidecar, group.name) }
+#define FIELD(kind, name)                                                                                    \
+	{                                                                                                    \
+		NULL, #name, kind, offsetof(struct cap_sidecar, name)                                        \
+	}
+#define MEMBER(kind, group, name)                                                                            \
+	{                                                                                                    \
+#group, #name, kind, offsetof(struct cap_sidecar, group.name)                                \
+	}
 
 static const struct field fields[] = {
 	FIELD(TEXT, segment),
@@ -67,7 +74,8 @@ static const char *const columns[] = {
 	"file_offset", "raw_offset", "file_bytes", "raw_bytes", "pkts", "ts_first_ns", "ts_last_ns",
 };
 #define N_COLUMNS ARRAY_LEN(columns)
-_Static_assert(sizeof(struct cap_sidecar_entry) == N_COLUMNS * sizeof(uint64_t), "an entry is its columns, in order");
+_Static_assert(sizeof(struct cap_sidecar_entry) == N_COLUMNS * sizeof(uint64_t),
+	       "an entry is its columns, in order");
 
 /* What cap_sidecar_read returns; the strings of `sc` live in `root`. */
 struct owner {
@@ -195,9 +203,10 @@ static json_t *build(const struct cap_sidecar *sc)
 {
 	_json_ json_t *root = json_object();
 
-	if (!root || json_object_set_new(root, "skep_segment", json_integer(CAP_SIDECAR_FORMAT_VERSION)) < 0 ||
-	    add_fields(root, sc) < 0 || add_dropped(json_object_get(root, "account"), sc) < 0 || add_reasons(root, sc) < 0 ||
-	    add_index(root, sc) < 0)
+	if (!root ||
+	    json_object_set_new(root, "skep_segment", json_integer(CAP_SIDECAR_FORMAT_VERSION)) < 0 ||
+	    add_fields(root, sc) < 0 || add_dropped(json_object_get(root, "account"), sc) < 0 ||
+	    add_reasons(root, sc) < 0 || add_index(root, sc) < 0)
 		return NULL;
 	return TAKE_PTR(root);
 }
@@ -286,7 +295,8 @@ static const struct cap_sidecar nothing = CAP_SIDECAR_NULL;
 
 static int bad_field(struct skep_err *err, const char *group, const char *name, const char *want)
 {
-	return skep_err_set(err, SKEP_E_BAD_DATA, "sidecar: /%s%s%s is not %s", group ? group : "", group ? "/" : "", name, want);
+	return skep_err_set(err, SKEP_E_BAD_DATA, "sidecar: /%s%s%s is not %s", group ? group : "",
+			    group ? "/" : "", name, want);
 }
 
 /* Not negative, or null. */
@@ -370,7 +380,8 @@ static int read_dropped(struct owner *o, const json_t *account, struct skep_err 
 	if (!o->dropped)
 		return -ENOMEM;
 	o->sc.account.dropped = o->dropped;
-	json_object_foreach(dropped, name, v) {
+	json_object_foreach(dropped, name, v)
+	{
 		struct cap_sidecar_count *c = &o->dropped[o->sc.account.n_dropped++];
 
 		c->name = name;
@@ -408,10 +419,12 @@ static int read_row(struct cap_sidecar_entry *e, const json_t *row, size_t i, st
 	uint64_t *v = (uint64_t *)e;
 
 	if (json_array_size(row) != N_COLUMNS)
-		return skep_err_set(err, SKEP_E_BAD_DATA, "sidecar: /index/%zu has not %zu columns", i, N_COLUMNS);
+		return skep_err_set(err, SKEP_E_BAD_DATA, "sidecar: /index/%zu has not %zu columns", i,
+				    N_COLUMNS);
 	for (size_t c = 0; c < N_COLUMNS; c++)
 		if (!get_num(json_array_get(row, c), &v[c]))
-			return skep_err_set(err, SKEP_E_BAD_DATA, "sidecar: /index/%zu/%zu is not a number of 0 or more", i, c);
+			return skep_err_set(err, SKEP_E_BAD_DATA,
+					    "sidecar: /index/%zu/%zu is not a number of 0 or more", i, c);
 	return 0;
 }
 
@@ -453,7 +466,8 @@ static int read_all(struct owner *o, struct skep_err *err)
 	int r;
 
 	if (!json_is_integer(version))
-		return skep_err_set(err, SKEP_E_BAD_DATA, "sidecar: not one of ours (no number at /skep_segment)");
+		return skep_err_set(err, SKEP_E_BAD_DATA,
+				    "sidecar: not one of ours (no number at /skep_segment)");
 	if (json_integer_value(version) != CAP_SIDECAR_FORMAT_VERSION)
 		return skep_err_set(err, SKEP_E_UNSUPPORTED, "sidecar: version %lld, this program knows %d",
 				    (long long)json_integer_value(version), CAP_SIDECAR_FORMAT_VERSION);
@@ -480,7 +494,8 @@ int cap_sidecar_parse(const char *text, size_t n, struct cap_sidecar **ret, stru
 	o->sc.owner = o;
 	o->root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &where);
 	if (!o->root)
-		r = skep_err_set(err, SKEP_E_BAD_DATA, "sidecar: line %d, column %d: %s", where.line, where.column, where.text);
+		r = skep_err_set(err, SKEP_E_BAD_DATA, "sidecar: line %d, column %d: %s", where.line,
+				 where.column, where.text);
 	else if (!json_is_object(o->root))
 		r = skep_err_set(err, SKEP_E_BAD_DATA, "sidecar: not a JSON object");
 	else
@@ -505,7 +520,8 @@ static int read_text(int dirfd, const char *name, char **ret, size_t *ret_n, str
 	if (!S_ISREG(st.st_mode))
 		return skep_err_set(err, SKEP_E_BAD_DATA, "%s: not a regular file", name);
 	if (st.st_size > (off_t)CAP_SIDECAR_MAX_BYTES)
-		return skep_err_set(err, SKEP_E_BAD_DATA, "%s: longer than %u bytes", name, CAP_SIDECAR_MAX_BYTES);
+		return skep_err_set(err, SKEP_E_BAD_DATA, "%s: longer than %u bytes", name,
+				    CAP_SIDECAR_MAX_BYTES);
 	text = malloc((size_t)st.st_size + 1);
 	if (!text)
 		return -ENOMEM;

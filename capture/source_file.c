@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The file source (-r): pcap or pcapng, plain or zstd, which the content tells and not the name; "-" is standard input. Lossless: the
- * reader goes at the pace of the disk that is written to. Everything else is capinput.c.
+ * The file source (-r): pcap or pcapng, plain or zstd, which the content tells and not the name; "-" is
+ * standard input. Lossless: the reader goes at the pace of the disk that is written to. Everything else is
+ * capinput.c.
  */
 #include "capture/capinput.h"
 
@@ -55,7 +56,8 @@ static int file_open(const struct cap_source_cfg *cfg, struct cap_tap **ret_tap,
 		close(fd);
 		return -ENOMEM;
 	}
-	r = cap_capinput_init(in, &cap_source_file, cfg, fd, strcmp(cfg->link, "-") == 0 ? "stdin" : cfg->link, -1, err);
+	r = cap_capinput_init(in, &cap_source_file, cfg, fd,
+			      strcmp(cfg->link, "-") == 0 ? "stdin" : cfg->link, -1, err);
 	if (r) {
 		(void)file_close(&in->tap);
 		return r;

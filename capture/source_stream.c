@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The stream source: pcap or pcapng from standard input or from a command, as it comes; the way to cards with receivers of their own and
- * to remote switches (ssh … tcpdump -w -). Reading is capinput.c, the command is kept by child.c.
+ * The stream source: pcap or pcapng from standard input or from a command, as it comes; the way to cards with
+ * receivers of their own and to remote switches (ssh … tcpdump -w -). Reading is capinput.c, the command is
+ * kept by child.c.
  *
- * The command starts when the tap is opened: its header is needed to know the link type. It runs with the rights that we have
- * then. Threads as in capinput.c.
+ * The command starts when the tap is opened: its header is needed to know the link type. It runs with the
+ * rights that we have then. Threads as in capinput.c.
  */
 #include "capture/capinput.h"
 #include "capture/child.h"
@@ -44,21 +45,26 @@ static int check_status(struct stream_tap *t, int timeout_ms, struct skep_err *e
 
 	if (t->child.pid < 0 || !cap_child_ended(&t->child, timeout_ms) || t->child.status == 0)
 		return 0;
-	if (WIFSIGNALED(t->child.status) && WTERMSIG(t->child.status) == SIGPIPE && atomic_load(&t->in.stopped))
+	if (WIFSIGNALED(t->child.status) && WTERMSIG(t->child.status) == SIGPIPE &&
+	    atomic_load(&t->in.stopped))
 		return 0;
 	if (WIFSIGNALED(t->child.status))
-		return skep_err_set(err, SKEP_E_BAD_DATA, "stream command \"%.200s\": ended by signal %d (%s)", command,
+		return skep_err_set(err, SKEP_E_BAD_DATA,
+				    "stream command \"%.200s\": ended by signal %d (%s)", command,
 				    WTERMSIG(t->child.status), strsignal(WTERMSIG(t->child.status)));
 	if (WEXITSTATUS(t->child.status) == 127)
-		return skep_err_set(err, SKEP_E_NOT_FOUND, "stream command \"%.200s\": the shell did not find it (exit status 127)", command);
-	return skep_err_set(err, SKEP_E_BAD_DATA, "stream command \"%.200s\": ended with exit status %d", command,
-			    WEXITSTATUS(t->child.status));
+		return skep_err_set(err, SKEP_E_NOT_FOUND,
+				    "stream command \"%.200s\": the shell did not find it (exit status 127)",
+				    command);
+	return skep_err_set(err, SKEP_E_BAD_DATA, "stream command \"%.200s\": ended with exit status %d",
+			    command, WEXITSTATUS(t->child.status));
 }
 
 static int stream_check(struct cap_tap *tap, struct skep_err *err)
 {
 	struct stream_tap *t = (struct stream_tap *)tap;
-	int r = check_status(t, atomic_load(&t->in.ended) && !atomic_load(&t->in.stopped) ? STATUS_WAIT_MS : 0, err);
+	int r = check_status(
+		t, atomic_load(&t->in.ended) && !atomic_load(&t->in.stopped) ? STATUS_WAIT_MS : 0, err);
 
 	/* What is still in the pipe is read first. */
 	if (r && !atomic_load(&t->in.ended))
@@ -66,7 +72,8 @@ static int stream_check(struct cap_tap *tap, struct skep_err *err)
 	return r ? r : cap_capinput_check(tap, err);
 }
 
-static int start_input(struct stream_tap *t, const struct cap_source_cfg *cfg, int *ret_fd, struct skep_err *err)
+static int start_input(struct stream_tap *t, const struct cap_source_cfg *cfg, int *ret_fd,
+		       struct skep_err *err)
 {
 	int r;
 
@@ -78,7 +85,9 @@ static int start_input(struct stream_tap *t, const struct cap_source_cfg *cfg, i
 	}
 	if (isatty(STDIN_FILENO)) {
 		skep_err_set(err, SKEP_E_USAGE, "stream: standard input is a terminal, not a pcap stream");
-		skep_err_hint(err, "pipe one in (ssh HOST tcpdump -U -w - | skep-capture …), or give --stream-command");
+		skep_err_hint(
+			err,
+			"pipe one in (ssh HOST tcpdump -U -w - | skep-capture …), or give --stream-command");
 		return SKEP_E_USAGE;
 	}
 	*ret_fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
@@ -99,7 +108,8 @@ static int stream_open(const struct cap_source_cfg *cfg, struct cap_tap **ret_ta
 	t->in.fd = -1;
 	r = start_input(t, cfg, &fd, err);
 	if (r == 0)
-		r = cap_capinput_init(&t->in, &cap_source_stream, cfg, fd, cfg->stream_command ? "stream" : "stdin", HEAD_WAIT_MS, err);
+		r = cap_capinput_init(&t->in, &cap_source_stream, cfg, fd,
+				      cfg->stream_command ? "stream" : "stdin", HEAD_WAIT_MS, err);
 	if (r) {
 		/* If the command has failed, that is the better reason. */
 		const int why = check_status(t, STATUS_WAIT_MS, err);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The bytes of the frame around the compressed data: RFC 8878, 3.1.1.1 (frame header) and 3.1.1.2 (block header).
- * Knows no libzstd, never allocates, keeps no state. Any thread.
+ * The bytes of the frame around the compressed data: RFC 8878, 3.1.1.1 (frame header) and 3.1.1.2 (block
+ * header). Knows no libzstd, never allocates, keeps no state. Any thread.
  *
- * Padding. An empty raw block is three zero bytes, so the zeros behind the data of a torn, preallocated file mean nothing. Gaps
- * that three does not divide get empty RLE blocks (four bytes each). A run of CAP_ALIGN zeros never comes from here: where a
- * reader finds one, a write is missing.
+ * Padding. An empty raw block is three zero bytes, so the zeros behind the data of a torn, preallocated file
+ * mean nothing. Gaps that three does not divide get empty RLE blocks (four bytes each). A run of CAP_ALIGN
+ * zeros never comes from here: where a reader finds one, a write is missing.
  */
 #include "capture/zframe.h"
 
@@ -14,7 +14,8 @@
 #include <assert.h>
 #include <string.h>
 
-/* Magic; descriptor 0: no single segment, checksum, content size or dictionary; window: exponent << 3, 2^(10 + exponent). */
+/* Magic; descriptor 0: no single segment, checksum, content size or dictionary; window: exponent << 3, 2^(10
+ * + exponent). */
 static const uint8_t frame_header[CAP_ZFRAME_HEADER_BYTES] = {
 	0x28, 0xb5, 0x2f, 0xfd, 0x00, (CAP_ZFRAME_WINDOW_LOG - 10u) << 3,
 };
@@ -58,7 +59,8 @@ uint32_t cap_zframe_pad_bytes(uint64_t offset)
 	return cap_zframe_pad_fits(gap) ? gap : gap + CAP_ALIGN;
 }
 
-/* Every so many bytes of padding begin with three RLE blocks (12 bytes), so that two stretches in a row stay under a page. */
+/* Every so many bytes of padding begin with three RLE blocks (12 bytes), so that two stretches in a row stay
+ * under a page. */
 #define PAD_STRETCH (CAP_ALIGN / 8u * 3u)
 _Static_assert(PAD_STRETCH % 3 == 0 && 2 * PAD_STRETCH < CAP_ALIGN, "no page of zeros");
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Any bytes given to the pcap and pcapng reader: never a bad access; and the same packets, end and refusal whether they come at once
- * or in pieces. The first byte: strict or not; the second: the size of the pieces.
+ * Any bytes given to the pcap and pcapng reader: never a bad access; and the same packets, end and refusal
+ * whether they come at once or in pieces. The first byte: strict or not; the second: the size of the pieces.
  */
 #include "capture/capfile.h"
 
@@ -69,7 +69,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	once = read_in_pieces(data + 2, size - 2, data[0] & 1, SIZE_MAX);
 	pieces = read_in_pieces(data + 2, size - 2, data[0] & 1, 1u + data[1]);
-	assert(once.r == pieces.r && once.pkts == pieces.pkts && once.whole == pieces.whole && once.sum == pieces.sum);
+	assert(once.r == pieces.r && once.pkts == pieces.pkts && once.whole == pieces.whole &&
+	       once.sum == pieces.sum);
 	assert(once.truncated == pieces.truncated && once.whole <= size - 2);
 	return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Any bytes given to recovery as a torn segment: never a bad access; and if it says what can be kept, that is true: put together
- * as it says, the file decodes to its end, holds exactly the packets that were counted, and each index entry decodes alone.
+ * Any bytes given to recovery as a torn segment: never a bad access; and if it says what can be kept, that is
+ * true: put together as it says, the file decodes to its end, holds exactly the packets that were counted,
+ * and each index entry decodes alone.
  */
 #include "capture/salvage.h"
 #include "capture/zframe.h"
@@ -73,7 +74,8 @@ static void check_index(const struct cap_salvage *s, const uint8_t *data, size_t
 		const bool last = i + 1 == s->n_index;
 		size_t n;
 
-		assert(e->file_offset + e->file_bytes <= size && e->raw_offset + e->raw_bytes <= s->bytes_raw);
+		assert(e->file_offset + e->file_bytes <= size &&
+		       e->raw_offset + e->raw_bytes <= s->bytes_raw);
 		if (!s->compressed)
 			continue;
 		cap_zframe_header(mended);

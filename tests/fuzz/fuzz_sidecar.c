@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Any bytes given to the sidecar's parser: never a bad access; a sidecar whose every text and number can be looked at, or a refusal in words. */
+/* Any bytes given to the sidecar's parser: never a bad access; a sidecar whose every text and number can be
+ * looked at, or a refusal in words. */
 #include "capture/sidecar.h"
 
 #include <assert.h>
@@ -21,7 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		assert(!sc && err.text[0]);
 		return 0;
 	}
-	sum += length(sc->segment) + length(sc->job) + length(sc->link) + length(sc->filter) + length(sc->sha256);
+	sum += length(sc->segment) + length(sc->job) + length(sc->link) + length(sc->filter) +
+	       length(sc->sha256);
 	for (size_t i = 0; i < sc->account.n_dropped; i++)
 		sum += length(sc->account.dropped[i].name) + sc->account.dropped[i].pkts;
 	for (size_t i = 0; i < sc->n_reasons; i++)

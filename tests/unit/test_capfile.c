@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves, with libpcap as the oracle, that the reader gives the same packets, lengths and time stamps to the nanosecond: for every real
- * capture in $SKEP_PCAPS, for generated files of every variant (magic, byte order, version, resolution, offset, block type), and for
- * thousands of damaged ones; whatever libpcap reads must be read, whatever it refuses may only be refused or read as far as it is sound.
- * The bytes arrive in pieces of random size. And that refusals say what and where.
+ * Proves, with libpcap as the oracle, that the reader gives the same packets, lengths and time stamps to the
+ * nanosecond: for every real capture in $SKEP_PCAPS, for generated files of every variant (magic, byte order,
+ * version, resolution, offset, block type), and for thousands of damaged ones; whatever libpcap reads must be
+ * read, whatever it refuses may only be refused or read as far as it is sound. The bytes arrive in pieces of
+ * random size. And that refusals say what and where.
  */
 #include "capture/capfile.h"
 #include "capture/capwrite.h"
@@ -55,7 +56,8 @@ static int next(struct reader *r, struct cap_capfile_packet *packet, struct skep
 	}
 }
 
-/* What libpcap's time stamp is in our terms; it gives fractions that are too large as they are, and signed where they are not. */
+/* What libpcap's time stamp is in our terms; it gives fractions that are too large as they are, and signed
+ * where they are not. */
 static uint64_t oracle_time(const struct pcap_pkthdr *h, const struct cap_capfile_info *info)
 {
 	uint64_t sec = (uint64_t)h->ts.tv_sec;
@@ -63,34 +65,38 @@ static uint64_t oracle_time(const struct pcap_pkthdr *h, const struct cap_capfil
 
 	if (info->format == CAP_CAPFILE_PCAP) {
 		sec = (uint32_t)sec;
-		frac = info->nanoseconds ? (uint32_t)h->ts.tv_usec : (uint64_t)(uint32_t)(h->ts.tv_usec / 1000) * 1000;
+		frac = info->nanoseconds ? (uint32_t)h->ts.tv_usec
+					 : (uint64_t)(uint32_t)(h->ts.tv_usec / 1000) * 1000;
 	}
 	return (uint64_t)SKEP_MIN((unsigned __int128)sec * 1000000000 + frac, (unsigned __int128)INT64_MAX);
 }
 
-static void same_packet(const struct pcap_pkthdr *h, const u_char *data, uint32_t snaplen, const struct cap_capfile_packet *p,
-			const struct cap_capfile_info *info, const char *name)
+static void same_packet(const struct pcap_pkthdr *h, const u_char *data, uint32_t snaplen,
+			const struct cap_capfile_packet *p, const struct cap_capfile_info *info,
+			const char *name)
 {
 	/* libpcap cuts at the snaplen of the file; we do not. */
-	const uint32_t cap_len = info->format == CAP_CAPFILE_PCAP ? SKEP_MIN(p->cap_len, snaplen) : p->cap_len;
+	const uint32_t cap_len =
+		info->format == CAP_CAPFILE_PCAP ? SKEP_MIN(p->cap_len, snaplen) : p->cap_len;
 
 	if (h->caplen != cap_len || h->len != p->wire_len)
-		fail_msg("%s: byte %lu: lengths %u/%u, libpcap %u/%u", name, (unsigned long)p->offset, p->cap_len, p->wire_len,
-			 h->caplen, h->len);
+		fail_msg("%s: byte %lu: lengths %u/%u, libpcap %u/%u", name, (unsigned long)p->offset,
+			 p->cap_len, p->wire_len, h->caplen, h->len);
 	if (memcmp(data, p->data, h->caplen) != 0)
 		fail_msg("%s: byte %lu: other bytes", name, (unsigned long)p->offset);
 	/* libpcap adds the interface's offset without looking at overflow; we clamp. */
-	if (info->format == CAP_CAPFILE_PCAPNG && h->ts.tv_sec < 0 && (p->ts_ns == 0 || p->ts_ns == INT64_MAX))
+	if (info->format == CAP_CAPFILE_PCAPNG && h->ts.tv_sec < 0 &&
+	    (p->ts_ns == 0 || p->ts_ns == INT64_MAX))
 		return;
 	if (oracle_time(h, info) != p->ts_ns)
-		fail_msg("%s: byte %lu: time %lu, libpcap %lu", name, (unsigned long)p->offset, (unsigned long)p->ts_ns,
-			 (unsigned long)oracle_time(h, info));
+		fail_msg("%s: byte %lu: time %lu, libpcap %lu", name, (unsigned long)p->offset,
+			 (unsigned long)p->ts_ns, (unsigned long)oracle_time(h, info));
 }
 
 struct verdict {
-	uint64_t pkts;       /* that both gave */
-	bool oracle_clean;   /* libpcap read to the end */
-	int r;               /* how ours ended */
+	uint64_t pkts;	   /* that both gave */
+	bool oracle_clean; /* libpcap read to the end */
+	int r;		   /* how ours ended */
 	struct skep_err err;
 	struct cap_capfile_info info;
 	uint64_t whole;
@@ -101,7 +107,9 @@ static struct verdict compare(const char *name, struct file file)
 {
 	char text[PCAP_ERRBUF_SIZE] = "";
 	FILE *stream = file.n > 0 ? fmemopen(file.p, file.n, "rb") : NULL;
-	pcap_t *oracle = stream ? pcap_fopen_offline_with_tstamp_precision(stream, PCAP_TSTAMP_PRECISION_NANO, text) : NULL;
+	pcap_t *oracle =
+		stream ? pcap_fopen_offline_with_tstamp_precision(stream, PCAP_TSTAMP_PRECISION_NANO, text)
+		       : NULL;
 	struct verdict v = { .err = SKEP_ERR_NULL };
 	struct cap_capfile_packet packet;
 	struct reader r = { .p = file.p, .left = file.n };
@@ -120,11 +128,14 @@ static struct verdict compare(const char *name, struct file file)
 		v.pkts++;
 	}
 	v.oracle_clean = o == PCAP_ERROR_BREAK;
-	/* The one thing that libpcap reads and we refuse on purpose: link types that nobody can say anything about. */
+	/* The one thing that libpcap reads and we refuse on purpose: link types that nobody can say anything
+	 * about. */
 	if (o == 1 && !strstr(v.err.text, "link type"))
-		fail_msg("%s: packet %lu refused (%s), but libpcap has it", name, (unsigned long)v.pkts, v.err.text);
+		fail_msg("%s: packet %lu refused (%s), but libpcap has it", name, (unsigned long)v.pkts,
+			 v.err.text);
 	if (v.oracle_clean && v.r != -ENODATA && !strstr(v.err.text, "link type"))
-		fail_msg("%s: libpcap ends well after %lu packets, we do not: %d %s", name, (unsigned long)v.pkts, v.r, v.err.text);
+		fail_msg("%s: libpcap ends well after %lu packets, we do not: %d %s", name,
+			 (unsigned long)v.pkts, v.r, v.err.text);
 	/* More than libpcap read: let it run to its end, it must have one. */
 	while (v.r == 0)
 		v.r = next(&r, &packet, &v.err);
@@ -293,7 +304,8 @@ static void put_unknown(struct maker *m, uint32_t len)
 	end_block(m, start);
 }
 
-static void put_pcap_head(struct maker *m, uint32_t magic, uint16_t major, uint16_t minor, uint32_t snaplen, uint32_t linktype)
+static void put_pcap_head(struct maker *m, uint32_t magic, uint16_t major, uint16_t minor, uint32_t snaplen,
+			  uint32_t linktype)
 {
 	put32(m, magic);
 	put16(m, major);
@@ -303,7 +315,8 @@ static void put_pcap_head(struct maker *m, uint32_t magic, uint16_t major, uint1
 	put32(m, linktype);
 }
 
-static void put_pcap_record(struct maker *m, uint32_t sec, uint32_t frac, uint32_t first, uint32_t second, uint32_t extra, uint32_t len)
+static void put_pcap_record(struct maker *m, uint32_t sec, uint32_t frac, uint32_t first, uint32_t second,
+			    uint32_t extra, uint32_t len)
 {
 	put32(m, sec);
 	put32(m, frac);
@@ -376,12 +389,14 @@ static void every_pcap_variant(void **state)
 		struct maker m = maker(variant / 15 % 2);
 		struct verdict v;
 
-		put_pcap_head(&m, magic, version[0], version[1], snaplens[variant / 30], 1 | (variant % 2 ? 0x14000000 : 0));
+		put_pcap_head(&m, magic, version[0], version[1], snaplens[variant / 30],
+			      1 | (variant % 2 ? 0x14000000 : 0));
 		for (uint32_t i = 0; i < 60; i++) {
 			const uint32_t len = i % 7 == 0 ? 0 : i * 33;
 			const uint32_t wire = len + i % 3;
 
-			put_pcap_record(&m, secs[i % 6], i % 5 == 4 ? 999999999 : i * 1001, reversed ? wire : len, reversed ? len : wire,
+			put_pcap_record(&m, secs[i % 6], i % 5 == 4 ? 999999999 : i * 1001,
+					reversed ? wire : len, reversed ? len : wire,
 					magic == 0xa1b2cd34 ? 8 : 0, len);
 		}
 		v = compare("variant", made(&m));
@@ -476,7 +491,9 @@ static void damage(struct file good, int rounds)
 		for (uint64_t n = tool_random(&seed) % 4; n > 0; n--) {
 			const size_t at = tool_random(&seed) % good.n;
 
-			copy[at] = tool_random(&seed) % 2 ? (uint8_t)tool_random(&seed) : (uint8_t)(copy[at] ^ 1u << tool_random(&seed) % 8);
+			copy[at] = tool_random(&seed) % 2
+					   ? (uint8_t)tool_random(&seed)
+					   : (uint8_t)(copy[at] ^ 1u << tool_random(&seed) % 8);
 		}
 		if (tool_random(&seed) % 3 == 0)
 			bad.n = tool_random(&seed) % good.n;
@@ -545,12 +562,12 @@ static void times_at_the_edges(void **state)
 		uint64_t t;
 		uint64_t want;
 	} cases[] = {
-		{ 9, -1, 999999999, 0 },                                        /* before 1970 */
+		{ 9, -1, 999999999, 0 }, /* before 1970 */
 		{ 9, -1, 1000000001, 1 },
-		{ 0, 0, 10000000000, INT64_MAX },                               /* after 2262 */
+		{ 0, 0, 10000000000, INT64_MAX }, /* after 2262 */
 		{ 9, INT64_MAX, 0, INT64_MAX },
 		{ 9, INT64_MIN, UINT64_MAX, 0 },
-		{ 0x80 + 63, 0, UINT64_C(3) << 62, 1500000000 },                /* 2^-63: 1.5 s */
+		{ 0x80 + 63, 0, UINT64_C(3) << 62, 1500000000 }, /* 2^-63: 1.5 s */
 		{ 0x80 + 40, 1700000000, (UINT64_C(1) << 40) - 1, UINT64_C(1700000000999999999) },
 		{ 12, 0, UINT64_C(1700000000123456), UINT64_C(1700000000123) },
 	};
@@ -584,7 +601,9 @@ static void refusals_say_what_and_where(void **state)
 	} cases[] = {
 		{ "", 0, "empty", "" },
 		{ "\x1f\x8b\x08\x00rest", 8, "gzip", "zcat" },
-		{ "\xfd" "7zXZ\0more", 10, "xz", "xzcat" },
+		{ "\xfd"
+		  "7zXZ\0more",
+		  10, "xz", "xzcat" },
 		{ "GET / HTTP/1.1", 14, "neither pcap nor pcapng (it begins with 47 45 54 20)", "" },
 		{ "\x4d\x3c\x2b\xa1", 4, "Navtel", "" },
 		{ "\xd4\xc3\xb2\xa1\x02\0\x05\0", 24, "version 2.5", "" },
@@ -601,15 +620,21 @@ static void refusals_say_what_and_where(void **state)
 		memcpy(padded, cases[i].bytes, SKEP_MIN(cases[i].n, i == 5 ? 8 : sizeof(padded)));
 		v = compare("NAME", (struct file){ padded, cases[i].n });
 		assert_int_equal(v.r, SKEP_E_BAD_DATA);
-		if (!strstr(v.err.text, cases[i].says) || !strstr(v.err.text, "NAME: at byte 0") || !strstr(v.err.hint, cases[i].hints))
+		if (!strstr(v.err.text, cases[i].says) || !strstr(v.err.text, "NAME: at byte 0") ||
+		    !strstr(v.err.hint, cases[i].hints))
 			fail_msg("case %zu: \"%s\" (%s)", i, v.err.text, v.err.hint);
 	}
 }
 
 static void hostile_pcapng_is_refused(void **state)
 {
-	static const char *const says[] = { "interface of link type 113 after one of 1", "a packet of interface 1", "and 4294967292 bytes",
-					    "not a multiple of 4", "ends with a length of", "in a block of", "no interface",
+	static const char *const says[] = { "interface of link type 113 after one of 1",
+					    "a packet of interface 1",
+					    "and 4294967292 bytes",
+					    "not a multiple of 4",
+					    "ends with a length of",
+					    "in a block of",
+					    "no interface",
 					    "2^-64 seconds is too fine" };
 
 	(void)state;
@@ -629,7 +654,13 @@ static void hostile_pcapng_is_refused(void **state)
 		if (i >= 2 && i <= 5) {
 			at = m.n;
 			put_enhanced(&m, 0, 0, 40);
-			set32(&m, i == 5 ? at + 20 : i == 4 ? m.n - 4 : at + 4, i == 2 ? 0xfffffffc : i == 3 ? 73 : 80);
+			set32(&m,
+			      i == 5   ? at + 20
+			      : i == 4 ? m.n - 4
+				       : at + 4,
+			      i == 2   ? 0xfffffffc
+			      : i == 3 ? 73
+				       : 80);
 		}
 		v = compare("hostile", made(&m));
 		assert_int_equal(v.r, SKEP_E_BAD_DATA);
@@ -641,8 +672,11 @@ static void hostile_pcapng_is_refused(void **state)
 
 static void strict_refuses_what_we_never_write(void **state)
 {
-	static const char *const says[] = { "nothing but zeros", "more than a second", "with a snaplen of 100", "captured of" };
-	static const uint32_t records[][4] = { { 0, 0, 0, 0 }, { 1, 1000000000, 1, 1 }, { 1, 1, 101, 200 }, { 1, 1, 50, 49 } };
+	static const char *const says[] = { "nothing but zeros", "more than a second",
+					    "with a snaplen of 100", "captured of" };
+	static const uint32_t records[][4] = {
+		{ 0, 0, 0, 0 }, { 1, 1000000000, 1, 1 }, { 1, 1, 101, 200 }, { 1, 1, 50, 49 }
+	};
 
 	(void)state;
 	for (size_t i = 0; i <= ARRAY_LEN(says); i++) {
@@ -654,14 +688,16 @@ static void strict_refuses_what_we_never_write(void **state)
 		put_pcap_head(&m, 0xa1b23c4d, 2, 4, 100, 1);
 		put_pcap_record(&m, 1, 1, 10, 10, 0, 10);
 		if (i < ARRAY_LEN(says))
-			put_pcap_record(&m, records[i][0], records[i][1], records[i][2], records[i][3], 0, records[i][2]);
+			put_pcap_record(&m, records[i][0], records[i][1], records[i][2], records[i][3], 0,
+					records[i][2]);
 		assert_int_equal(cap_capfile_new("strict", true, &r.f), 0);
 		r.p = m.p;
 		r.left = m.n;
 		if (i < ARRAY_LEN(says))
 			assert_int_equal(next(&r, &p, &err), 0);
 		assert_int_equal(next(&r, &p, &err), SKEP_E_BAD_DATA);
-		assert_non_null(strstr(err.text, i < ARRAY_LEN(says) ? says[i] : "not written by this program"));
+		assert_non_null(
+			strstr(err.text, i < ARRAY_LEN(says) ? says[i] : "not written by this program"));
 		/* And it stays so. */
 		assert_int_equal(next(&r, &p, NULL), SKEP_E_BAD_DATA);
 		cap_capfile_free(r.f);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves that what the encoders write is what libpcap reads: same bytes, lengths, time stamps to the nanosecond, link type; and that
- * tshark, where it is installed, finds names, filter and statistics in the pcapng blocks. Nothing is written outside the stated sizes.
+ * Proves that what the encoders write is what libpcap reads: same bytes, lengths, time stamps to the
+ * nanosecond, link type; and that tshark, where it is installed, finds names, filter and statistics in the
+ * pcapng blocks. Nothing is written outside the stated sizes.
  */
 #include "capture/capwrite.h"
 #include "common/util.h"
@@ -81,10 +82,18 @@ static void pcap_reads_back(void **state)
 	expect_all(path);
 }
 
-static const struct cap_capwrite_shb shb = { .hardware = "Kunpeng", .os = "Linux 6.18", .application = "skep-capture" };
+static const struct cap_capwrite_shb shb = { .hardware = "Kunpeng",
+					     .os = "Linux 6.18",
+					     .application = "skep-capture" };
 static const struct cap_capwrite_idb idb = {
-	.linktype = 1, .snaplen = 262144, .name = "eth7", .description = "tap A", .filter = "udp port 443", .os = "Linux",
-	.hardware = "ConnectX-6", .speed_bits = 100000000000,
+	.linktype = 1,
+	.snaplen = 262144,
+	.name = "eth7",
+	.description = "tap A",
+	.filter = "udp port 443",
+	.os = "Linux",
+	.hardware = "ConnectX-6",
+	.speed_bits = 100000000000,
 };
 
 static void pcapng_reads_back(void **state)
@@ -114,9 +123,13 @@ static void pcapng_reads_back(void **state)
 			assert_int_equal(p - start, cap_capwrite_epb_bytes(lengths[l]));
 		}
 	memcpy(p + CAP_CAPWRITE_ISB_BYTES, guard, sizeof(guard));
-	cap_capwrite_isb(p, &(struct cap_capwrite_isb){ .ts_ns = 1700000000123456789, .start_ns = 1600000000000000001,
-							 .end_ns = 1700000000000000002, .received = 1u << 20, .dropped = 77,
-							 .accepted = 99, .os_dropped = 5 });
+	cap_capwrite_isb(p, &(struct cap_capwrite_isb){ .ts_ns = 1700000000123456789,
+							.start_ns = 1600000000000000001,
+							.end_ns = 1700000000000000002,
+							.received = 1u << 20,
+							.dropped = 77,
+							.accepted = 99,
+							.os_dropped = 5 });
 	p += CAP_CAPWRITE_ISB_BYTES;
 	assert_memory_equal(p, guard, sizeof(guard));
 	tool_write_file(path, file, (size_t)(p - file));
@@ -126,8 +139,11 @@ static void pcapng_reads_back(void **state)
 		return;
 	assert_int_equal(tool_run(&out, NULL, "capinfos -I '%s'", path), 0);
 	for (size_t i = 0; i < 6; i++) {
-		static const char *const want[] = { "Name = eth7", "Description = tap A", "Capture length = 262144",
-						    "Time precision = nanoseconds (9)", "Filter string = udp port 443",
+		static const char *const want[] = { "Name = eth7",
+						    "Description = tap A",
+						    "Capture length = 262144",
+						    "Time precision = nanoseconds (9)",
+						    "Filter string = udp port 443",
 						    "Number of stat entries = 1" };
 
 		if (!strstr(out, want[i]))

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves that whatever a dead writer leaves becomes a whole segment with every packet whose bytes were there: files of stored and
- * compressed stretches, of pcap and pcapng, are torn at every byte of their end and at random ones, followed by nothing, zeros, a hole or garbage. Judges:
- * the stream that was written, libzstd to the last byte, a fresh decoder for each index entry, and zstd, tcpdump and tshark themselves.
- * And that what is in use, not ours, or in the way is left alone, and that a crash in the middle of recovering loses nothing.
+ * Proves that whatever a dead writer leaves becomes a whole segment with every packet whose bytes were there:
+ * files of stored and compressed stretches, of pcap and pcapng, are torn at every byte of their end and at
+ * random ones, followed by nothing, zeros, a hole or garbage. Judges: the stream that was written, libzstd to
+ * the last byte, a fresh decoder for each index entry, and zstd, tcpdump and tshark themselves. And that what
+ * is in use, not ours, or in the way is left alone, and that a crash in the middle of recovering loses
+ * nothing.
  */
 #define ZSTD_STATIC_LINKING_ONLY
 #define ZSTD_DISABLE_DEPRECATE_WARNINGS
@@ -27,9 +29,9 @@ struct segment {
 	size_t raw_n;
 	size_t ends[RECORDS_MAX]; /* of records, in raw */
 	size_t n_records;
-	size_t head;              /* raw bytes before the first record */
-	size_t head_end;          /* of the file: the header is whole */
-	size_t starts[64];        /* file offsets of stretches */
+	size_t head;	   /* raw bytes before the first record */
+	size_t head_end;   /* of the file: the header is whole */
+	size_t starts[64]; /* file offsets of stretches */
 	size_t n_starts;
 	const char *name;
 };
@@ -85,7 +87,8 @@ static void put_record(struct segment *s, bool pcapng, uint32_t len)
 	s->ends[s->n_records++] = s->raw_n;
 }
 
-/* Packs raw[from ..) as one stretch; in the way of the real packer: no repeated offsets, blocks of at most part bytes. */
+/* Packs raw[from ..) as one stretch; in the way of the real packer: no repeated offsets, blocks of at most
+ * part bytes. */
 static void pack(struct segment *s, size_t from, int level, size_t part)
 {
 	ZSTD_CCtx *cctx = ZSTD_createCCtx();
@@ -105,7 +108,8 @@ static void pack(struct segment *s, size_t from, int level, size_t part)
 	}
 	params.cParams.windowLog = 20;
 	params.fParams.contentSizeFlag = 0;
-	assert_false(ZSTD_isError(ZSTD_compressBegin_advanced(cctx, NULL, 0, params, ZSTD_CONTENTSIZE_UNKNOWN)));
+	assert_false(
+		ZSTD_isError(ZSTD_compressBegin_advanced(cctx, NULL, 0, params, ZSTD_CONTENTSIZE_UNKNOWN)));
 	assert_false(ZSTD_isError(ZSTD_compressContinue(cctx, none, sizeof(none), s->raw + from, 0)));
 	ZSTD_invalidateRepCodes(cctx);
 	while (from < s->raw_n) {
@@ -123,10 +127,10 @@ struct shape {
 	const char *name;
 	bool pcapng;
 	bool plain;
-	bool pad;          /* stretches begin on pages */
+	bool pad; /* stretches begin on pages */
 	size_t stretches;
 	size_t stretch_bytes;
-	size_t part;       /* raw bytes of a zstd block */
+	size_t part; /* raw bytes of a zstd block */
 	uint32_t len_max;
 };
 
@@ -139,8 +143,10 @@ static struct segment *make(const struct shape *shape)
 	s->raw = malloc(ROOM);
 	s->name = shape->name;
 	if (shape->pcapng) {
-		s->raw_n = cap_capwrite_shb(s->raw, 4096, &(struct cap_capwrite_shb){ .application = "test" });
-		s->raw_n += cap_capwrite_idb(s->raw + s->raw_n, 4096, &(struct cap_capwrite_idb){ .linktype = 1, .snaplen = 262144 });
+		s->raw_n =
+			cap_capwrite_shb(s->raw, 4096, &(struct cap_capwrite_shb){ .application = "test" });
+		s->raw_n += cap_capwrite_idb(s->raw + s->raw_n, 4096,
+					     &(struct cap_capwrite_idb){ .linktype = 1, .snaplen = 262144 });
 	} else {
 		cap_capwrite_pcap_header(s->raw, 262144, 1);
 		s->raw_n = CAP_CAPWRITE_PCAP_HEADER_BYTES;
@@ -148,7 +154,8 @@ static struct segment *make(const struct shape *shape)
 	s->head = s->raw_n;
 	if (!shape->plain) {
 		cap_zframe_header(s->file);
-		s->n = CAP_ZFRAME_HEADER_BYTES + cap_zframe_raw(s->file + CAP_ZFRAME_HEADER_BYTES, s->raw, s->raw_n);
+		s->n = CAP_ZFRAME_HEADER_BYTES +
+		       cap_zframe_raw(s->file + CAP_ZFRAME_HEADER_BYTES, s->raw, s->raw_n);
 	}
 	s->head_end = shape->plain ? s->head : s->n;
 	for (size_t i = 0; i < shape->stretches; i++) {
@@ -299,7 +306,8 @@ static void judge(const struct segment *s, size_t want)
 		raw_n = n;
 	}
 	if (raw_n != (want ? s->ends[want - 1] : s->head))
-		fail_msg("%zu raw bytes, but %zu records are %zu: %s", raw_n, want, want ? s->ends[want - 1] : s->head, report);
+		fail_msg("%zu raw bytes, but %zu records are %zu: %s", raw_n, want,
+			 want ? s->ends[want - 1] : s->head, report);
 	assert_memory_equal(raw, s->raw, raw_n);
 	if (cap_sidecar_read(dirfd, s->name, &sc, &err))
 		fail_msg("%s", err.text);
@@ -327,11 +335,15 @@ static void other_tools(const struct segment *s, size_t want, bool tshark)
 		assert_int_equal(tool_run(NULL, NULL, "zstd -tq '%s'", path), 0);
 	if (tool_has("tcpdump") && tool_has("zstd")) {
 		/* The exit code of the pipe is tcpdump's. */
-		assert_int_equal(tool_run(&out, NULL, "%s '%s' | tcpdump --count -nr - 2>/dev/null", zst ? "zstd -dcq" : "cat", path), 0);
+		assert_int_equal(tool_run(&out, NULL, "%s '%s' | tcpdump --count -nr - 2>/dev/null",
+					  zst ? "zstd -dcq" : "cat", path),
+				 0);
 		assert_int_equal(strtoul(out, NULL, 10), want);
 	}
 	if (tshark && tool_has("tshark")) {
-		assert_int_equal(tool_run(&count, NULL, "tshark -nr '%s' -T fields -e frame.number 2>/dev/null", path), 0);
+		assert_int_equal(
+			tool_run(&count, NULL, "tshark -nr '%s' -T fields -e frame.number 2>/dev/null", path),
+			0);
 		const char *last = count + strlen(count);
 
 		while (last > count && (last[-1] == '\n' || last[-1] == '\r'))
@@ -370,7 +382,8 @@ static void tear(const struct segment *s, size_t n, enum behind behind, bool too
 	free(torn);
 }
 
-/* Garbage of 0xff: no zstd block begins so, no record either. But a block that is cut within may become another block with it. */
+/* Garbage of 0xff: no zstd block begins so, no record either. But a block that is cut within may become
+ * another block with it. */
 static void every_byte_of_the_end(void **state)
 {
 	static const struct shape shapes[] = {
@@ -397,12 +410,14 @@ static void zeros_behind(void **state)
 	struct segment *s = make(&shape);
 
 	(void)state;
-	/* A cut within a block, completed by zeros, would be another block: writes are whole pages, so tears are at pages. */
+	/* A cut within a block, completed by zeros, would be another block: writes are whole pages, so tears
+	 * are at pages. */
 	for (size_t i = 0; i < s->n_starts; i++)
 		tear(s, s->starts[i], ZEROS, true, i == 2);
 	for (size_t i = 0; i < s->n_starts; i++)
 		tear(s, s->starts[i], GARBAGE, true, false);
-	/* A write that was cut at a page, within stored blocks and packed ones; the rest of a packet is not made of zeros. */
+	/* A write that was cut at a page, within stored blocks and packed ones; the rest of a packet is not
+	 * made of zeros. */
 	for (size_t n = CAP_ALIGN; n < s->n; n += CAP_ALIGN)
 		tear(s, n, ZEROS, true, false);
 	free_segment(s);
@@ -410,7 +425,8 @@ static void zeros_behind(void **state)
 
 static void plain_with_zeros_behind(void **state)
 {
-	static const struct shape shapes[] = { { "p.pcap", false, true, false, 1, 4000, 0, 300 }, { "p.pcapng", true, true, false, 1, 4000, 0, 300 } };
+	static const struct shape shapes[] = { { "p.pcap", false, true, false, 1, 4000, 0, 300 },
+					       { "p.pcapng", true, true, false, 1, 4000, 0, 300 } };
 
 	(void)state;
 	for (size_t i = 0; i < 2; i++) {
@@ -436,15 +452,19 @@ static void random_tears_of_large_files(void **state)
 		struct segment *s = make(&shapes[i]);
 
 		for (int k = 0; k < 25; k++)
-			tear(s, s->head_end + tool_random(&seed) % (s->n - s->head_end + 1), NOTHING, k < 3, k == 0);
+			tear(s, s->head_end + tool_random(&seed) % (s->n - s->head_end + 1), NOTHING, k < 3,
+			     k == 0);
 		free_segment(s);
 	}
 }
 
-/* The index of a file that is whole has the stretches that were made, but for those that are too short to be worth it. */
+/* The index of a file that is whole has the stretches that were made, but for those that are too short to be
+ * worth it. */
 static void the_index_is_found_again(void **state)
 {
-	static const struct shape shape = { "i.pcap.zst", false, false, true, 6, 900000, CAP_ZBLOCK_MAX, 1500 };
+	static const struct shape shape = {
+		"i.pcap.zst", false, false, true, 6, 900000, CAP_ZBLOCK_MAX, 1500
+	};
 	struct segment *s = make(&shape);
 	_cap_sidecar_free_ struct cap_sidecar *sc = NULL;
 	const int dirfd = open(dir, O_DIRECTORY | O_CLOEXEC);
@@ -495,7 +515,9 @@ static void a_hole_or_garbage_in_the_middle(void **state)
 /* A frame of another program has no places to begin at; it is kept all the same, with one entry. */
 static void a_frame_that_reaches_back(void **state)
 {
-	static const struct shape shape = { "r.pcap.zst", false, false, false, 1, 700000, CAP_ZBLOCK_MAX, 60 };
+	static const struct shape shape = {
+		"r.pcap.zst", false, false, false, 1, 700000, CAP_ZBLOCK_MAX, 60
+	};
 	struct segment *s = make(&shape);
 	ZSTD_CCtx *cctx = ZSTD_createCCtx();
 	ZSTD_parameters params = ZSTD_getParams(3, CAP_BLOCK_BYTES, 0);
@@ -616,7 +638,8 @@ static void a_crash_while_mending(void **state)
 	clear(s);
 	while (keep < n && good[keep] == (char)s->file[keep])
 		keep++;
-	/* The mend begins at a block; anywhere before the first difference will do, since its bytes are those of the good file. */
+	/* The mend begins at a block; anywhere before the first difference will do, since its bytes are those
+	 * of the good file. */
 	for (size_t done = keep; done < good_n; done += 97) {
 		char header[81];
 		uint8_t *mend = malloc(80 + good_n);
@@ -631,7 +654,8 @@ static void a_crash_while_mending(void **state)
 		memcpy(part + keep, good + keep, SKEP_MIN(done, n) - keep);
 		tool_write_file(path_of(s->name, ".part"), part, n);
 		assert_int_equal(stat(path_of(s->name, ".part"), &st), 0);
-		h = snprintf(header, sizeof(header), "skep-mend 1 %lu %zu %zu\n", (unsigned long)st.st_ino, keep, good_n - keep);
+		h = snprintf(header, sizeof(header), "skep-mend 1 %lu %zu %zu\n", (unsigned long)st.st_ino,
+			     keep, good_n - keep);
 		memset(header + h, ' ', (size_t)(80 - h));
 		memcpy(mend, header, 80);
 		memcpy(mend + 80, good + keep, good_n - keep);
@@ -653,7 +677,9 @@ static void a_crash_while_mending(void **state)
 
 static void folders_below_are_visited(void **state)
 {
-	static const struct shape shape = { "eth1-q3-000017.pcap.zst", false, false, false, 1, 5000, 2000, 500 };
+	static const struct shape shape = {
+		"eth1-q3-000017.pcap.zst", false, false, false, 1, 5000, 2000, 500
+	};
 	struct segment *s = make(&shape);
 	_cap_sidecar_free_ struct cap_sidecar *sc = NULL;
 	_skep_free_ char *report = NULL;
@@ -676,11 +702,16 @@ static void folders_below_are_visited(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_byte_of_the_end),       cmocka_unit_test(zeros_behind),
-		cmocka_unit_test(plain_with_zeros_behind),     cmocka_unit_test(random_tears_of_large_files),
-		cmocka_unit_test(the_index_is_found_again),    cmocka_unit_test(a_hole_or_garbage_in_the_middle),
-		cmocka_unit_test(a_frame_that_reaches_back),   cmocka_unit_test(nothing_was_written),
-		cmocka_unit_test(left_alone),                  cmocka_unit_test(a_crash_while_mending),
+		cmocka_unit_test(every_byte_of_the_end),
+		cmocka_unit_test(zeros_behind),
+		cmocka_unit_test(plain_with_zeros_behind),
+		cmocka_unit_test(random_tears_of_large_files),
+		cmocka_unit_test(the_index_is_found_again),
+		cmocka_unit_test(a_hole_or_garbage_in_the_middle),
+		cmocka_unit_test(a_frame_that_reaches_back),
+		cmocka_unit_test(nothing_was_written),
+		cmocka_unit_test(left_alone),
+		cmocka_unit_test(a_crash_while_mending),
 		cmocka_unit_test(folders_below_are_visited),
 	};
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves that a sidecar comes back as it was written, with 10^5 index entries too; that unknown numbers are null; that odd strings do
- * no harm; that a failed or interrupted write leaves the old file; and that foreign or damaged files are refused in words.
+ * Proves that a sidecar comes back as it was written, with 10^5 index entries too; that unknown numbers are
+ * null; that odd strings do no harm; that a failed or interrupted write leaves the old file; and that foreign
+ * or damaged files are refused in words.
  */
 #include "capture/sidecar.h"
 #include "tool.h"
@@ -25,7 +26,8 @@ static int remove_dir(void **state)
 	return 0;
 }
 
-static const struct cap_sidecar_count drops[] = { { "rx_ring_full", 7 }, { "disk_full", CAP_SIDECAR_UNKNOWN } };
+static const struct cap_sidecar_count drops[] = { { "rx_ring_full", 7 },
+						  { "disk_full", CAP_SIDECAR_UNKNOWN } };
 static const char *const reasons[] = { "the disk was full for 3 s", "7 packets were lost in the ring" };
 
 static struct cap_sidecar full(void)
@@ -33,7 +35,8 @@ static struct cap_sidecar full(void)
 	struct cap_sidecar sc = CAP_SIDECAR_NULL;
 
 	sc.segment = "eth1-q0-000001.pcap.zst";
-	sc.job = "j\xc3\xb6" "b";
+	sc.job = "j\xc3\xb6"
+		 "b";
 	sc.link = "eth1";
 	sc.queue = 0;
 	sc.seq = 1;
@@ -106,7 +109,12 @@ static void a_large_index_comes_back(void **state)
 
 	(void)state;
 	for (uint64_t i = 0; i < N; i++)
-		index[i] = (struct cap_sidecar_entry){ i << 20, i * 3000000, 1u << 20, 3000000, i, 1700000000000000000 + i,
+		index[i] = (struct cap_sidecar_entry){ i << 20,
+						       i * 3000000,
+						       1u << 20,
+						       3000000,
+						       i,
+						       1700000000000000000 + i,
 						       CAP_SIDECAR_UNKNOWN };
 	sc.index = index;
 	sc.n_index = N;
@@ -182,8 +190,9 @@ static void bad_files_are_refused_in_words(void **state)
 		{ "{\"skep_segment\":1,\"index\":[]}", "/index_columns" },
 		{ "{\"skep_segment\":1,\"queue\":1,\"queue\":2}", "line 1" },
 	};
-	static const char row[] = "{\"skep_segment\":1,\"index_columns\":[\"file_offset\",\"raw_offset\",\"file_bytes\","
-				  "\"raw_bytes\",\"pkts\",\"ts_first_ns\",\"ts_last_ns\"],\"index\":[[1,2,3,4,5,6,7],[1,2]]}";
+	static const char row[] =
+		"{\"skep_segment\":1,\"index_columns\":[\"file_offset\",\"raw_offset\",\"file_bytes\","
+		"\"raw_bytes\",\"pkts\",\"ts_first_ns\",\"ts_last_ns\"],\"index\":[[1,2,3,4,5,6,7],[1,2]]}";
 	struct cap_sidecar *sc = NULL;
 	struct skep_err err;
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves that the file source gives every frame of a file in order and byte for byte, whether plain, zstd, in several zstd frames, pcapng or
- * on standard input; that it never blocks on a pipe; and that what cannot be read is refused, or ends with a reason, in words.
+ * Proves that the file source gives every frame of a file in order and byte for byte, whether plain, zstd, in
+ * several zstd frames, pcapng or on standard input; that it never blocks on a pipe; and that what cannot be
+ * read is refused, or ends with a reason, in words.
  */
 #include "capture/capwrite.h"
 #include "capture/source.h"
@@ -126,13 +127,18 @@ static void every_container_gives_the_same(void **state)
 	if (!tool_has("zstd"))
 		skip();
 	/* One frame; several, cut anywhere, with a checksum; and a name that says nothing. */
-	assert_int_equal(tool_run(NULL, NULL, "cd '%s' && zstd -q a.pcap -o one.zst && (head -c 100001 a.pcap | zstd -q; "
-					      "tail -c +100002 a.pcap | zstd -q --check -19) > several", dir), 0);
+	assert_int_equal(tool_run(NULL, NULL,
+				  "cd '%s' && zstd -q a.pcap -o one.zst && (head -c 100001 a.pcap | zstd -q; "
+				  "tail -c +100002 a.pcap | zstd -q --check -19) > several",
+				  dir),
+			 0);
 	expect_all(in_dir("one.zst"));
 	expect_all(in_dir("several"));
 	if (!tool_has("editcap"))
 		skip();
-	assert_int_equal(tool_run(NULL, NULL, "cd '%s' && editcap -F pcapng a.pcap a.pcapng && zstd -q a.pcapng", dir), 0);
+	assert_int_equal(
+		tool_run(NULL, NULL, "cd '%s' && editcap -F pcapng a.pcap a.pcapng && zstd -q a.pcapng", dir),
+		0);
 	expect_all(in_dir("a.pcapng"));
 	expect_all(in_dir("a.pcapng.zst"));
 }
@@ -198,8 +204,12 @@ static void torn_files_give_what_is_whole(void **state)
 	assert_non_null(strstr(err.text, "cut off"));
 	if (!tool_has("zstd"))
 		skip();
-	assert_int_equal(tool_run(NULL, NULL, "cd '%s' && zstd -q a.pcap -o whole.zst && head -c 10000 whole.zst > cut.zst && "
-					      "(cat whole.zst; echo garbage) > more.zst", dir), 0);
+	assert_int_equal(
+		tool_run(NULL, NULL,
+			 "cd '%s' && zstd -q a.pcap -o whole.zst && head -c 10000 whole.zst > cut.zst && "
+			 "(cat whole.zst; echo garbage) > more.zst",
+			 dir),
+		0);
 	assert_true(read_broken(in_dir("more.zst"), &err) == N);
 	assert_non_null(strstr(err.text, "Unknown frame descriptor"));
 	(void)read_broken(in_dir("cut.zst"), &err);

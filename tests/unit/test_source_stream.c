@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves that a command's pcap stream arrives whole and as it comes, that a command that fails is reported in words, and that nothing of
- * a command is left after close, not even of one that ignores SIGTERM, has children, or whose user was killed with -9.
+ * Proves that a command's pcap stream arrives whole and as it comes, that a command that fails is reported in
+ * words, and that nothing of a command is left after close, not even of one that ignores SIGTERM, has
+ * children, or whose user was killed with -9.
  */
 #include "capture/capwrite.h"
 #include "capture/source.h"
@@ -21,7 +22,8 @@ static int make_dir(void **state)
 	dir = tool_make_dir();
 	cap_capwrite_pcap_header(file, 262144, 1);
 	for (size_t i = 0; i < 3; i++)
-		cap_capwrite_pcap_record(file + CAP_CAPWRITE_PCAP_HEADER_BYTES + i * (CAP_CAPWRITE_PCAP_RECORD_BYTES + 20),
+		cap_capwrite_pcap_record(file + CAP_CAPWRITE_PCAP_HEADER_BYTES +
+						 i * (CAP_CAPWRITE_PCAP_RECORD_BYTES + 20),
 					 1700000000000000000 + i, 20, 20);
 	assert_true(snprintf(path, sizeof(path), "%s/three.pcap", dir) > 0);
 	tool_write_file(path, file, sizeof(file));
@@ -150,7 +152,8 @@ static void a_failing_command_is_reported(void **state)
 		}
 		assert_true(r > 0);
 		if (!strstr(err.text, cases[i].says))
-			fail_msg("\"%s\": \"%s\" does not say \"%s\"", cases[i].command, err.text, cases[i].says);
+			fail_msg("\"%s\": \"%s\" does not say \"%s\"", cases[i].command, err.text,
+				 cases[i].says);
 	}
 }
 
@@ -159,7 +162,9 @@ static int alive(const char *mark)
 {
 	_skep_free_ char *out = NULL;
 
-	(void)tool_run(&out, NULL, "grep -lz '^SKEP_TEST_MARK=%s$' /proc/[0-9]*/environ 2>/dev/null | grep -cv \"/$$/\"", mark);
+	(void)tool_run(&out, NULL,
+		       "grep -lz '^SKEP_TEST_MARK=%s$' /proc/[0-9]*/environ 2>/dev/null | grep -cv \"/$$/\"",
+		       mark);
 	return (int)strtol(out, NULL, 10);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves the frame's layout with zstd itself as the judge: every padding that is possible, raw blocks of every awkward size, and the
- * end marks decode to exactly the data; headers survive encoding and decoding; what RFC 8878 forbids is refused.
+ * Proves the frame's layout with zstd itself as the judge: every padding that is possible, raw blocks of
+ * every awkward size, and the end marks decode to exactly the data; headers survive encoding and decoding;
+ * what RFC 8878 forbids is refused.
  */
 #include "capture/zframe.h"
 #include "common/util.h"
@@ -65,7 +66,8 @@ static void every_gap_is_filled(void **state)
 		assert_int_equal(p[0], 0xee);
 		p += cap_zframe_raw(p, (const uint8_t *)"tail", 4);
 		cap_zframe_end(p);
-		assert_int_equal(decode(raw, sizeof(raw), frame, (size_t)(p - frame) + CAP_ZFRAME_END_BYTES), 4);
+		assert_int_equal(decode(raw, sizeof(raw), frame, (size_t)(p - frame) + CAP_ZFRAME_END_BYTES),
+				 4);
 		assert_memory_equal(raw, "tail", 4);
 	}
 }
@@ -86,7 +88,13 @@ static void padding_reaches_the_boundary(void **state)
 
 static void raw_blocks_of_awkward_sizes(void **state)
 {
-	static const size_t sizes[] = { 0, 1, 2, CAP_ZBLOCK_MAX - 1, CAP_ZBLOCK_MAX, CAP_ZBLOCK_MAX + 1, CAP_BLOCK_BYTES - 1,
+	static const size_t sizes[] = { 0,
+					1,
+					2,
+					CAP_ZBLOCK_MAX - 1,
+					CAP_ZBLOCK_MAX,
+					CAP_ZBLOCK_MAX + 1,
+					CAP_BLOCK_BYTES - 1,
 					CAP_BLOCK_BYTES };
 	uint8_t *data = malloc(CAP_BLOCK_BYTES);
 	uint8_t *back = malloc(CAP_BLOCK_BYTES);
@@ -103,7 +111,9 @@ static void raw_blocks_of_awkward_sizes(void **state)
 		assert_int_equal(n, cap_zframe_raw_bytes(sizes[i]));
 		cap_zframe_header(frame);
 		cap_zframe_end(p + n);
-		assert_int_equal(decode(back, CAP_BLOCK_BYTES, frame, CAP_ZFRAME_HEADER_BYTES + n + CAP_ZFRAME_END_BYTES), sizes[i]);
+		assert_int_equal(decode(back, CAP_BLOCK_BYTES, frame,
+					CAP_ZFRAME_HEADER_BYTES + n + CAP_ZFRAME_END_BYTES),
+				 sizes[i]);
 		assert_memory_equal(back, data, sizes[i]);
 	}
 	free(data);
@@ -150,9 +160,9 @@ static void block_headers_round_trip(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(header_is_what_zstd_reads),    cmocka_unit_test(every_gap_is_filled),
+		cmocka_unit_test(header_is_what_zstd_reads),	cmocka_unit_test(every_gap_is_filled),
 		cmocka_unit_test(padding_reaches_the_boundary), cmocka_unit_test(raw_blocks_of_awkward_sizes),
-		cmocka_unit_test(the_last_bit_ends_in_place),   cmocka_unit_test(block_headers_round_trip),
+		cmocka_unit_test(the_last_bit_ends_in_place),	cmocka_unit_test(block_headers_round_trip),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

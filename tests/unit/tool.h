@@ -2,8 +2,8 @@
 #ifndef SKEP_TEST_TOOL_H
 #define SKEP_TEST_TOOL_H
 /*
- * Files and other people's programs in unit tests: a folder of the test's own, reading and writing, running an oracle. Whatever goes
- * wrong fails the test.
+ * Files and other people's programs in unit tests: a folder of the test's own, reading and writing, running
+ * an oracle. Whatever goes wrong fails the test.
  */
 #include "unit.h"
 
@@ -83,10 +83,11 @@ static inline char *tool_read_file(const char *path, size_t *ret_n)
 }
 
 /*
- * Runs a shell command, returns its exit code (128 + signal if it was killed); its stdout, as a text of at most 64 MiB, goes to *ret_out,
- * which the caller frees (NULL: not wanted).
+ * Runs a shell command, returns its exit code (128 + signal if it was killed); its stdout, as a text of at
+ * most 64 MiB, goes to *ret_out, which the caller frees (NULL: not wanted).
  */
-static inline int tool_run(char **ret_out, size_t *ret_n, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static inline int tool_run(char **ret_out, size_t *ret_n, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 static inline int tool_run(char **ret_out, size_t *ret_n, const char *fmt, ...)
 {
 	char *command = NULL;
