@@ -243,6 +243,9 @@ int cap_engine_open(struct cap_engine *engine, struct skep_err *err)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
+	/* A shell starts background jobs with SIGINT ignored, and what is ignored never reaches a signalfd. SIGHUP is left to nohup. */
+	signal(SIGINT, SIG_DFL);
+	signal(SIGTERM, SIG_DFL);
 	signal(SIGPIPE, SIG_IGN);
 	engine->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (engine->signal_fd < 0)

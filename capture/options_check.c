@@ -37,10 +37,6 @@ static int check_links(const struct cap_options *o, struct skep_err *err)
 			(void)skep_err_set(err, SKEP_E_USAGE, "-i %.80s: cannot be the name of an interface", name);
 			return skep_err_hint(err, "-D lists the interfaces"), SKEP_E_USAGE;
 		}
-		if (strcmp(name, "any") == 0) {
-			(void)skep_err_set(err, SKEP_E_USAGE, "-i any: every link has its own queues and is named by itself");
-			return skep_err_hint(err, "give -i once for each link; -D lists them"), SKEP_E_USAGE;
-		}
 		for (uint32_t j = 0; j < i; j++)
 			if (strcmp(name, o->links.items[j]) == 0) {
 				(void)skep_err_set(err, SKEP_E_USAGE, "-i %s: given twice", name);

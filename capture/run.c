@@ -24,6 +24,7 @@ struct run {
 	const struct cap_options *opts;
 	struct cap_engine engine;
 	struct cap_filter_user *filter;
+	struct cap_trim trim;
 	struct cap_priv_plan plan;
 	struct cap_report_live live;
 	/* report */
@@ -93,7 +94,8 @@ static void fill_engine(struct run *run)
 	(void)snprintf(job->name, sizeof(job->name), "%s", o->job ? o->job : "");
 	job->filter_text = o->filter;
 	job->snaplen = o->snaplen;
-	job->trim = o->trim.kind ? &run->opts->trim : NULL;
+	run->trim = o->trim;
+	job->trim = o->trim.kind ? &run->trim : NULL;
 	job->pcapng = o->format == CAP_FORMAT_PCAPNG;
 	job->limits_pkts = o->stop_pkts > 0;
 	job->pkts_left = (int64_t)SKEP_MIN(o->stop_pkts, (uint64_t)INT64_MAX);
@@ -260,6 +262,7 @@ static int open_all(struct run *run, struct skep_err *err)
 	if (r)
 		return r;
 	describe_links(run);
+	run->trim.linktype = run->engine.taps[0]->linktype;
 	r = make_filter(run, err);
 	if (r)
 		return r;
