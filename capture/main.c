@@ -3,20 +3,17 @@
  * skep-capture: reads the command line and hands over. Everything it calls is in the static library, so tests link what ships.
  */
 #include "capture/options.h"
+#include "capture/probe.h"
+#include "capture/recover.h"
 #include "capture/run.h"
 #include "common/log.h"
 
 #include <stdio.h>
 
-static void complain(const struct skep_err *err)
-{
-	fprintf(stderr, "skep-capture: %s\n", err->text);
-	if (err->hint[0])
-		fprintf(stderr, "              %s\n", err->hint);
-}
-
 static int command(const struct cap_options *opts, struct skep_err *err)
 {
+	struct cap_probe_cfg probe = { .links = opts->links.items, .n_links = opts->links.n };
+
 	switch (opts->command) {
 	case CAP_COMMAND_HELP:
 		cap_options_help(stdout);
@@ -27,8 +24,13 @@ static int command(const struct cap_options *opts, struct skep_err *err)
 	case CAP_COMMAND_CHECK:
 	case CAP_COMMAND_CAPTURE:
 		return cap_run(opts, err);
-	default:
-		break;
+	case CAP_COMMAND_LIST:
+		return skep_err_exit_code(cap_probe_list(stdout, err));
+	case CAP_COMMAND_PROBE:
+		probe.dir = opts->write_kind == CAP_WRITE_DIR ? opts->write : ".";
+		return skep_err_exit_code(cap_probe_json(&probe, stdout, err));
+	case CAP_COMMAND_RECOVER:
+		return skep_err_exit_code(cap_recover_dir(opts->recover_dir, stdout, err));
 	}
 	return 1;
 }
@@ -41,14 +43,14 @@ int main(int argc, char **argv)
 
 	r = cap_options_parse(argc, argv, &opts, &err);
 	if (r) {
-		complain(&err);
+		skep_err_print(stderr, "skep-capture", &err);
 		return skep_err_exit_code(r);
 	}
 	if (opts.verbose)
 		skep_log_set_level(SKEP_LOG_DEBUG);
 	r = command(&opts, &err);
 	if ((r == 1 || r == 2) && err.text[0])
-		complain(&err);
+		skep_err_print(stderr, "skep-capture", &err);
 	cap_options_fini(&opts);
 	return r;
 }
