@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * See affinity.h. Reads small text files, never writes one; whatever cannot be read is "unknown", never an error: pinning is
- * an improvement, not a condition. Control thread only.
+ * See affinity.h. Reads small text files, never writes one; whatever cannot be read is "unknown", never an
+ * error: pinning is an improvement, not a condition. Control thread only.
  */
 #include "capture/affinity.h"
 #include "common/util.h"
@@ -64,7 +64,7 @@ int cap_affinity_node(const char *bus)
 		return -1;
 	for (size_t i = 0; i < ARRAY_LEN(where); i++) {
 		(void)snprintf(path, sizeof(path), "/sys/bus/%s/devices/%.63s/%snuma_node", where[i], bus,
-			i == 1 ? "../" : "");
+			       i == 1 ? "../" : "");
 		if (read_line(path, line, sizeof(line)))
 			return (int)strtol(line, NULL, 10) < 0 ? -1 : (int)strtol(line, NULL, 10);
 	}

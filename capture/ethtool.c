@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * ethtool by ioctl rather than by its netlink family: the ioctls exist on every kernel that can run skep, and one socket
- * opened before privileges are dropped serves for all. Never logs, keeps no state. Feature numbers differ between
- * kernels, so features are looked up by name each time. Any thread.
+ * ethtool by ioctl rather than by its netlink family: the ioctls exist on every kernel that can run skep, and
+ * one socket opened before privileges are dropped serves for all. Never logs, keeps no state. Feature numbers
+ * differ between kernels, so features are looked up by name each time. Any thread.
  */
 #include "capture/ethtool.h"
 #include "common/util.h"
@@ -43,7 +43,8 @@ int cap_ethtool_driver(int fd, const char *name, struct cap_ethtool_driver *ret)
 
 int cap_ethtool_speed(int fd, const char *name, int64_t *ret_mbps)
 {
-	/* The kernel first answers how many words its link-mode masks have (as a negative number), then fills them. */
+	/* The kernel first answers how many words its link-mode masks have (as a negative number), then fills
+	 * them. */
 	struct {
 		struct ethtool_link_settings s;
 		uint32_t masks[3 * 127];
@@ -102,7 +103,8 @@ int cap_ethtool_timestamps(int fd, const char *name, struct cap_ethtool_ts *ret)
 	return 0;
 }
 
-/* The names of a string set; *ret is malloc'ed, n of ETH_GSTRING_LEN bytes, each not necessarily terminated. */
+/* The names of a string set; *ret is malloc'ed, n of ETH_GSTRING_LEN bytes, each not necessarily terminated.
+ */
 static int strings(int fd, const char *name, uint32_t set, struct ethtool_gstrings **ret)
 {
 	struct {
@@ -159,12 +161,14 @@ static int features_get(int fd, const char *name, uint32_t n_strings, struct eth
 static int feature_index(const struct ethtool_gstrings *s, const char *feature)
 {
 	for (uint32_t i = 0; i < s->len; i++)
-		if (strncmp((const char *)s->data + (size_t)i * ETH_GSTRING_LEN, feature, ETH_GSTRING_LEN) == 0)
+		if (strncmp((const char *)s->data + (size_t)i * ETH_GSTRING_LEN, feature, ETH_GSTRING_LEN) ==
+		    0)
 			return (int)i;
 	return -1;
 }
 
-int cap_ethtool_features(int fd, const char *name, const char *const *features, uint32_t n, struct cap_ethtool_feature *ret)
+int cap_ethtool_features(int fd, const char *name, const char *const *features, uint32_t n,
+			 struct cap_ethtool_feature *ret)
 {
 	_skep_free_ struct ethtool_gstrings *s = NULL;
 	_skep_free_ struct ethtool_gfeatures *f = NULL;
@@ -223,8 +227,8 @@ int cap_ethtool_feature_set(int fd, const char *name, const char *feature, bool 
 	return now.active == on ? 0 : -EBUSY;
 }
 
-int cap_ethtool_counters(int fd, const char *name, void (*on_counter)(const char *counter, uint64_t value, void *arg),
-	void *arg)
+int cap_ethtool_counters(int fd, const char *name,
+			 void (*on_counter)(const char *counter, uint64_t value, void *arg), void *arg)
 {
 	_skep_free_ struct ethtool_gstrings *s = NULL;
 	_skep_free_ struct ethtool_stats *v = NULL;
@@ -243,7 +247,7 @@ int cap_ethtool_counters(int fd, const char *name, void (*on_counter)(const char
 		return r;
 	for (uint32_t i = 0; i < SKEP_MIN(s->len, v->n_stats); i++) {
 		(void)snprintf(counter, sizeof(counter), "%.*s", ETH_GSTRING_LEN,
-			(const char *)s->data + (size_t)i * ETH_GSTRING_LEN);
+			       (const char *)s->data + (size_t)i * ETH_GSTRING_LEN);
 		on_counter(counter, v->data[i], arg);
 	}
 	return 0;

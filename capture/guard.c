@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * See guard.h. The guard is a child process at the other end of a socket pair; it serves one request at a time, and takes
- * the end of the connection, for whatever reason it ends, as the end of its engine. It ignores the signals that a terminal or a
- * service manager sends to all; if it is killed as well (kill -9 of everything), the state file tells the next engine.
+ * See guard.h. The guard is a child process at the other end of a socket pair; it serves one request at a
+ * time, and takes the end of the connection, for whatever reason it ends, as the end of its engine. It
+ * ignores the signals that a terminal or a service manager sends to all; if it is killed as well (kill -9 of
+ * everything), the state file tells the next engine.
  *
- * The state directory is locked (flock) while a file in it is read and acted upon, so that two engines cannot both take a link,
- * and an engine that starts cannot get in the way of a guard that is putting things back.
+ * The state directory is locked (flock) while a file in it is read and acted upon, so that two engines cannot
+ * both take a link, and an engine that starts cannot get in the way of a guard that is putting things back.
  */
 #include "capture/guard.h"
 
@@ -81,8 +82,8 @@ static int undo_and_remove(int dir_fd, int ioctl_fd, const struct cap_guard_stat
 
 static int refuse_busy(const struct cap_guard_state *other, struct skep_err *err)
 {
-	(void)skep_err_set(err, SKEP_E_BUSY, "link %s: it is captured by another skep-capture, pid %d", other->link,
-		(int)other->engine.pid);
+	(void)skep_err_set(err, SKEP_E_BUSY, "link %s: it is captured by another skep-capture, pid %d",
+			   other->link, (int)other->engine.pid);
 	(void)skep_err_hint(err, "give that one another job, or stop it: kill %d", (int)other->engine.pid);
 	return SKEP_E_BUSY;
 }
@@ -101,7 +102,8 @@ static int claim(struct guardian *g, const char *link, struct cap_guard_state **
 		}
 	}
 	if (g->n == LINKS_MAX)
-		return skep_err_set(err, SKEP_E_UNSUPPORTED, "link %s: one engine serves at most %d links", link, LINKS_MAX);
+		return skep_err_set(err, SKEP_E_UNSUPPORTED, "link %s: one engine serves at most %d links",
+				    link, LINKS_MAX);
 	(void)snprintf(mine.link, sizeof(mine.link), "%s", link);
 	mine.ifindex = (int)if_nametoindex(link);
 	if (!mine.ifindex)
@@ -125,11 +127,15 @@ static int claim(struct guardian *g, const char *link, struct cap_guard_state **
 static int refuse_feature(const char *link, const char *feature, int r, struct skep_err *err)
 {
 	if (r == -EPERM)
-		return skep_err_set(err, SKEP_E_PRIVILEGE, "link %s: switching %s needs CAP_NET_ADMIN", link, feature);
+		return skep_err_set(err, SKEP_E_PRIVILEGE, "link %s: switching %s needs CAP_NET_ADMIN", link,
+				    feature);
 	if (r == -EOPNOTSUPP)
-		return skep_err_set(err, SKEP_E_UNSUPPORTED, "link %s: the driver cannot switch %s", link, feature);
+		return skep_err_set(err, SKEP_E_UNSUPPORTED, "link %s: the driver cannot switch %s", link,
+				    feature);
 	if (r == -EBUSY)
-		return skep_err_set(err, SKEP_E_UNSUPPORTED, "link %s: the driver took the switch of %s without effect", link, feature);
+		return skep_err_set(err, SKEP_E_UNSUPPORTED,
+				    "link %s: the driver took the switch of %s without effect", link,
+				    feature);
 	return skep_err_set(err, r, "link %s: switching %s: %s", link, feature, strerror(-r));
 }
 
@@ -154,9 +160,11 @@ static int offload(struct guardian *g, const struct request *q, struct skep_err 
 		return refuse_feature(q->link, feature, r, err);
 	for (uint32_t i = 0; i < s->n; i++)
 		if (strcmp(s->changes[i].feature, feature) == 0)
-			return skep_err_set(err, SKEP_E_USAGE, "link %s: %s was switched already", q->link, feature);
+			return skep_err_set(err, SKEP_E_USAGE, "link %s: %s was switched already", q->link,
+					    feature);
 	if (s->n == CAP_GUARD_CHANGES)
-		return skep_err_set(err, SKEP_E_UNSUPPORTED, "link %s: more than %d changes", q->link, CAP_GUARD_CHANGES);
+		return skep_err_set(err, SKEP_E_UNSUPPORTED, "link %s: more than %d changes", q->link,
+				    CAP_GUARD_CHANGES);
 	c = &s->changes[s->n++];
 	*c = (struct cap_guard_change){ .was = now.wanted, .set = q->on };
 	(void)snprintf(c->feature, sizeof(c->feature), "%s", feature);
@@ -187,8 +195,8 @@ static int restore_all(struct guardian *g, struct skep_err *err)
 
 		cap_guard_state_path(s, path, sizeof(path));
 		/* A new engine may have been quicker, and the file may be its own by now. */
-		if (cap_guard_state_read(g->dir_fd, path, &file, NULL) != 0 || file.engine.pid != s->engine.pid
-			|| file.engine.start != s->engine.start)
+		if (cap_guard_state_read(g->dir_fd, path, &file, NULL) != 0 ||
+		    file.engine.pid != s->engine.pid || file.engine.start != s->engine.start)
 			continue;
 		r = undo_and_remove(g->dir_fd, g->ioctl_fd, s, err);
 		result = r ? r : result;
@@ -223,7 +231,8 @@ static void drop_capabilities(void)
 
 static void detach(struct guardian *g)
 {
-	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGTSTP, SIGUSR1, SIGUSR2, SIGALRM };
+	static const int ignored[] = { SIGINT,	SIGTERM, SIGHUP,  SIGQUIT, SIGPIPE,
+				       SIGTSTP, SIGUSR1, SIGUSR2, SIGALRM };
 	int keep[3] = { g->fd, g->dir_fd, g->ioctl_fd };
 	sigset_t none;
 
@@ -239,7 +248,8 @@ static void detach(struct guardian *g)
 	(void)prctl(PR_SET_NAME, "skep-guard", 0, 0, 0);
 	if (chdir("/") < 0)
 		return; /* cannot happen */
-	/* Also stdout: a reader of the engine's output must see its end when the engine ends. The three go to 3, 4, 5. */
+	/* Also stdout: a reader of the engine's output must see its end when the engine ends. The three go to
+	 * 3, 4, 5. */
 	for (int i = 0; i < 3; i++)
 		keep[i] = fcntl(keep[i], F_DUPFD_CLOEXEC, 64);
 	for (int i = 0; i < 3; i++)
@@ -315,14 +325,16 @@ static int clean(struct guardian *g, const struct cap_guard_cfg *cfg, struct ske
 		struct cap_guard_state s;
 		const char *dot = strrchr(e->d_name, '.');
 
-		if (strncmp(e->d_name, prefix, strlen(prefix)) != 0 || !dot || strcmp(dot, ".json") != 0
-			|| cap_guard_state_read(g->dir_fd, e->d_name, &s, NULL) != 0 || cap_guard_engine_alive(&s.engine))
+		if (strncmp(e->d_name, prefix, strlen(prefix)) != 0 || !dot || strcmp(dot, ".json") != 0 ||
+		    cap_guard_state_read(g->dir_fd, e->d_name, &s, NULL) != 0 ||
+		    cap_guard_engine_alive(&s.engine))
 			continue;
 		r = undo_and_remove(g->dir_fd, g->ioctl_fd, &s, err);
 		if (r == 0 && s.n && cfg->say) {
-			(void)snprintf(sentence, sizeof(sentence),
-				"link %s: put back what a skep-capture that was killed (pid %d) had changed", s.link,
-				(int)s.engine.pid);
+			(void)snprintf(
+				sentence, sizeof(sentence),
+				"link %s: put back what a skep-capture that was killed (pid %d) had changed",
+				s.link, (int)s.engine.pid);
 			cfg->say(cfg->say_arg, sentence);
 		}
 	}
@@ -395,7 +407,8 @@ static int ask(struct cap_guard *g, const struct request *q, struct skep_err *er
 		n = 0;
 	}
 	if (n != (ssize_t)sizeof(a))
-		return skep_err_set(err, -EPIPE, "link %s: the guard process is gone", q->link[0] ? q->link : "?");
+		return skep_err_set(err, -EPIPE, "link %s: the guard process is gone",
+				    q->link[0] ? q->link : "?");
 	if (a.code && err)
 		*err = a.err;
 	return a.code;
@@ -417,7 +430,8 @@ int cap_guard_claim(struct cap_guard *g, const char *link, struct skep_err *err)
 	return r ? r : ask(g, &q, err);
 }
 
-int cap_guard_offload(struct cap_guard *g, const char *link, const char *feature, bool on, struct skep_err *err)
+int cap_guard_offload(struct cap_guard *g, const char *link, const char *feature, bool on,
+		      struct skep_err *err)
 {
 	struct request q = { .op = OP_OFFLOAD, .on = on };
 	int r = set_link(&q, link, err);

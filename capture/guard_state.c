@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * See guard_state.h. A file is replaced by rename, so it is whole or not there. A link that was renamed, deleted or made anew
- * under the same name is not ours any more: name and index must both fit. A value that is not as the engine left it was changed
- * by somebody else meanwhile; as every value is on or off, it is then back where it was, and nothing is left to do. Guard process, and the engine's control thread before the guard is started.
+ * See guard_state.h. A file is replaced by rename, so it is whole or not there. A link that was renamed,
+ * deleted or made anew under the same name is not ours any more: name and index must both fit. A value that
+ * is not as the engine left it was changed by somebody else meanwhile; as every value is on or off, it is
+ * then back where it was, and nothing is left to do. Guard process, and the engine's control thread before
+ * the guard is started.
  */
 #include "capture/guard_state.h"
 
@@ -31,8 +33,11 @@ int cap_guard_engine_of(pid_t pid, struct cap_guard_engine *ret)
 		return -ESRCH;
 	/* Behind the name, which may hold anything: state is field 3, the start time field 22. */
 	if (fgets(line, sizeof(line), f) && (p = strrchr(line, ')')))
-		ok = sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &start) == 1
-			&& p[2] != 'Z' && p[2] != 'X';
+		ok = sscanf(p + 1,
+			    " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d "
+			    "%llu",
+			    &start) == 1 &&
+		     p[2] != 'Z' && p[2] != 'X';
 	(void)fclose(f);
 	if (!ok)
 		return -ESRCH;
@@ -50,7 +55,8 @@ bool cap_guard_engine_alive(const struct cap_guard_engine *e)
 {
 	struct cap_guard_engine now;
 
-	return cap_guard_engine_of(e->pid, &now) == 0 && now.start == e->start && strcmp(now.boot, e->boot) == 0;
+	return cap_guard_engine_of(e->pid, &now) == 0 && now.start == e->start &&
+	       strcmp(now.boot, e->boot) == 0;
 }
 
 void cap_guard_state_path(const struct cap_guard_state *s, char *ret, size_t size)
@@ -66,11 +72,12 @@ int cap_guard_state_write(int dir_fd, const struct cap_guard_state *s, struct sk
 
 	_skep_close_ int fd = -1;
 	for (uint32_t i = 0; i < s->n; i++)
-		(void)json_array_append_new(changes, json_pack("{s:s, s:b, s:b}", "feature", s->changes[i].feature,
-			"was", s->changes[i].was, "set", s->changes[i].set));
+		(void)json_array_append_new(changes,
+					    json_pack("{s:s, s:b, s:b}", "feature", s->changes[i].feature,
+						      "was", s->changes[i].was, "set", s->changes[i].set));
 	all = json_pack("{s:i, s:i, s:I, s:s, s:I, s:s, s:i, s:O}", "version", 1, "pid", (int)s->engine.pid,
-		"start", (json_int_t)s->engine.start, "boot", s->engine.boot, "netns", (json_int_t)s->netns,
-		"link", s->link, "ifindex", s->ifindex, "offloads", changes);
+			"start", (json_int_t)s->engine.start, "boot", s->engine.boot, "netns",
+			(json_int_t)s->netns, "link", s->link, "ifindex", s->ifindex, "offloads", changes);
 	cap_guard_state_path(s, path, sizeof(path));
 	(void)snprintf(part, sizeof(part), "%s.part", path);
 	if (all) {
@@ -90,20 +97,22 @@ static int unpack(const json_t *j, struct cap_guard_state *s)
 	int version, pid, was, set;
 	size_t i;
 
-	if (json_unpack((json_t *)j, "{s:i, s:i, s:I, s:s, s:I, s:s, s:i, s:o}", "version", &version, "pid", &pid,
-		"start", &start, "boot", &boot, "netns", &netns, "link", &link, "ifindex", &s->ifindex, "offloads", &changes) < 0)
+	if (json_unpack((json_t *)j, "{s:i, s:i, s:I, s:s, s:I, s:s, s:i, s:o}", "version", &version, "pid",
+			&pid, "start", &start, "boot", &boot, "netns", &netns, "link", &link, "ifindex",
+			&s->ifindex, "offloads", &changes) < 0)
 		return -EBADMSG;
-	if (version != 1 || pid <= 0 || strlen(link) >= sizeof(s->link) || strchr(link, '/')
-		|| !json_is_array(changes) || json_array_size(changes) > CAP_GUARD_CHANGES)
+	if (version != 1 || pid <= 0 || strlen(link) >= sizeof(s->link) || strchr(link, '/') ||
+	    !json_is_array(changes) || json_array_size(changes) > CAP_GUARD_CHANGES)
 		return -EBADMSG;
 	s->engine.pid = pid;
 	s->engine.start = (uint64_t)start;
 	s->netns = (uint64_t)netns;
 	(void)snprintf(s->engine.boot, sizeof(s->engine.boot), "%s", boot);
 	(void)snprintf(s->link, sizeof(s->link), "%s", link);
-	json_array_foreach(changes, i, c) {
-		if (json_unpack(c, "{s:s, s:b, s:b}", "feature", &feature, "was", &was, "set", &set) < 0
-			|| strlen(feature) >= sizeof(s->changes[0].feature))
+	json_array_foreach(changes, i, c)
+	{
+		if (json_unpack(c, "{s:s, s:b, s:b}", "feature", &feature, "was", &was, "set", &set) < 0 ||
+		    strlen(feature) >= sizeof(s->changes[0].feature))
 			return -EBADMSG;
 		(void)snprintf(s->changes[i].feature, sizeof(s->changes[i].feature), "%s", feature);
 		s->changes[i].was = was;
@@ -122,7 +131,9 @@ int cap_guard_state_read(int dir_fd, const char *path, struct cap_guard_state *r
 	ssize_t n;
 
 	if (fd < 0)
-		return errno == ENOENT ? -ENOENT : skep_err_set(err, -errno, "reading the state file %s: %s", path, strerror(errno));
+		return errno == ENOENT ? -ENOENT
+				       : skep_err_set(err, -errno, "reading the state file %s: %s", path,
+						      strerror(errno));
 	text = malloc(STATE_MAX_BYTES);
 	if (!text)
 		return skep_err_set(err, -ENOMEM, "reading the state file %s: out of memory", path);
@@ -155,8 +166,8 @@ int cap_guard_state_undo(int ioctl_fd, const struct cap_guard_state *s, char *sa
 		if (r < 0 && r != -ENODEV && r != -EBUSY) {
 			size_t at = strlen(said);
 
-			(void)snprintf(said + at, size - at, "%slink %s: %s could not be put back: %s", at ? "; " : "",
-				s->link, feature, strerror(-r));
+			(void)snprintf(said + at, size - at, "%slink %s: %s could not be put back: %s",
+				       at ? "; " : "", s->link, feature, strerror(-r));
 			result = r;
 		}
 	}

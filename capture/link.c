@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Asks the kernel about links: rtnetlink for what every link has, the netdev genl family for XDP features, ethtool for
- * the driver, /sys/bus for the NUMA node. Not /sys/class/net: it shows the namespace it was mounted in, not ours.
- * Never changes a link. What a driver does not tell is "unknown", not an error. Control thread only.
+ * Asks the kernel about links: rtnetlink for what every link has, the netdev genl family for XDP features,
+ * ethtool for the driver, /sys/bus for the NUMA node. Not /sys/class/net: it shows the namespace it was
+ * mounted in, not ours. Never changes a link. What a driver does not tell is "unknown", not an error. Control
+ * thread only.
  */
 #include "capture/link.h"
 
@@ -25,12 +26,17 @@
 
 /* linux/netdev.h, which Debian 12's headers do not have yet (kernel 6.3; values are ABI). */
 enum { NETDEV_CMD_DEV_GET_ = 1 };
-enum { NETDEV_A_DEV_IFINDEX_ = 1, NETDEV_A_DEV_XDP_FEATURES_ = 3, NETDEV_A_DEV_XDP_ZC_MAX_SEGS_ = 4,
-	NETDEV_A_DEV_XDP_RX_METADATA_FEATURES_ = 5 };
+enum {
+	NETDEV_A_DEV_IFINDEX_ = 1,
+	NETDEV_A_DEV_XDP_FEATURES_ = 3,
+	NETDEV_A_DEV_XDP_ZC_MAX_SEGS_ = 4,
+	NETDEV_A_DEV_XDP_RX_METADATA_FEATURES_ = 5
+};
 
 /*
- * Drivers whose own counters mean "lost before XDP" and are not in rx_missed_errors already: veth's skb path to its ring;
- * mlx5's port buffer (rx_out_of_buffer is in rx_missed_errors). virtio's rx_drops is not here: it counts XDP_DROP too.
+ * Drivers whose own counters mean "lost before XDP" and are not in rx_missed_errors already: veth's skb path
+ * to its ring; mlx5's port buffer (rx_out_of_buffer is in rx_missed_errors). virtio's rx_drops is not here:
+ * it counts XDP_DROP too.
  */
 static const struct {
 	const char *driver;
@@ -47,10 +53,13 @@ struct asker {
 	struct cap_netlink route;
 	struct cap_netlink genl;
 	uint16_t netdev_family; /* 0: the kernel has none */
-	int fd;                 /* for ethtool */
+	int fd;			/* for ethtool */
 };
 
-#define ASKER_NULL { .route = CAP_NETLINK_NULL, .genl = CAP_NETLINK_NULL, .fd = -1 }
+#define ASKER_NULL                                                            \
+	{                                                                     \
+		.route = CAP_NETLINK_NULL, .genl = CAP_NETLINK_NULL, .fd = -1 \
+	}
 
 struct cap_link_watch {
 	struct cap_netlink route;
@@ -120,7 +129,7 @@ static void prog_name(uint32_t id, char *ret, size_t size)
 static void parse_xdp(const struct nlattr *nest, enum cap_link_xdp_mode *ret_mode, uint32_t *ret_id)
 {
 	static const enum cap_link_xdp_mode modes[] = {
-		[XDP_ATTACHED_NONE] = CAP_LINK_XDP_NONE, [XDP_ATTACHED_DRV] = CAP_LINK_XDP_NATIVE,
+		[XDP_ATTACHED_NONE] = CAP_LINK_XDP_NONE,   [XDP_ATTACHED_DRV] = CAP_LINK_XDP_NATIVE,
 		[XDP_ATTACHED_SKB] = CAP_LINK_XDP_GENERIC, [XDP_ATTACHED_HW] = CAP_LINK_XDP_OFFLOAD,
 		[XDP_ATTACHED_MULTI] = CAP_LINK_XDP_MULTI,
 	};
@@ -137,7 +146,8 @@ static void parse_xdp(const struct nlattr *nest, enum cap_link_xdp_mode *ret_mod
 	if (attached < ARRAY_LEN(modes))
 		*ret_mode = modes[attached];
 	*ret_id = cap_netlink_u32(tb[IFLA_XDP_PROG_ID], 0);
-	for (int i = IFLA_XDP_DRV_PROG_ID; i <= IFLA_XDP_HW_PROG_ID && !*ret_id; i++) /* MULTI: one of several */
+	for (int i = IFLA_XDP_DRV_PROG_ID; i <= IFLA_XDP_HW_PROG_ID && !*ret_id;
+	     i++) /* MULTI: one of several */
 		*ret_id = cap_netlink_u32(tb[i], 0);
 }
 
@@ -163,7 +173,8 @@ static void on_counter(const char *counter, uint64_t value, void *arg)
 	struct drop_sum *s = arg;
 
 	for (size_t i = 0; i < ARRAY_LEN(drop_counters); i++)
-		if (strcmp(drop_counters[i].driver, s->driver) == 0 && fnmatch(drop_counters[i].counter, counter, 0) == 0)
+		if (strcmp(drop_counters[i].driver, s->driver) == 0 &&
+		    fnmatch(drop_counters[i].counter, counter, 0) == 0)
 			s->sum += value;
 }
 
@@ -199,12 +210,14 @@ static void parse_link(const struct nlmsghdr *h, struct cap_link_info *info)
 	info->mtu = cap_netlink_u32(tb[IFLA_MTU], 0);
 	if (tb[IFLA_IFNAME])
 		(void)snprintf(info->name, sizeof(info->name), "%.*s", (int)cap_netlink_len(tb[IFLA_IFNAME]),
-			(const char *)cap_netlink_data(tb[IFLA_IFNAME]));
+			       (const char *)cap_netlink_data(tb[IFLA_IFNAME]));
 	if (tb[IFLA_LINKINFO]) {
-		cap_netlink_attrs(cap_netlink_data(tb[IFLA_LINKINFO]), cap_netlink_len(tb[IFLA_LINKINFO]), li, IFLA_INFO_MAX);
+		cap_netlink_attrs(cap_netlink_data(tb[IFLA_LINKINFO]), cap_netlink_len(tb[IFLA_LINKINFO]), li,
+				  IFLA_INFO_MAX);
 		if (li[IFLA_INFO_KIND])
-			(void)snprintf(info->kind, sizeof(info->kind), "%.*s", (int)cap_netlink_len(li[IFLA_INFO_KIND]),
-				(const char *)cap_netlink_data(li[IFLA_INFO_KIND]));
+			(void)snprintf(info->kind, sizeof(info->kind), "%.*s",
+				       (int)cap_netlink_len(li[IFLA_INFO_KIND]),
+				       (const char *)cap_netlink_data(li[IFLA_INFO_KIND]));
 	}
 	/* Allocated queues: only says how many are in use where there is just one. */
 	info->rx_queues = cap_netlink_u32(tb[IFLA_NUM_RX_QUEUES], 0) == 1 ? 1 : -1;
@@ -221,7 +234,8 @@ static void ask_ethtool(int fd, struct cap_link_info *info)
 {
 	static const char *const features[] = { "rx-gro", "rx-lro", "rx-gro-hw", "rx-vlan-hw-parse" };
 	enum cap_known *const value[] = { &info->gro, &info->lro, &info->hw_gro, &info->rx_vlan };
-	enum cap_known *const fixed[] = { &info->gro_fixed, &info->lro_fixed, &info->hw_gro_fixed, &info->rx_vlan_fixed };
+	enum cap_known *const fixed[] = { &info->gro_fixed, &info->lro_fixed, &info->hw_gro_fixed,
+					  &info->rx_vlan_fixed };
 	struct cap_ethtool_feature f[ARRAY_LEN(features)] = { 0 };
 	struct cap_ethtool_driver drv = { 0 };
 	struct cap_ethtool_ts ts;
@@ -264,7 +278,8 @@ static int on_netdev(const struct nlmsghdr *h, void *arg)
 	cap_netlink_msg_attrs(h, sizeof(struct genlmsghdr), tb, NETDEV_A_DEV_XDP_RX_METADATA_FEATURES_);
 	info->xdp_features = (int64_t)cap_netlink_u64(tb[NETDEV_A_DEV_XDP_FEATURES_], (uint64_t)-1);
 	info->xdp_zc_max_segs = cap_netlink_u32(tb[NETDEV_A_DEV_XDP_ZC_MAX_SEGS_], 0);
-	info->xdp_rx_metadata = (int64_t)cap_netlink_u64(tb[NETDEV_A_DEV_XDP_RX_METADATA_FEATURES_], (uint64_t)-1);
+	info->xdp_rx_metadata =
+		(int64_t)cap_netlink_u64(tb[NETDEV_A_DEV_XDP_RX_METADATA_FEATURES_], (uint64_t)-1);
 	return 0;
 }
 
@@ -350,7 +365,8 @@ int cap_link_list(struct cap_link_info **ret_links, size_t *ret_n, struct skep_e
 	return 0;
 }
 
-/* Letters that differ at the same place plus the difference in length: enough for "eht0" and "enp3s0f" against names. */
+/* Letters that differ at the same place plus the difference in length: enough for "eht0" and "enp3s0f"
+ * against names. */
 static uint32_t unlikeness(const char *a, const char *b)
 {
 	size_t la = strlen(a), lb = strlen(b), shorter = SKEP_MIN(la, lb);
@@ -382,7 +398,8 @@ static int refuse_unknown(const char *name, const struct link_array *found, stru
 		else if (at && at + 5 < sizeof(names) && names[at - 1] != '.')
 			at += (size_t)snprintf(names + at, sizeof(names) - at, ", ...");
 	}
-	(void)skep_err_set(err, SKEP_E_NOT_FOUND, "link '%.32s': no such interface in this network namespace", name);
+	(void)skep_err_set(err, SKEP_E_NOT_FOUND, "link '%.32s': no such interface in this network namespace",
+			   name);
 	if (best)
 		(void)skep_err_hint(err, "did you mean '%s'? there are: %s", best, names);
 	else
@@ -419,14 +436,18 @@ int cap_link_query(const char *name, struct cap_link_info *ret, struct skep_err 
 
 int cap_link_check_tap(const struct cap_link_info *info, bool force, struct skep_err *err)
 {
-	const char *why = info->control ? "it carries the ssh connection of this session"
-		: info->default_route ? "it carries this host's default route"
-		: info->loopback ? "it carries this host's connections to itself" : NULL;
+	const char *why = info->control		? "it carries the ssh connection of this session"
+			  : info->default_route ? "it carries this host's default route"
+			  : info->loopback	? "it carries this host's connections to itself"
+						: NULL;
 
 	if (!why || force)
 		return 0;
-	(void)skep_err_set(err, SKEP_E_UNSAFE, "link %s as tap: %s, and a tap takes its packets away from the host", info->name, why);
-	(void)skep_err_hint(err, "use --link-role host to leave the traffic alone, or --force to take it anyway");
+	(void)skep_err_set(err, SKEP_E_UNSAFE,
+			   "link %s as tap: %s, and a tap takes its packets away from the host", info->name,
+			   why);
+	(void)skep_err_hint(err,
+			    "use --link-role host to leave the traffic alone, or --force to take it anyway");
 	return SKEP_E_UNSAFE;
 }
 
@@ -477,8 +498,13 @@ int cap_link_watch_look(struct cap_link_watch *w, struct cap_link_state *ret)
 		return r;
 	add_driver_drops(w->fd, info.name, &info.drops);
 	*ret = (struct cap_link_state){
-		.up = info.up, .running = info.running, .mtu = info.mtu, .rx_queues = info.rx_queues,
-		.xdp_prog_id = info.xdp_prog_id, .xdp_mode = info.xdp_mode, .drops = info.drops,
+		.up = info.up,
+		.running = info.running,
+		.mtu = info.mtu,
+		.rx_queues = info.rx_queues,
+		.xdp_prog_id = info.xdp_prog_id,
+		.xdp_mode = info.xdp_mode,
+		.drops = info.drops,
 	};
 	memcpy(ret->name, info.name, sizeof(ret->name));
 	if (cap_ethtool_channels(w->fd, info.name, &queues, &max) == 0)

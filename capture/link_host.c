@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * See link_host.h. A link counts as carrying the default route if a route of length 0 leaves through it, or through a
- * link that stands on it: its master (bridge, bond, VRF) or a VLAN, macvlan, tunnel above it.
+ * See link_host.h. A link counts as carrying the default route if a route of length 0 leaves through it, or
+ * through a link that stands on it: its master (bridge, bond, VRF) or a VLAN, macvlan, tunnel above it.
  *
- * The ssh connection is found by SSH_CONNECTION; sudo removes it, so the environments of the parents are looked at too,
- * as far as this process may. Its link is the one with the server's address, and the one the answers leave through.
- * Never an error: who cannot be found is not there.
+ * The ssh connection is found by SSH_CONNECTION; sudo removes it, so the environments of the parents are
+ * looked at too, as far as this process may. Its link is the one with the server's address, and the one the
+ * answers leave through. Never an error: who cannot be found is not there.
  */
 #include "capture/link_host.h"
 
@@ -18,14 +18,15 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* Links of one namespace that are looked at; more than any probe has (SR-IOV: 4 x 256). Links beyond are not followed. */
+/* Links of one namespace that are looked at; more than any probe has (SR-IOV: 4 x 256). Links beyond are not
+ * followed. */
 #define LINKS_MAX 4096u
 #define PARENTS_MAX 32
 
 struct host_link {
 	int ifindex;
-	int master;  /* 0: none */
-	int below;   /* IFLA_LINK of a link that stands on another; 0: none */
+	int master; /* 0: none */
+	int below;  /* IFLA_LINK of a link that stands on another; 0: none */
 	bool is_default;
 	bool is_control;
 };
@@ -34,7 +35,7 @@ struct cap_link_host {
 	uint32_t n;
 	struct host_link links[LINKS_MAX];
 	uint8_t server[16]; /* address of our end of the ssh connection */
-	int family;         /* 0: no ssh connection */
+	int family;	    /* 0: no ssh connection */
 	size_t address_len;
 };
 
@@ -68,13 +69,15 @@ static int on_link(const struct nlmsghdr *h, void *arg)
 		return 0;
 	cap_netlink_msg_attrs(h, sizeof(*ifi), tb, IFLA_MAX);
 	if (tb[IFLA_LINKINFO])
-		cap_netlink_attrs(cap_netlink_data(tb[IFLA_LINKINFO]), cap_netlink_len(tb[IFLA_LINKINFO]), li, IFLA_INFO_MAX);
+		cap_netlink_attrs(cap_netlink_data(tb[IFLA_LINKINFO]), cap_netlink_len(tb[IFLA_LINKINFO]), li,
+				  IFLA_INFO_MAX);
 	/* The IFLA_LINK of a veth or netkit is its other end, not what it stands on. */
 	if (li[IFLA_INFO_KIND] && cap_netlink_len(li[IFLA_INFO_KIND]) >= 5)
-		pair = memcmp(cap_netlink_data(li[IFLA_INFO_KIND]), "veth", 5) == 0
-			|| memcmp(cap_netlink_data(li[IFLA_INFO_KIND]), "netki", 5) == 0;
+		pair = memcmp(cap_netlink_data(li[IFLA_INFO_KIND]), "veth", 5) == 0 ||
+		       memcmp(cap_netlink_data(li[IFLA_INFO_KIND]), "netki", 5) == 0;
 	l = &host->links[host->n++];
-	*l = (struct host_link){ .ifindex = ifi->ifi_index, .master = (int)cap_netlink_u32(tb[IFLA_MASTER], 0) };
+	*l = (struct host_link){ .ifindex = ifi->ifi_index,
+				 .master = (int)cap_netlink_u32(tb[IFLA_MASTER], 0) };
 	if (!pair && !tb[IFLA_LINK_NETNSID])
 		l->below = (int)cap_netlink_u32(tb[IFLA_LINK], 0);
 	return 0;
@@ -136,8 +139,8 @@ static int on_address(const struct nlmsghdr *h, void *arg)
 		return 0;
 	cap_netlink_msg_attrs(h, sizeof(*ifa), tb, IFA_MAX);
 	a = tb[IFA_LOCAL] ? tb[IFA_LOCAL] : tb[IFA_ADDRESS];
-	if (a && cap_netlink_len(a) == host->address_len
-		&& memcmp(cap_netlink_data(a), host->server, host->address_len) == 0)
+	if (a && cap_netlink_len(a) == host->address_len &&
+	    memcmp(cap_netlink_data(a), host->server, host->address_len) == 0)
 		mark(host, ifa->ifa_index, true);
 	return 0;
 }
@@ -198,7 +201,8 @@ static bool ssh_connection(char *ret, size_t size)
 	return false;
 }
 
-/* An address in text, a zone ("%eth0") ignored, a mapped v4 address as v4. Returns the family, 0: not an address. */
+/* An address in text, a zone ("%eth0") ignored, a mapped v4 address as v4. Returns the family, 0: not an
+ * address. */
 static int parse_address(char *text, uint8_t *ret, size_t *ret_len)
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
@@ -226,8 +230,8 @@ static void ask_control(struct cap_netlink *route, struct cap_link_host *host)
 	uint8_t client[16];
 	size_t client_len;
 
-	if (!ssh_connection(connection, sizeof(connection))
-		|| sscanf(connection, "%63s %*s %63s", client_text, server_text) != 2)
+	if (!ssh_connection(connection, sizeof(connection)) ||
+	    sscanf(connection, "%63s %*s %63s", client_text, server_text) != 2)
 		return;
 	host->family = parse_address(server_text, host->server, &host->address_len);
 	if (!host->family)
@@ -244,7 +248,8 @@ static void ask_control(struct cap_netlink *route, struct cap_link_host *host)
 	(void)cap_netlink_call(route, &msg, on_route_back, host);
 }
 
-/* From what the host uses down to what that stands on, until nothing changes; chains are short (VLAN on bond on NIC). */
+/* From what the host uses down to what that stands on, until nothing changes; chains are short (VLAN on bond
+ * on NIC). */
 static void spread_down(struct cap_link_host *host)
 {
 	bool changed = true;
@@ -257,12 +262,14 @@ static void spread_down(struct cap_link_host *host)
 			struct host_link *below = l->below ? find(host, l->below) : NULL;
 
 			if (master) {
-				changed |= (master->is_default && !l->is_default) || (master->is_control && !l->is_control);
+				changed |= (master->is_default && !l->is_default) ||
+					   (master->is_control && !l->is_control);
 				l->is_default |= master->is_default;
 				l->is_control |= master->is_control;
 			}
 			if (below) {
-				changed |= (l->is_default && !below->is_default) || (l->is_control && !below->is_control);
+				changed |= (l->is_default && !below->is_default) ||
+					   (l->is_control && !below->is_control);
 				below->is_default |= l->is_default;
 				below->is_control |= l->is_control;
 			}
@@ -287,7 +294,8 @@ int cap_link_host_ask(struct cap_netlink *route, struct cap_link_host **ret, str
 
 		cap_netlink_begin(&msg, RTM_GETROUTE, NLM_F_DUMP, &rtm, sizeof(rtm));
 		r = cap_netlink_call(route, &msg, on_default_route, host);
-		if (r == -EOPNOTSUPP || r == -EAFNOSUPPORT) /* a kernel without IPv6 has no IPv6 default route */
+		if (r == -EOPNOTSUPP ||
+		    r == -EAFNOSUPPORT) /* a kernel without IPv6 has no IPv6 default route */
 			r = 0;
 	}
 	if (r < 0)

@@ -2,8 +2,8 @@
 #ifndef CAP_LINK_HOST_H
 #define CAP_LINK_HOST_H
 /*
- * Which links the host itself lives on: default routes and the ssh connection that this process descends from, followed
- * down from bridges, bonds and VLANs to the links they stand on.
+ * Which links the host itself lives on: default routes and the ssh connection that this process descends
+ * from, followed down from bridges, bonds and VLANs to the links they stand on.
  */
 #include "capture/netlink.h"
 #include "common/err.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The little of netlink that skep needs, without a library: see netlink.h. It never changes anything in the kernel; never
- * trusts a length without checking it. Every request asks for an acknowledgement or is a dump, so the end of the answers
- * is always known. Control thread only.
+ * The little of netlink that skep needs, without a library: see netlink.h. It never changes anything in the
+ * kernel; never trusts a length without checking it. Every request asks for an acknowledgement or is a dump,
+ * so the end of the answers is always known. Control thread only.
  */
 #include "capture/netlink.h"
 
@@ -40,7 +40,8 @@ void cap_netlink_close(struct cap_netlink *nl)
 	nl->buf = NULL;
 }
 
-void cap_netlink_begin(struct cap_netlink_msg *msg, uint16_t type, uint16_t flags, const void *family, size_t len)
+void cap_netlink_begin(struct cap_netlink_msg *msg, uint16_t type, uint16_t flags, const void *family,
+		       size_t len)
 {
 	assert(len <= sizeof(msg->body));
 	memset(msg, 0, sizeof(*msg));
@@ -66,7 +67,7 @@ void cap_netlink_put(struct cap_netlink_msg *msg, uint16_t attr, const void *dat
 
 /* Handles one received piece: 1 when the request is answered completely. */
 static int handle_piece(struct cap_netlink *nl, size_t n, int *result,
-	int (*on_answer)(const struct nlmsghdr *answer, void *arg), void *arg)
+			int (*on_answer)(const struct nlmsghdr *answer, void *arg), void *arg)
 {
 	const struct nlmsghdr *h = (const struct nlmsghdr *)nl->buf;
 
@@ -91,7 +92,7 @@ static int handle_piece(struct cap_netlink *nl, size_t n, int *result,
 }
 
 int cap_netlink_call(struct cap_netlink *nl, struct cap_netlink_msg *msg,
-	int (*on_answer)(const struct nlmsghdr *answer, void *arg), void *arg)
+		     int (*on_answer)(const struct nlmsghdr *answer, void *arg), void *arg)
 {
 	int result = 0;
 

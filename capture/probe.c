@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * See probe.h. Puts together what link.c, priv.c and probe_try.c find out, for people and for programs. Changes nothing. What cannot be
- * known is null in the JSON and "-" in the list, never a guess. Control thread, before any other exists.
+ * See probe.h. Puts together what link.c, priv.c and probe_try.c find out, for people and for programs.
+ * Changes nothing. What cannot be known is null in the JSON and "-" in the list, never a guess. Control
+ * thread, before any other exists.
  */
 #include "capture/probe.h"
 
@@ -47,7 +48,9 @@ static struct choice choose(const struct cap_link_info *l)
 		c.why = "another XDP program is attached";
 	} else {
 		c.source = "xdp";
-		c.xdp_mode = l->xdp_features < 0 ? NULL : l->xdp_features & CAP_LINK_XDP_BASIC ? "native" : "generic";
+		c.xdp_mode = l->xdp_features < 0		    ? NULL
+			     : l->xdp_features & CAP_LINK_XDP_BASIC ? "native"
+								    : "generic";
 		c.why = "nothing of the host depends on this link";
 	}
 	return c;
@@ -72,9 +75,15 @@ static void list_one(FILE *out, const struct cap_link_info *l)
 		(void)skep_format_rate(speed, (double)l->speed_mbps * 1e6, "bit/s");
 	number_or_dash(queues, sizeof(queues), l->rx_queues);
 	number_or_dash(node, sizeof(node), l->numa_node);
-	(void)fprintf(out, "%-15s %-5s %-11s %-12s %6s %4s  %s%s%s", l->name, !l->up ? "down" : l->running ? "up" : "no-ca",
-		speed, l->driver[0] ? l->driver : l->kind[0] ? l->kind : "-", queues, node, c.role, c.source ? ": " : "",
-		c.source ? c.source : "");
+	(void)fprintf(out, "%-15s %-5s %-11s %-12s %6s %4s  %s%s%s", l->name,
+		      !l->up	   ? "down"
+		      : l->running ? "up"
+				   : "no-ca",
+		      speed,
+		      l->driver[0] ? l->driver
+		      : l->kind[0] ? l->kind
+				   : "-",
+		      queues, node, c.role, c.source ? ": " : "", c.source ? c.source : "");
 	if (c.xdp_mode)
 		(void)fprintf(out, " %s", c.xdp_mode);
 	if (l->xdp_features > 0 && l->xdp_features & CAP_LINK_XDP_ZEROCOPY)
@@ -88,7 +97,8 @@ static void list_one(FILE *out, const struct cap_link_info *l)
 	if (l->control)
 		(void)fprintf(out, ", your ssh connection");
 	if (l->xdp_prog_id)
-		(void)fprintf(out, ", has XDP program %u (%s)", l->xdp_prog_id, l->xdp_prog_name[0] ? l->xdp_prog_name : "?");
+		(void)fprintf(out, ", has XDP program %u (%s)", l->xdp_prog_id,
+			      l->xdp_prog_name[0] ? l->xdp_prog_name : "?");
 	(void)fprintf(out, "\n");
 }
 
@@ -107,11 +117,12 @@ int cap_probe_list(FILE *out, struct skep_err *err)
 
 	if (r)
 		return r;
-	(void)fprintf(out, "%-15s %-5s %-11s %-12s %6s %4s  %s\n", "LINK", "STATE", "SPEED", "DRIVER", "QUEUES", "NUMA",
-		"CAPTURED AS");
+	(void)fprintf(out, "%-15s %-5s %-11s %-12s %6s %4s  %s\n", "LINK", "STATE", "SPEED", "DRIVER",
+		      "QUEUES", "NUMA", "CAPTURED AS");
 	for (size_t i = 0; i < n; i++)
 		list_one(out, &links[i]);
-	(void)fprintf(out, "%-15s %-5s %-11s %-12s %6s %4s  host: afpacket, Linux cooked headers\n", "any", "", "", "", "", "");
+	(void)fprintf(out, "%-15s %-5s %-11s %-12s %6s %4s  host: afpacket, Linux cooked headers\n", "any",
+		      "", "", "", "", "");
 	return write_result(out, err);
 }
 
@@ -167,50 +178,60 @@ static json_t *bits_json(int64_t bits, const char *const *names, size_t n)
 
 static json_t *xdp_json(const struct cap_link_info *l)
 {
-	static const char *const features[] = { "basic", "redirect", "ndo-xmit", "zerocopy", "hw-offload", "rx-sg", "ndo-xmit-sg" };
+	static const char *const features[] = { "basic",      "redirect", "ndo-xmit",	"zerocopy",
+						"hw-offload", "rx-sg",	  "ndo-xmit-sg" };
 	static const char *const metadata[] = { "timestamp", "hash", "vlan-tag" };
 
-	return json_pack("{s:o, s:o, s:i, s:s, s:o, s:o}",
-		"features", bits_json(l->xdp_features, features, ARRAY_LEN(features)),
-		"rx_metadata", bits_json(l->xdp_rx_metadata, metadata, ARRAY_LEN(metadata)),
-		"zero_copy_max_segments", (int)l->xdp_zc_max_segs,
-		"attached_mode", cap_link_xdp_mode_name(l->xdp_mode),
-		"attached_id", l->xdp_prog_id ? json_integer(l->xdp_prog_id) : json_null(),
-		"attached_name", text_or_null(l->xdp_prog_name));
+	return json_pack("{s:o, s:o, s:i, s:s, s:o, s:o}", "features",
+			 bits_json(l->xdp_features, features, ARRAY_LEN(features)), "rx_metadata",
+			 bits_json(l->xdp_rx_metadata, metadata, ARRAY_LEN(metadata)),
+			 "zero_copy_max_segments", (int)l->xdp_zc_max_segs, "attached_mode",
+			 cap_link_xdp_mode_name(l->xdp_mode), "attached_id",
+			 l->xdp_prog_id ? json_integer(l->xdp_prog_id) : json_null(), "attached_name",
+			 text_or_null(l->xdp_prog_name));
 }
 
 static json_t *offloads_json(const struct cap_link_info *l)
 {
 	return json_pack("{s:o, s:o, s:o, s:o}", "gro", known_or_null(l->gro), "lro", known_or_null(l->lro),
-		"hw_gro", known_or_null(l->hw_gro), "rx_vlan", known_or_null(l->rx_vlan));
+			 "hw_gro", known_or_null(l->hw_gro), "rx_vlan", known_or_null(l->rx_vlan));
 }
 
 static json_t *drops_json(const struct cap_link_drops *d)
 {
 	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "rx_missed_errors", (json_int_t)d->rx_missed_errors,
-		"rx_fifo_errors", (json_int_t)d->rx_fifo_errors, "rx_dropped", (json_int_t)d->rx_dropped,
-		"driver", (json_int_t)d->driver, "missed", (json_int_t)d->missed);
+			 "rx_fifo_errors", (json_int_t)d->rx_fifo_errors, "rx_dropped",
+			 (json_int_t)d->rx_dropped, "driver", (json_int_t)d->driver, "missed",
+			 (json_int_t)d->missed);
 }
 
 static json_t *link_json(const struct cap_link_info *l)
 {
 	struct choice c = choose(l);
-	json_t *j = json_pack("{s:s, s:i, s:o, s:b, s:b, s:b, s:b, s:i, s:i, s:o}", "name", l->name, "ifindex", l->ifindex,
-		"kind", text_or_null(l->kind), "up", l->up, "running", l->running, "loopback", l->loopback,
-		"ethernet", l->ethernet, "hardware_type", l->hw_type, "mtu", (int)l->mtu, "speed_mbps", number_or_null(l->speed_mbps));
+	json_t *j = json_pack("{s:s, s:i, s:o, s:b, s:b, s:b, s:b, s:i, s:i, s:o}", "name", l->name,
+			      "ifindex", l->ifindex, "kind", text_or_null(l->kind), "up", l->up, "running",
+			      l->running, "loopback", l->loopback, "ethernet", l->ethernet, "hardware_type",
+			      l->hw_type, "mtu", (int)l->mtu, "speed_mbps", number_or_null(l->speed_mbps));
 
-	(void)json_object_update_new(j, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "driver", text_or_null(l->driver),
-		"driver_version", text_or_null(l->driver_version), "bus", text_or_null(l->bus),
-		"rx_queues", number_or_null(l->rx_queues), "rx_queues_max", number_or_null(l->rx_queues_max),
-		"ring_rx", number_or_null(l->ring_rx), "ring_rx_max", number_or_null(l->ring_rx_max)));
-	(void)json_object_update_new(j, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "numa_node", number_or_null(l->numa_node),
-		"cpus", cpus_json(&l->cpus), "irq_cpus", l->irqs ? cpus_json(&l->irq_cpus) : json_null(),
-		"offloads", offloads_json(l), "hw_timestamps", known_or_null(l->hw_timestamps),
-		"ptp_clock", number_or_null(l->phc_index)));
-	(void)json_object_update_new(j, json_pack("{s:o, s:o, s:b, s:b}", "xdp", xdp_json(l), "drops", drops_json(&l->drops),
-		"default_route", l->default_route, "control_connection", l->control));
-	(void)json_object_set_new(j, "auto", json_pack("{s:s, s:o, s:o, s:s}", "role", c.role, "source", text_or_null(c.source),
-		"xdp_mode", text_or_null(c.xdp_mode), "why", c.why));
+	(void)json_object_update_new(
+		j, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "driver", text_or_null(l->driver),
+			     "driver_version", text_or_null(l->driver_version), "bus", text_or_null(l->bus),
+			     "rx_queues", number_or_null(l->rx_queues), "rx_queues_max",
+			     number_or_null(l->rx_queues_max), "ring_rx", number_or_null(l->ring_rx),
+			     "ring_rx_max", number_or_null(l->ring_rx_max)));
+	(void)json_object_update_new(j, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "numa_node",
+						  number_or_null(l->numa_node), "cpus", cpus_json(&l->cpus),
+						  "irq_cpus", l->irqs ? cpus_json(&l->irq_cpus) : json_null(),
+						  "offloads", offloads_json(l), "hw_timestamps",
+						  known_or_null(l->hw_timestamps), "ptp_clock",
+						  number_or_null(l->phc_index)));
+	(void)json_object_update_new(j, json_pack("{s:o, s:o, s:b, s:b}", "xdp", xdp_json(l), "drops",
+						  drops_json(&l->drops), "default_route", l->default_route,
+						  "control_connection", l->control));
+	(void)json_object_set_new(j, "auto",
+				  json_pack("{s:s, s:o, s:o, s:s}", "role", c.role, "source",
+					    text_or_null(c.source), "xdp_mode", text_or_null(c.xdp_mode),
+					    "why", c.why));
 	return j;
 }
 
@@ -219,7 +240,9 @@ static json_t *capabilities_json(void)
 	static const struct {
 		const char *source;
 		enum cap_source_kind kind;
-	} sources[] = { { "xdp", CAP_SOURCE_XDP }, { "mirror", CAP_SOURCE_MIRROR }, { "afpacket", CAP_SOURCE_AFPACKET } };
+	} sources[] = { { "xdp", CAP_SOURCE_XDP },
+			{ "mirror", CAP_SOURCE_MIRROR },
+			{ "afpacket", CAP_SOURCE_AFPACKET } };
 	uint64_t needed_by_any = 0;
 	json_t *missing = json_object();
 	char names[256];
@@ -228,11 +251,14 @@ static json_t *capabilities_json(void)
 		uint64_t needed = cap_priv_needed(sources[i].kind);
 
 		needed_by_any |= needed;
-		(void)json_object_set_new(missing, sources[i].source,
+		(void)json_object_set_new(
+			missing, sources[i].source,
 			json_string(cap_priv_names(cap_priv_missing(needed), names, sizeof(names))));
 	}
-	return json_pack("{s:s, s:o}", "held",
-		cap_priv_names(needed_by_any & ~cap_priv_missing(needed_by_any), names, sizeof(names)), "missing_for", missing);
+	return json_pack(
+		"{s:s, s:o}", "held",
+		cap_priv_names(needed_by_any & ~cap_priv_missing(needed_by_any), names, sizeof(names)),
+		"missing_for", missing);
 }
 
 static bool read_text(const char *path, char *buf, size_t size)
@@ -266,8 +292,9 @@ static json_t *huge_pages_json(void)
 		if (!read_text(path, unused, sizeof(unused)))
 			continue;
 		(void)json_array_append_new(a, json_pack("{s:I, s:I, s:I}", "size_kib",
-			(json_int_t)strtoll(e->d_name + 10, NULL, 10), "total", (json_int_t)strtoll(total, NULL, 10),
-			"free", (json_int_t)strtoll(unused, NULL, 10)));
+							 (json_int_t)strtoll(e->d_name + 10, NULL, 10),
+							 "total", (json_int_t)strtoll(total, NULL, 10),
+							 "free", (json_int_t)strtoll(unused, NULL, 10)));
 	}
 	if (d)
 		(void)closedir(d);
@@ -289,22 +316,29 @@ static json_t *machine_json(void)
 	(void)getrlimit(RLIMIT_MEMLOCK, &lock);
 	(void)read_text("/sys/devices/system/node/online", nodes, sizeof(nodes));
 	(void)read_text("/sys/devices/system/cpu/online", online, sizeof(online));
-	j = json_pack("{s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "host", u.nodename, "kernel", u.release,
-		"architecture", u.machine, "btf", access("/sys/kernel/btf/vmlinux", R_OK) == 0,
-		"capabilities", capabilities_json(), "cpus", cpus_json(&allowed), "cpus_online", text_or_null(online),
-		"numa_nodes", text_or_null(nodes), "huge_pages", huge_pages_json(),
-		"memlock_bytes", lock.rlim_cur == RLIM_INFINITY ? json_null() : json_integer((json_int_t)lock.rlim_cur));
-	(void)json_object_set_new(j, "clock", skep_clock_state(&clk) < 0 ? json_null()
-		: json_pack("{s:b, s:i, s:o}", "synchronised", clk.synchronised, "tai_offset_s", clk.tai_offset_s,
-			"error_ns", clk.synchronised ? json_integer((json_int_t)clk.error_ns) : json_null()));
+	j = json_pack("{s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "host", u.nodename, "kernel",
+		      u.release, "architecture", u.machine, "btf",
+		      access("/sys/kernel/btf/vmlinux", R_OK) == 0, "capabilities", capabilities_json(),
+		      "cpus", cpus_json(&allowed), "cpus_online", text_or_null(online), "numa_nodes",
+		      text_or_null(nodes), "huge_pages", huge_pages_json(), "memlock_bytes",
+		      lock.rlim_cur == RLIM_INFINITY ? json_null() : json_integer((json_int_t)lock.rlim_cur));
+	(void)json_object_set_new(
+		j, "clock",
+		skep_clock_state(&clk) < 0
+			? json_null()
+			: json_pack("{s:b, s:i, s:o}", "synchronised", clk.synchronised, "tai_offset_s",
+				    clk.tai_offset_s, "error_ns",
+				    clk.synchronised ? json_integer((json_int_t)clk.error_ns) : json_null()));
 	return j;
 }
 
 static json_t *uring_json(void)
 {
-	static const char *const names[] = { "single-mmap", "nodrop", "submit-stable", "rw-cur-pos", "cur-personality",
-		"fast-poll", "poll-32bits", "sqpoll-nonfixed", "ext-arg", "native-workers", "rsrc-tags", "cqe-skip", "linked-file",
-		"reg-reg-ring" };
+	static const char *const names[] = { "single-mmap",    "nodrop",	  "submit-stable",
+					     "rw-cur-pos",     "cur-personality", "fast-poll",
+					     "poll-32bits",    "sqpoll-nonfixed", "ext-arg",
+					     "native-workers", "rsrc-tags",	  "cqe-skip",
+					     "linked-file",    "reg-reg-ring" };
 	uint32_t features = 0;
 	int r = cap_probe_try_uring(&features);
 	json_t *j = tried(r, "");
@@ -319,7 +353,8 @@ static json_t *directory_json(const char *dir)
 	struct statvfs st;
 	json_t *j = json_pack("{s:s, s:o}", "path", dir, "direct_io", tried(cap_probe_try_direct(dir), ""));
 
-	(void)json_object_set_new(j, "free_bytes",
+	(void)json_object_set_new(
+		j, "free_bytes",
 		statvfs(dir, &st) < 0 ? json_null() : json_integer((json_int_t)(st.f_bavail * st.f_frsize)));
 	return j;
 }
@@ -331,8 +366,8 @@ static json_t *tries_json(const struct cap_probe_cfg *cfg)
 
 	cap_probe_try_xdp(&t);
 	j = json_pack("{s:o, s:o, s:o, s:o, s:o}", "xdp_native", tried(t.xdp_native, t.untried),
-		"xdp_generic", tried(t.xdp_generic, t.untried), "af_xdp", tried(t.afxdp, t.untried),
-		"bpf_trampoline", tried(t.trampoline, t.untried), "io_uring", uring_json());
+		      "xdp_generic", tried(t.xdp_generic, t.untried), "af_xdp", tried(t.afxdp, t.untried),
+		      "bpf_trampoline", tried(t.trampoline, t.untried), "io_uring", uring_json());
 	if (cfg->dir)
 		(void)json_object_set_new(j, "directory", directory_json(cfg->dir));
 	return j;
@@ -364,8 +399,8 @@ int cap_probe_json(const struct cap_probe_cfg *cfg, FILE *out, struct skep_err *
 
 	if (r)
 		return r;
-	all = json_pack("{s:i, s:s, s:o, s:o, s:O}", "version", 1, "skep", SKEP_VERSION, "machine", machine_json(),
-		"tried", tries_json(cfg), "links", links);
+	all = json_pack("{s:i, s:s, s:o, s:o, s:O}", "version", 1, "skep", SKEP_VERSION, "machine",
+			machine_json(), "tried", tries_json(cfg), "links", links);
 	if (!all)
 		return skep_err_set(err, -ENOMEM, "probing: out of memory");
 	if (json_dumpf(all, out, JSON_INDENT(2)) < 0 || fputc('\n', out) == EOF)

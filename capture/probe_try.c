@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * See probe_try.h. The BPF trials run in a child that has unshared its network namespace: two ends of a veth are made in it, a program
- * that passes everything goes on one, and all of it ends with the child. Nothing is left behind, also if the child crashes.
+ * See probe_try.h. The BPF trials run in a child that has unshared its network namespace: two ends of a veth
+ * are made in it, a program that passes everything goes on one, and all of it ends with the child. Nothing is
+ * left behind, also if the child crashes.
  */
 #include "capture/probe_try.h"
 
@@ -50,9 +51,13 @@ static int make_veth(void)
 		struct nlattr peer_attr;
 		char peer_name[4];
 	} nest = {
-		.peer_head = { .ifi_family = AF_UNSPEC }, .kind = { NLA_HDRLEN + 5, IFLA_INFO_KIND }, .kind_name = "veth",
-		.data = { 0, IFLA_INFO_DATA | NLA_F_NESTED }, .peer = { 0, VETH_INFO_PEER | NLA_F_NESTED },
-		.peer_attr = { NLA_HDRLEN + 3, IFLA_IFNAME }, .peer_name = "vb",
+		.peer_head = { .ifi_family = AF_UNSPEC },
+		.kind = { NLA_HDRLEN + 5, IFLA_INFO_KIND },
+		.kind_name = "veth",
+		.data = { 0, IFLA_INFO_DATA | NLA_F_NESTED },
+		.peer = { 0, VETH_INFO_PEER | NLA_F_NESTED },
+		.peer_attr = { NLA_HDRLEN + 3, IFLA_IFNAME },
+		.peer_name = "vb",
 	};
 	static const char *const ends[] = { "va", "vb" };
 	struct ifinfomsg head = { .ifi_family = AF_UNSPEC };
@@ -92,8 +97,11 @@ static int try_attach(int prog, int ifindex, uint32_t mode)
 static int try_afxdp(int ifindex)
 {
 	static const int slots = TRY_FRAMES;
-	struct xdp_umem_reg reg = { .len = TRY_FRAMES * CAP_XSK_CHUNK_SMALL, .chunk_size = CAP_XSK_CHUNK_SMALL };
-	struct sockaddr_xdp to = { .sxdp_family = AF_XDP, .sxdp_flags = XDP_COPY, .sxdp_ifindex = (uint32_t)ifindex };
+	struct xdp_umem_reg reg = { .len = TRY_FRAMES * CAP_XSK_CHUNK_SMALL,
+				    .chunk_size = CAP_XSK_CHUNK_SMALL };
+	struct sockaddr_xdp to = { .sxdp_family = AF_XDP,
+				   .sxdp_flags = XDP_COPY,
+				   .sxdp_ifindex = (uint32_t)ifindex };
 	_skep_close_ int fd = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
 	void *umem = mmap(NULL, reg.len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int r = 0;
@@ -101,11 +109,11 @@ static int try_afxdp(int ifindex)
 	if (umem == MAP_FAILED)
 		return -errno;
 	reg.addr = (uint64_t)(uintptr_t)umem;
-	if (fd < 0 || setsockopt(fd, SOL_XDP, XDP_UMEM_REG, &reg, sizeof(reg)) < 0
-		|| setsockopt(fd, SOL_XDP, XDP_UMEM_FILL_RING, &slots, sizeof(slots)) < 0
-		|| setsockopt(fd, SOL_XDP, XDP_UMEM_COMPLETION_RING, &slots, sizeof(slots)) < 0
-		|| setsockopt(fd, SOL_XDP, XDP_RX_RING, &slots, sizeof(slots)) < 0
-		|| bind(fd, (const struct sockaddr *)&to, sizeof(to)) < 0)
+	if (fd < 0 || setsockopt(fd, SOL_XDP, XDP_UMEM_REG, &reg, sizeof(reg)) < 0 ||
+	    setsockopt(fd, SOL_XDP, XDP_UMEM_FILL_RING, &slots, sizeof(slots)) < 0 ||
+	    setsockopt(fd, SOL_XDP, XDP_UMEM_COMPLETION_RING, &slots, sizeof(slots)) < 0 ||
+	    setsockopt(fd, SOL_XDP, XDP_RX_RING, &slots, sizeof(slots)) < 0 ||
+	    bind(fd, (const struct sockaddr *)&to, sizeof(to)) < 0)
 		r = -errno;
 	(void)munmap(umem, reg.len);
 	return r;
@@ -143,12 +151,14 @@ static void try_in_child(struct cap_probe_tries *ret)
 	(void)libbpf_set_print(say_nothing);
 	ret->trampoline = try_trampoline();
 	if (unshare(CLONE_NEWNET) < 0) {
-		(void)snprintf(ret->untried, sizeof(ret->untried), "a network namespace to try in: %s", strerror(errno));
+		(void)snprintf(ret->untried, sizeof(ret->untried), "a network namespace to try in: %s",
+			       strerror(errno));
 		return;
 	}
 	ifindex = make_veth();
 	if (ifindex <= 0) {
-		(void)snprintf(ret->untried, sizeof(ret->untried), "a veth link to try on: %s", strerror(-ifindex));
+		(void)snprintf(ret->untried, sizeof(ret->untried), "a veth link to try on: %s",
+			       strerror(-ifindex));
 		return;
 	}
 	ret->afxdp = try_afxdp(ifindex);

@@ -2,16 +2,16 @@
 #ifndef CAP_PROBE_TRY_H
 #define CAP_PROBE_TRY_H
 /*
- * Found out by doing, not by version numbers. Every result is 0 (works) or the -errno of the step that failed; -ENODATA: could
- * not be tried (why is in `untried`). Internal to probe.c.
+ * Found out by doing, not by version numbers. Every result is 0 (works) or the -errno of the step that
+ * failed; -ENODATA: could not be tried (why is in `untried`). Internal to probe.c.
  */
 #include <stdint.h>
 
 struct cap_probe_tries {
-	int xdp_native;     /* a program on the driver hook of a veth */
-	int xdp_generic;    /* a program on the generic hook */
-	int afxdp;          /* a socket with rings, bound to a queue of a veth (copy mode) */
-	int trampoline;     /* fentry: load and attach */
+	int xdp_native;	 /* a program on the driver hook of a veth */
+	int xdp_generic; /* a program on the generic hook */
+	int afxdp;	 /* a socket with rings, bound to a queue of a veth (copy mode) */
+	int trampoline;	 /* fentry: load and attach */
 	char untried[128];
 };
 

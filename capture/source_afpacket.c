@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Frames from an AF_PACKET socket with a TPACKET_V3 ring: a copy of everything that passes a link, in and out, while the host
- * goes on living on it; and what serves links without XDP, and "any" (all links, Linux cooked v2 headers).
+ * Frames from an AF_PACKET socket with a TPACKET_V3 ring: a copy of everything that passes a link, in and
+ * out, while the host goes on living on it; and what serves links without XDP, and "any" (all links, Linux
+ * cooked v2 headers).
  *
- * The kernel fills blocks and hands them over one by one; frames are seen in place, and a block goes back when the batch with
- * its last frame is released. A socket filter decides what the socket sees: nothing before start and after stop, and never
- * the outgoing copy of a loopback frame, which comes in again. What the filter rejects is not counted by the kernel, so
- *     offered (tp_packets) = received by the worker + ring full (tp_drops)
- * holds exactly once stop() has returned and the worker has drained. For that, stop() waits until no frame is under way in
- * the kernel (an RCU grace period) and until the block that was being filled is closed by its timer.
+ * The kernel fills blocks and hands them over one by one; frames are seen in place, and a block goes back
+ * when the batch with its last frame is released. A socket filter decides what the socket sees: nothing
+ * before start and after stop, and never the outgoing copy of a loopback frame, which comes in again. What
+ * the filter rejects is not counted by the kernel, so offered (tp_packets) = received by the worker + ring
+ * full (tp_drops) holds exactly once stop() has returned and the worker has drained. For that, stop() waits
+ * until no frame is under way in the kernel (an RCU grace period) and until the block that was being filled
+ * is closed by its timer.
  *
- * VLAN tags that the NIC or the kernel took out are put back. Frames that GRO or a local sender merged are shown as the host sees
- * them, up to CAP_SNAPLEN_MAX bytes; wire_len is the true length of the merged frame.
+ * VLAN tags that the NIC or the kernel took out are put back. Frames that GRO or a local sender merged are
+ * shown as the host sees them, up to CAP_SNAPLEN_MAX bytes; wire_len is the true length of the merged frame.
  *
- * Promiscuous mode belongs to the socket: the kernel ends it when the socket is closed, however the process ends.
+ * Promiscuous mode belongs to the socket: the kernel ends it when the socket is closed, however the process
+ * ends.
  */
 #include "capture/source.h"
 
@@ -35,19 +38,21 @@
 #include <time.h>
 
 /*
- * 1 MiB blocks: the largest frame (CAP_SNAPLEN_MAX) fits, and one hand-over per 700 full frames costs nothing. 64 of them
- * are 54 ms at 10 Gbit/s, as long as CAP_POOL_BLOCKS. More than four sockets share 256 MiB.
+ * 1 MiB blocks: the largest frame (CAP_SNAPLEN_MAX) fits, and one hand-over per 700 full frames costs
+ * nothing. 64 of them are 54 ms at 10 Gbit/s, as long as CAP_POOL_BLOCKS. More than four sockets share 256
+ * MiB.
  */
 #define BLOCK_BYTES CAP_MIB
 #define BLOCKS 64u
 #define BLOCKS_ALL 256u
 #define BLOCKS_LEAST 16u
 /*
- * A block that is not full is handed over after this long: ten wake-ups a second on a quiet link, and far below CAP_FLUSH_NS, so
- * that nothing gets old in the kernel.
+ * A block that is not full is handed over after this long: ten wake-ups a second on a quiet link, and far
+ * below CAP_FLUSH_NS, so that nothing gets old in the kernel.
  */
 #define RETIRE_MS 100u
-/* A 64-byte frame takes 160 bytes of a block (header 48, address 20, alignment); a guess at what is in front of us. */
+/* A 64-byte frame takes 160 bytes of a block (header 48, address 20, alignment); a guess at what is in front
+ * of us. */
 #define SLOT_BYTES 256u
 /* Blocks that backlog() looks at: each is a cache miss. */
 #define BACKLOG_BLOCKS 8u
@@ -81,29 +86,29 @@ struct afpacket_source {
 
 	/* worker */
 	const struct tpacket3_hdr *cursor; /* next frame of the open block */
-	uint32_t left;                     /* frames of the open block that were not received */
-	uint32_t done;                     /* blocks from there that are exhausted */
+	uint32_t left;			   /* frames of the open block that were not received */
+	uint32_t done;			   /* blocks from there that are exhausted */
 	struct sll2 sll[CAP_BATCH];
 
 	/* worker writes, control reads */
-	uint64_t opened;                   /* blocks opened since start */
-	uint64_t opened_pkts;              /* frames in them */
-	uint64_t given_back;               /* blocks given back since start; those from here to opened are the worker's */
-	uint64_t cut;                      /* frames longer than CAP_SNAPLEN_MAX */
+	uint64_t opened;      /* blocks opened since start */
+	uint64_t opened_pkts; /* frames in them */
+	uint64_t given_back;  /* blocks given back since start; those from here to opened are the worker's */
+	uint64_t cut;	      /* frames longer than CAP_SNAPLEN_MAX */
 
 	/* control */
-	uint64_t offered, ring_full;       /* PACKET_STATISTICS, added up: reading resets it */
+	uint64_t offered, ring_full; /* PACKET_STATISTICS, added up: reading resets it */
 };
 
 struct afpacket_tap {
 	struct cap_tap head;
-	int ifindex;              /* 0: any */
+	int ifindex; /* 0: any */
 	bool cooked;
 	bool loopback;
 	bool started, stopped;
-	int grace_fd;             /* an unused packet socket: closing it waits for an RCU grace period */
+	int grace_fd; /* an unused packet socket: closing it waits for an RCU grace period */
 	struct cap_link_watch *watch;
-	uint64_t missed_base;     /* the link's drops when we started */
+	uint64_t missed_base; /* the link's drops when we started */
 	uint64_t missed;
 	bool said_cut, said_down;
 };
@@ -128,7 +133,8 @@ static bool open_block(struct afpacket_source *s)
 	if (s->done == s->n_blocks || !is_ready(b))
 		return false;
 	s->left = b->hdr.bh1.num_pkts;
-	s->cursor = (const struct tpacket3_hdr *)(const void *)((const uint8_t *)b + b->hdr.bh1.offset_to_first_pkt);
+	s->cursor = (const struct tpacket3_hdr *)(const void *)((const uint8_t *)b +
+								b->hdr.bh1.offset_to_first_pkt);
 	__atomic_store_n(&s->opened_pkts, s->opened_pkts + s->left, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->opened, s->opened + 1, __ATOMIC_RELEASE);
 	if (!s->left)
@@ -139,22 +145,26 @@ static bool open_block(struct afpacket_source *s)
 static void give_back(struct afpacket_source *s)
 {
 	for (; s->done; s->done--) {
-		__atomic_store_n(&block(s, s->given_back)->hdr.bh1.block_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
+		__atomic_store_n(&block(s, s->given_back)->hdr.bh1.block_status, TP_STATUS_KERNEL,
+				 __ATOMIC_RELEASE);
 		__atomic_store_n(&s->given_back, s->given_back + 1, __ATOMIC_RELEASE);
 	}
 }
 
 /* Puts the cooked header in front; a VLAN tag becomes its protocol plus four bytes. */
-static void cook(struct afpacket_source *s, struct cap_batch *batch, struct cap_frame *f, const struct tpacket3_hdr *h,
-	const struct skep_meta *tag)
+static void cook(struct afpacket_source *s, struct cap_batch *batch, struct cap_frame *f,
+		 const struct tpacket3_hdr *h, const struct skep_meta *tag)
 {
 	const struct sockaddr_ll *from = (const void *)((const uint8_t *)h + TPACKET_ALIGN(sizeof(*h)));
 	struct sll2 *sll = &s->sll[batch->n];
 	uint16_t tci = htons(tag->vlan_tci);
 
 	*sll = (struct sll2){
-		.protocol = from->sll_protocol, .ifindex = htonl((uint32_t)from->sll_ifindex),
-		.hatype = htons(from->sll_hatype), .pkttype = from->sll_pkttype, .halen = from->sll_halen,
+		.protocol = from->sll_protocol,
+		.ifindex = htonl((uint32_t)from->sll_ifindex),
+		.hatype = htons(from->sll_hatype),
+		.pkttype = from->sll_pkttype,
+		.halen = from->sll_halen,
 	};
 	memcpy(sll->address, from->sll_addr, sizeof(sll->address));
 	if (tag->flags & SKEP_META_F_VLAN) {
@@ -178,8 +188,13 @@ static void fill(struct afpacket_source *s, struct cap_batch *batch, const struc
 	struct skep_meta tag = { 0 };
 
 	*f = (struct cap_frame){
-		.data = (const uint8_t *)h + h->tp_mac, .len = h->tp_snaplen, .cap_len = h->tp_snaplen, .wire_len = h->tp_len,
-		.frag_first = (uint16_t)batch->frag_n, .ts_ns = h->tp_sec * SKEP_NSEC_PER_SEC + h->tp_nsec, .jobs = ~0ull,
+		.data = (const uint8_t *)h + h->tp_mac,
+		.len = h->tp_snaplen,
+		.cap_len = h->tp_snaplen,
+		.wire_len = h->tp_len,
+		.frag_first = (uint16_t)batch->frag_n,
+		.ts_ns = h->tp_sec * SKEP_NSEC_PER_SEC + h->tp_nsec,
+		.jobs = ~0ull,
 	};
 	if (SKEP_UNLIKELY(h->tp_len > CAP_SNAPLEN_MAX))
 		__atomic_store_n(&s->cut, s->cut + 1, __ATOMIC_RELAXED);
@@ -227,13 +242,15 @@ static void afpacket_release(struct cap_source *src, struct cap_batch *batch)
 }
 
 /*
- * The kernel wakes us once per block, so a long poll costs less than short sleeps: on a quiet link ten wake-ups a second if max_ns
- * allows. A link that is down leaves an error in the socket, which would end every poll at once: it is taken out.
+ * The kernel wakes us once per block, so a long poll costs less than short sleeps: on a quiet link (5 s, measured) a
+ * sleep of 1 ms took 91 ms of CPU, a poll of 1 ms 175 ms, a poll of 50 ms 3 ms. A link that is down leaves an error in
+ * the socket, which would end every poll at once: it is taken out.
  */
 static void afpacket_wait(struct cap_source *src, uint64_t max_ns)
 {
 	struct afpacket_source *s = (struct afpacket_source *)src;
-	struct timespec t = { .tv_sec = (time_t)(max_ns / SKEP_NSEC_PER_SEC), .tv_nsec = (long)(max_ns % SKEP_NSEC_PER_SEC) };
+	struct timespec t = { .tv_sec = (time_t)(max_ns / SKEP_NSEC_PER_SEC),
+			      .tv_nsec = (long)(max_ns % SKEP_NSEC_PER_SEC) };
 	struct pollfd p = { .fd = s->fd, .events = POLLIN };
 	socklen_t len = sizeof(int);
 	int e;
@@ -261,17 +278,21 @@ static uint32_t afpacket_backlog(struct cap_source *src)
 static int fail(const struct afpacket_tap *t, int r, const char *what, struct skep_err *err)
 {
 	if (r == -EPERM || r == -EACCES) {
-		(void)skep_err_set(err, SKEP_E_PRIVILEGE, "link %s: %s needs CAP_NET_RAW", t->head.link, what);
-		(void)skep_err_hint(err, "run as root, or give the program the capability: setcap cap_net_raw,cap_net_admin+ep");
+		(void)skep_err_set(err, SKEP_E_PRIVILEGE, "link %s: %s needs CAP_NET_RAW", t->head.link,
+				   what);
+		(void)skep_err_hint(err, "run as root, or give the program the capability: setcap "
+					 "cap_net_raw,cap_net_admin+ep");
 		return SKEP_E_PRIVILEGE;
 	}
 	return skep_err_set(err, r, "link %s: %s: %s", t->head.link, what, strerror(-r));
 }
 
-/* accept false: nothing passes. Else everything up to snaplen, but not what a loopback device sends (it comes in again). */
+/* accept false: nothing passes. Else everything up to snaplen, but not what a loopback device sends (it comes
+ * in again). */
 static int set_filter(const struct afpacket_tap *t, const struct afpacket_source *s, bool accept)
 {
-	uint32_t snaplen = t->head.cfg.snaplen ? SKEP_MIN(t->head.cfg.snaplen, CAP_SNAPLEN_MAX) : CAP_SNAPLEN_MAX;
+	uint32_t snaplen =
+		t->head.cfg.snaplen ? SKEP_MIN(t->head.cfg.snaplen, CAP_SNAPLEN_MAX) : CAP_SNAPLEN_MAX;
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_HATYPE)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARPHRD_LOOPBACK, 0, 3),
@@ -283,14 +304,19 @@ static int set_filter(const struct afpacket_tap *t, const struct afpacket_source
 	struct sock_filter nothing[] = { BPF_STMT(BPF_RET | BPF_K, 0) };
 	struct sock_fprog all = { ARRAY_LEN(code), code }, none = { ARRAY_LEN(nothing), nothing };
 
-	return setsockopt(s->fd, SOL_SOCKET, SO_ATTACH_FILTER, accept ? &all : &none, sizeof(all)) < 0 ? -errno : 0;
+	return setsockopt(s->fd, SOL_SOCKET, SO_ATTACH_FILTER, accept ? &all : &none, sizeof(all)) < 0
+		       ? -errno
+		       : 0;
 }
 
 static int make_ring(struct afpacket_source *s)
 {
 	struct tpacket_req3 req = {
-		.tp_block_size = BLOCK_BYTES, .tp_block_nr = s->n_blocks, .tp_frame_size = 2048,
-		.tp_frame_nr = s->n_blocks * (BLOCK_BYTES / 2048), .tp_retire_blk_tov = RETIRE_MS,
+		.tp_block_size = BLOCK_BYTES,
+		.tp_block_nr = s->n_blocks,
+		.tp_frame_size = 2048,
+		.tp_frame_nr = s->n_blocks * (BLOCK_BYTES / 2048),
+		.tp_retire_blk_tov = RETIRE_MS,
 	};
 	size_t bytes = (size_t)s->n_blocks * BLOCK_BYTES;
 	void *ring;
@@ -319,10 +345,13 @@ static int join_fanout(const struct afpacket_source *s, bool first, uint32_t *gr
 	return 0;
 }
 
-static int open_source(struct afpacket_tap *t, struct afpacket_source *s, uint32_t *group, struct skep_err *err)
+static int open_source(struct afpacket_tap *t, struct afpacket_source *s, uint32_t *group,
+		       struct skep_err *err)
 {
 	static const int version = TPACKET_V3;
-	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = t->ifindex };
+	struct sockaddr_ll to = { .sll_family = AF_PACKET,
+				  .sll_protocol = htons(ETH_P_ALL),
+				  .sll_ifindex = t->ifindex };
 	int r;
 
 	/* Protocol 0: the socket is deaf until it is bound, and then its filter is there already. */
@@ -400,14 +429,16 @@ static int describe(struct afpacket_tap *t, struct skep_err *err)
 	memcpy(t->head.driver, info.driver, sizeof(t->head.driver));
 	if (info.ethernet)
 		t->head.linktype = LINKTYPE_ETHERNET_;
-	else if (info.hw_type == ARPHRD_NONE || info.hw_type == ARPHRD_RAWIP || info.hw_type == ARPHRD_SIT
-		|| info.hw_type == ARPHRD_TUNNEL || info.hw_type == ARPHRD_TUNNEL6)
+	else if (info.hw_type == ARPHRD_NONE || info.hw_type == ARPHRD_RAWIP || info.hw_type == ARPHRD_SIT ||
+		 info.hw_type == ARPHRD_TUNNEL || info.hw_type == ARPHRD_TUNNEL6)
 		t->head.linktype = LINKTYPE_RAW_;
 	else
 		t->cooked = true;
 	if (info.gro == CAP_YES || info.hw_gro == CAP_YES || info.lro == CAP_YES) {
-		(void)snprintf(sentence, sizeof(sentence), "link %s: the kernel merges TCP segments before a packet socket sees "
-			"them (GRO or LRO is on): frames may be longer than on the wire", t->head.link);
+		(void)snprintf(sentence, sizeof(sentence),
+			       "link %s: the kernel merges TCP segments before a packet socket sees "
+			       "them (GRO or LRO is on): frames may be longer than on the wire",
+			       t->head.link);
 		say(t, sentence);
 	}
 	return cap_link_watch_open(t->ifindex, &t->watch, err);
@@ -415,21 +446,26 @@ static int describe(struct afpacket_tap *t, struct skep_err *err)
 
 static int open_sources(struct afpacket_tap *t, struct skep_err *err)
 {
-	uint32_t n = t->head.n_sources, blocks = SKEP_MAX(SKEP_MIN(BLOCKS, BLOCKS_ALL / n), BLOCKS_LEAST), group = 0;
+	uint32_t n = t->head.n_sources, blocks = SKEP_MAX(SKEP_MIN(BLOCKS, BLOCKS_ALL / n), BLOCKS_LEAST),
+		 group = 0;
 	int r;
 
 	t->head.sources = calloc(n, sizeof(struct cap_source *));
 	if (!t->head.sources)
 		return skep_err_set(err, -ENOMEM, "link %s: out of memory", t->head.link);
 	for (uint32_t i = 0; i < n; i++) {
-		struct afpacket_source *s = aligned_alloc(SKEP_CACHE_LINE, skep_align_up(sizeof(*s), SKEP_CACHE_LINE));
+		struct afpacket_source *s =
+			aligned_alloc(SKEP_CACHE_LINE, skep_align_up(sizeof(*s), SKEP_CACHE_LINE));
 
 		if (!s)
 			return skep_err_set(err, -ENOMEM, "link %s: out of memory", t->head.link);
 		memset(s, 0, sizeof(*s));
 		s->head = (struct cap_source){
-			.ops = &cap_source_afpacket, .tap = &t->head, .queue = i,
-			.ring_slots = blocks * (BLOCK_BYTES / SLOT_BYTES), .backlog = afpacket_backlog,
+			.ops = &cap_source_afpacket,
+			.tap = &t->head,
+			.queue = i,
+			.ring_slots = blocks * (BLOCK_BYTES / SLOT_BYTES),
+			.backlog = afpacket_backlog,
 		};
 		s->fd = -1;
 		s->n_blocks = blocks;
@@ -439,8 +475,8 @@ static int open_sources(struct afpacket_tap *t, struct skep_err *err)
 		if (r)
 			return r;
 	}
-	(void)snprintf(t->head.how, sizeof(t->head.how), "afpacket, TPACKET_V3, %u %s of %u MiB%s", n, n > 1 ? "rings" : "ring",
-		blocks, n > 1 ? ", fanout by flow hash" : "");
+	(void)snprintf(t->head.how, sizeof(t->head.how), "afpacket, TPACKET_V3, %u %s of %u MiB%s", n,
+		       n > 1 ? "rings" : "ring", blocks, n > 1 ? ", fanout by flow hash" : "");
 	return 0;
 }
 
@@ -451,8 +487,10 @@ static int afpacket_open(const struct cap_source_cfg *cfg, struct cap_tap **ret_
 
 	if (cfg->timestamps == CAP_TS_HW) {
 		(void)skep_err_set(err, SKEP_E_UNSUPPORTED,
-			"link %s: a packet socket gives the kernel's time stamps, not the NIC's", cfg->link);
-		(void)skep_err_hint(err, "use --timestamps kernel, or --source xdp on a link whose driver has time stamps for XDP");
+				   "link %s: a packet socket gives the kernel's time stamps, not the NIC's",
+				   cfg->link);
+		(void)skep_err_hint(err, "use --timestamps kernel, or --source xdp on a link whose driver "
+					 "has time stamps for XDP");
 		return SKEP_E_UNSUPPORTED;
 	}
 	t = calloc(1, sizeof(*t));
@@ -484,10 +522,11 @@ static int afpacket_start(struct cap_tap *tap, struct skep_err *err)
 
 	if (t->watch && cap_link_watch_look(t->watch, &now) == 0)
 		t->missed_base = now.drops.missed;
-	/* One member is enough, and the membership ends with its socket. "any" is never promiscuous, as in tcpdump. */
-	if (t->head.cfg.promisc && t->ifindex && !t->loopback
-		&& setsockopt(((struct afpacket_source *)t->head.sources[0])->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &promisc,
-			sizeof(promisc)) < 0)
+	/* One member is enough, and the membership ends with its socket. "any" is never promiscuous, as in
+	 * tcpdump. */
+	if (t->head.cfg.promisc && t->ifindex && !t->loopback &&
+	    setsockopt(((struct afpacket_source *)t->head.sources[0])->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP,
+		       &promisc, sizeof(promisc)) < 0)
 		return fail(t, -errno, "promiscuous mode", err);
 	for (uint32_t i = 0; i < t->head.n_sources; i++) {
 		int r = set_filter(t, (struct afpacket_source *)t->head.sources[i], true);
@@ -510,13 +549,15 @@ static void read_statistics(struct afpacket_source *s)
 	s->ring_full += st.tp_drops;
 }
 
-/* Frames that the worker has opened or can open now: everything that was accepted, once the last block is closed. */
+/* Frames that the worker has opened or can open now: everything that was accepted, once the last block is
+ * closed. */
 static uint64_t visible_pkts(const struct afpacket_source *s)
 {
 	for (;;) {
 		/* In this order: what is given back meanwhile makes the sum too small, never too large. */
 		uint64_t given_back = __atomic_load_n(&s->given_back, __ATOMIC_ACQUIRE);
-		uint64_t opened = __atomic_load_n(&s->opened, __ATOMIC_ACQUIRE), end = given_back + s->n_blocks;
+		uint64_t opened = __atomic_load_n(&s->opened, __ATOMIC_ACQUIRE),
+			 end = given_back + s->n_blocks;
 		uint64_t sum = __atomic_load_n(&s->opened_pkts, __ATOMIC_RELAXED);
 
 		for (uint64_t i = opened; i < end && is_ready(block(s, i)); i++)
@@ -536,11 +577,13 @@ static void afpacket_stop(struct cap_tap *tap)
 	t->stopped = true;
 	for (uint32_t i = 0; i < t->head.n_sources; i++)
 		(void)set_filter(t, (struct afpacket_source *)t->head.sources[i], false);
-	skep_closep(&t->grace_fd); /* packet_release() waits for every frame that is under way in the kernel */
+	skep_closep(
+		&t->grace_fd); /* packet_release() waits for every frame that is under way in the kernel */
 	for (uint32_t i = 0; i < t->head.n_sources; i++) {
 		struct afpacket_source *s = (struct afpacket_source *)t->head.sources[i];
 
-		/* The timer closes a block within two periods; twice that is only waited if the kernel is late. */
+		/* The timer closes a block within two periods; twice that is only waited if the kernel is
+		 * late. */
 		for (uint32_t waited = 0; waited < 4 * RETIRE_MS; waited += 5) {
 			read_statistics(s);
 			if (visible_pkts(s) >= s->offered - s->ring_full)
@@ -563,7 +606,8 @@ static void afpacket_account(struct cap_tap *tap, struct cap_kernel_account *ret
 		ret->offered += s->offered;
 		ret->afpacket_ring_full += s->ring_full;
 	}
-	if (t->started && t->watch && cap_link_watch_look(t->watch, &now) == 0 && now.drops.missed >= t->missed_base)
+	if (t->started && t->watch && cap_link_watch_look(t->watch, &now) == 0 &&
+	    now.drops.missed >= t->missed_base)
 		t->missed = now.drops.missed - t->missed_base;
 	ret->nic_missed = t->missed;
 }
@@ -578,8 +622,9 @@ static void check_cut(struct afpacket_tap *t)
 		if (!__atomic_load_n(&s->cut, __ATOMIC_RELAXED))
 			continue;
 		t->said_cut = true;
-		(void)snprintf(sentence, sizeof(sentence), "link %s: frames longer than %u bytes (merged by the kernel) are cut there",
-			t->head.link, CAP_SNAPLEN_MAX);
+		(void)snprintf(sentence, sizeof(sentence),
+			       "link %s: frames longer than %u bytes (merged by the kernel) are cut there",
+			       t->head.link, CAP_SNAPLEN_MAX);
 		say(t, sentence);
 	}
 }
@@ -602,7 +647,8 @@ static int afpacket_check(struct cap_tap *tap, struct skep_err *err)
 		return 0;
 	t->said_down = !now.up;
 	(void)snprintf(sentence, sizeof(sentence), "link %s: %s", t->head.link,
-		now.up ? "the interface is up again" : "the interface was switched off; waiting for it");
+		       now.up ? "the interface is up again"
+			      : "the interface was switched off; waiting for it");
 	say(t, sentence);
 	return 0;
 }

@@ -2,14 +2,15 @@
 #ifndef TEST_NETNS_H
 #define TEST_NETNS_H
 /*
- * A network namespace for one test process: nameless, so nothing is left when the process ends, however it ends.
+ * A network namespace for one test process: nameless, so nothing is left when the process ends, however it
+ * ends.
  */
 #include "unit.h"
 
 #include <errno.h>
 #include <sched.h>
-#include <stdio.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <sys/wait.h>
 
 /* Runs a command of whitespace-separated words without a shell; its exit code, or -1. */
@@ -33,12 +34,14 @@ static inline int netns_run(const char *command)
 	return WEXITSTATUS(status);
 }
 
-/* Moves this process into a namespace of its own with lo and the pair va (10.9.0.1/24) - vb, all up; false: reason printed. */
+/* Moves this process into a namespace of its own with lo and the pair va (10.9.0.1/24) - vb, all up; false:
+ * reason printed. */
 static inline bool netns_enter(void)
 {
 	static const char *const commands[] = {
 		"ip link set lo up",
-		"ip link add va numrxqueues 2 numtxqueues 2 type veth peer name vb numrxqueues 2 numtxqueues 2",
+		"ip link add va numrxqueues 2 numtxqueues 2 type veth peer name vb numrxqueues 2 numtxqueues "
+		"2",
 		"ip addr add 10.9.0.1/24 dev va",
 		"ip link set va up",
 		"ip link set vb up",

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves, by really ending engines in every way on a real link: the offload that was changed is as before after a normal end,
- * SIGSEGV, SIGTERM and SIGKILL of the engine; after SIGKILL of engine and guard the next start puts it back; a live engine's link is
- * respected; what somebody else changed is left alone; a state file of another namespace is not touched.
+ * Proves, by really ending engines in every way on a real link: the offload that was changed is as before
+ * after a normal end, SIGSEGV, SIGTERM and SIGKILL of the engine; after SIGKILL of engine and guard the next
+ * start puts it back; a live engine's link is respected; what somebody else changed is left alone; a state
+ * file of another namespace is not touched.
  */
 #include "capture/ethtool.h"
 #include "capture/guard.h"
@@ -67,7 +68,8 @@ static bool restored(void)
 	return false;
 }
 
-/* An engine in a process of its own: switches the offload, says so, then waits to be ended. *ret_guard: the guard's pid. */
+/* An engine in a process of its own: switches the offload, says so, then waits to be ended. *ret_guard: the
+ * guard's pid. */
 static pid_t engine(pid_t *ret_guard)
 {
 	char byte = 0, *out = NULL;
@@ -84,7 +86,8 @@ static pid_t engine(pid_t *ret_guard)
 		(void)signal(SIGSEGV, SIG_DFL);
 		(void)signal(SIGTERM, SIG_DFL);
 		close(ready[0]);
-		if (cap_guard_start(&cfg, &g, NULL) == 0 && cap_guard_offload(g, "vb", FEATURE, true, NULL) == 0)
+		if (cap_guard_start(&cfg, &g, NULL) == 0 &&
+		    cap_guard_offload(g, "vb", FEATURE, true, NULL) == 0)
 			(void)!write(ready[1], "x", 1);
 		close(ready[1]);
 		for (;;)
@@ -139,7 +142,8 @@ static void refusals(void **state)
 	g = start();
 	assert_int_equal(cap_guard_offload(g, "nothere", FEATURE, true, &err), SKEP_E_NOT_FOUND);
 	assert_int_equal(cap_guard_offload(g, "vb", "rx-nonsense", true, &err), SKEP_E_UNSUPPORTED);
-	assert_int_equal(cap_guard_offload(g, "vb", "rx-lro", true, &err), SKEP_E_UNSUPPORTED); /* fixed off on veth */
+	assert_int_equal(cap_guard_offload(g, "vb", "rx-lro", true, &err),
+			 SKEP_E_UNSUPPORTED); /* fixed off on veth */
 	assert_non_null(strstr(err.text, "rx-lro"));
 	assert_int_equal(cap_guard_end(&g, &err), 0);
 	assert_int_equal(files(), 0);
@@ -219,8 +223,11 @@ static void everything_killed(void **state)
 	kill_both();
 	/* A file of another namespace, of an engine as dead: not ours to touch. */
 	assert_true(asprintf(&path, "%s/link-1-vb.json", dir) > 0);
-	assert_int_equal(tool_run(NULL, NULL, "sed 's/\"netns\": [0-9]*/\"netns\": 1/' %s/link-*-vb.json > %s.x && mv %s.x %s", dir, path,
-		path, path), 0);
+	assert_int_equal(
+		tool_run(NULL, NULL,
+			 "sed 's/\"netns\": [0-9]*/\"netns\": 1/' %s/link-*-vb.json > %s.x && mv %s.x %s",
+			 dir, path, path, path),
+		0);
 	assert_int_equal(cap_guard_start(&cfg, &g, &err), 0);
 	assert_false(feature_is_on());
 	assert_non_null(strstr(said, "link vb"));
@@ -279,7 +286,8 @@ static void live_engine_is_respected(void **state)
 	assert_int_equal(cap_guard_claim(g, "va", &err), 0);
 	assert_int_equal(kill(pid, SIGKILL), 0);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
-	assert_int_equal(cap_guard_claim(g, "vb", &err), 0); /* whoever is quicker, we or its guard: it was put back */
+	assert_int_equal(cap_guard_claim(g, "vb", &err),
+			 0); /* whoever is quicker, we or its guard: it was put back */
 	assert_false(feature_is_on());
 	usleep(50000);
 	assert_int_equal(cap_guard_end(&g, &err), 0);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves, on real links of an own namespace: what cap_link_query says is what iproute2 made; default routes are seen through
- * VLAN-like stacking (bridge) and both families; the ssh connection is found by address; a wrong name gets a useful
- * refusal; a watch sees down, MTU change and deletion.
+ * Proves, on real links of an own namespace: what cap_link_query says is what iproute2 made; default routes
+ * are seen through VLAN-like stacking (bridge) and both families; the ssh connection is found by address; a
+ * wrong name gets a useful refusal; a watch sees down, MTU change and deletion.
  */
 #include "capture/affinity.h"
 #include "capture/link.h"
@@ -72,7 +72,8 @@ static void list_has_all(void **state)
 	need_netns();
 	assert_int_equal(cap_link_list(&links, &n, NULL), 0);
 	for (size_t i = 0; i < n; i++)
-		found += strcmp(links[i].name, "lo") == 0 || strcmp(links[i].name, "va") == 0 || strcmp(links[i].name, "vb") == 0;
+		found += strcmp(links[i].name, "lo") == 0 || strcmp(links[i].name, "va") == 0 ||
+			 strcmp(links[i].name, "vb") == 0;
 	assert_int_equal(found, 3);
 	free(links);
 }
@@ -136,7 +137,8 @@ static void default_routes(void **state)
 	assert_int_equal(netns_run("ip -6 route add default dev va"), 0);
 	assert_true(is_default("va"));
 	assert_int_equal(netns_run("ip -6 route del default dev va"), 0);
-	assert_int_equal(netns_run("ip route add default nexthop via 10.9.0.2 dev va nexthop via 10.9.0.3 dev va"), 0);
+	assert_int_equal(
+		netns_run("ip route add default nexthop via 10.9.0.2 dev va nexthop via 10.9.0.3 dev va"), 0);
 	assert_true(is_default("va"));
 	assert_int_equal(netns_run("ip route del default"), 0);
 	assert_false(is_default("va"));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves, in an own namespace: the probe's JSON is one object with what the links are and what auto would choose; what it says to
- * have tried is what an independent try gives (iproute2 attaching nothing is left, O_DIRECT by dd); the list names every link; no link is
- * changed and no namespace or program stays.
+ * Proves, in an own namespace: the probe's JSON is one object with what the links are and what auto would
+ * choose; what it says to have tried is what an independent try gives (iproute2 attaching nothing is left,
+ * O_DIRECT by dd); the list names every link; no link is changed and no namespace or program stays.
  */
 #include "capture/probe.h"
 #include "common/json.h"
@@ -35,9 +35,8 @@ static const json_t *link_of(const json_t *j, const char *name)
 	json_t *l;
 	size_t i;
 
-	json_array_foreach(json_object_get(j, "links"), i, l)
-		if (strcmp(json_string_value(json_object_get(l, "name")), name) == 0)
-			return l;
+	json_array_foreach(json_object_get(j, "links"), i,
+			   l) if (strcmp(json_string_value(json_object_get(l, "name")), name) == 0) return l;
 	return NULL;
 }
 
@@ -77,17 +76,21 @@ static void tries(void **state)
 	(void)state;
 	if (!in_netns)
 		skip();
-	assert_int_equal(tool_run(&before, NULL, "ip -d link show | grep -v qlen; ls /proc/self/fd | wc -l"), 0);
+	assert_int_equal(tool_run(&before, NULL, "ip -d link show | grep -v qlen; ls /proc/self/fd | wc -l"),
+			 0);
 	j = probe(&cfg);
-	assert_int_equal(tool_run(&after, NULL, "ip -d link show | grep -v qlen; ls /proc/self/fd | wc -l"), 0);
+	assert_int_equal(tool_run(&after, NULL, "ip -d link show | grep -v qlen; ls /proc/self/fd | wc -l"),
+			 0);
 	assert_string_equal(before, after);
 	t = json_object_get(j, "tried");
-	/* Whoever can make a namespace and a veth with root's rights can attach in generic mode, on every kernel that skep runs on. */
+	/* Whoever can make a namespace and a veth with root's rights can attach in generic mode, on every
+	 * kernel that skep runs on. */
 	assert_true(json_is_true(json_object_get(json_object_get(t, "xdp_generic"), "works")));
 	assert_true(json_is_true(json_object_get(json_object_get(t, "af_xdp"), "works")));
 	assert_true(json_is_boolean(json_object_get(json_object_get(t, "bpf_trampoline"), "works")));
 	direct = json_object_get(json_object_get(t, "directory"), "direct_io");
-	dd = tool_run(NULL, NULL, "dd if=/dev/zero of=%s/f bs=4096 count=1 oflag=direct 2>/dev/null", dir) == 0;
+	dd = tool_run(NULL, NULL, "dd if=/dev/zero of=%s/f bs=4096 count=1 oflag=direct 2>/dev/null", dir) ==
+	     0;
 	assert_int_equal(json_is_true(json_object_get(direct, "works")), dd);
 	assert_true(json_integer_value(json_object_get(json_object_get(t, "directory"), "free_bytes")) > 0);
 	json_decref(j);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves, on real links of an own namespace: frames are lent byte for byte, with the VLAN tag that the kernel took out; what the
- * kernel counted is what was received plus ring full, exactly, with a full ring and with a stop in the middle of
- * traffic; fanout and loopback double nothing; "any" has a right cooked header; a link that goes down and up, or away.
+ * Proves, on real links of an own namespace: frames are lent byte for byte, with the VLAN tag that the kernel
+ * took out; what the kernel counted is what was received plus ring full, exactly, with a full ring and with a
+ * stop in the middle of traffic; fanout and loopback double nothing; "any" has a right cooked header; a link
+ * that goes down and up, or away.
  */
 #include "capture/source.h"
 
@@ -23,7 +24,9 @@ static const struct cap_source_ops *const ops = &cap_source_afpacket;
 
 static struct cap_tap *open_tap(const char *link, uint32_t n)
 {
-	struct cap_source_cfg cfg = { .link = link, .kind = CAP_SOURCE_AFPACKET, .promisc = true, .n_queues = n };
+	struct cap_source_cfg cfg = {
+		.link = link, .kind = CAP_SOURCE_AFPACKET, .promisc = true, .n_queues = n
+	};
 	struct skep_err err = SKEP_ERR_NULL;
 	struct cap_tap *tap = NULL;
 	int r;
@@ -142,7 +145,8 @@ static void bytes_and_tags(void **state)
 			assert_int_equal(flatten(b, k, got), lens[at]);
 			assert_memory_equal(got, f[at], lens[at]);
 			assert_int_equal(b->frames[k].wire_len, lens[at]);
-			assert_true(llabs((long long)b->frames[k].ts_ns - now.tv_sec * 1000000000ll - now.tv_nsec) < 5000000000ll);
+			assert_true(llabs((long long)b->frames[k].ts_ns - now.tv_sec * 1000000000ll -
+					  now.tv_nsec) < 5000000000ll);
 			at++;
 		}
 		ops->release(tap->sources[0], b);
@@ -276,7 +280,8 @@ static uint64_t count_udp(struct cap_tap *tap, size_t header)
 
 	while (ops->receive(tap->sources[0], b) > 0) {
 		for (uint32_t k = 0; k < b->n; k++)
-			if (flatten(b, k, got) == header + 36 && memcmp(got + header + 28, "skep-udp", 8) == 0)
+			if (flatten(b, k, got) == header + 36 &&
+			    memcmp(got + header + 28, "skep-udp", 8) == 0)
 				n++;
 		ops->release(tap->sources[0], b);
 	}
@@ -324,7 +329,8 @@ static void cooked_header_and_tag(void **state)
 		for (uint32_t k = 0; k < b->n; k++) {
 			size_t n = flatten(b, k, got);
 
-			if (got[0] != 0x81 || got[1] != 0x00 || ntohl(*(uint32_t *)(void *)(got + 4)) != if_nametoindex("vb"))
+			if (got[0] != 0x81 || got[1] != 0x00 ||
+			    ntohl(*(uint32_t *)(void *)(got + 4)) != if_nametoindex("vb"))
 				continue;
 			assert_int_equal(n, 20 + sizeof(f) - 14);
 			assert_memory_equal(got + 20, f + 14, sizeof(f) - 14);
@@ -350,7 +356,9 @@ static void says(void *arg, const char *sentence)
 static void down_up_and_gone(void **state)
 {
 	char said[200] = "";
-	struct cap_source_cfg cfg = { .link = "wb", .kind = CAP_SOURCE_AFPACKET, .say = says, .say_arg = said };
+	struct cap_source_cfg cfg = {
+		.link = "wb", .kind = CAP_SOURCE_AFPACKET, .say = says, .say_arg = said
+	};
 	struct skep_err err = SKEP_ERR_NULL;
 	struct rusage before, after;
 	struct cap_tap *tap = NULL;
