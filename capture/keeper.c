@@ -30,8 +30,8 @@
 /* How often a full or failing disk is tried again, and how often the keeper looks around without being woken. */
 #define RETRY_NS (200 * SKEP_NSEC_PER_MSEC)
 #define IDLE_MS 1000
-/* Without real allocation (tmpfs, some network file systems) grants are small, so that the reserve holds within this much. */
-#define VIRTUAL_GRANT (8ull * CAP_MIB)
+/* Without real allocation (tmpfs, some network file systems) grants are smaller: others can eat into what was promised. */
+#define VIRTUAL_GRANT (64ull * CAP_MIB)
 #define NAME_TRIES 100u
 #define SMALLEST_GRANT (1ull * CAP_MIB)
 #define TMPFS_MAGIC 0x01021994

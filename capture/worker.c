@@ -17,8 +17,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A lossless source is asked for more only while this many blocks are free. */
-#define LOSSLESS_BLOCKS (CAP_POOL_RESERVE + 8u)
 /* Batches per turn while the ring is behind: 2,048 frames, about half a millisecond of copying. */
 #define RECEIVE_BURST 32u
 #define RATE_WINDOW_NS (100 * SKEP_NSEC_PER_MSEC)
@@ -171,8 +169,6 @@ static uint32_t receive_all(struct cap_worker *worker)
 {
 	uint32_t got = 0;
 
-	if (worker->lossless && worker->pool.n_free < LOSSLESS_BLOCKS)
-		return 0;
 	for (uint32_t i = 0; i < worker->n_sources; i++) {
 		struct cap_worker_source *source = &worker->sources[i];
 

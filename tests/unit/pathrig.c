@@ -267,6 +267,7 @@ static void make_worker(struct rig *rig, uint32_t i)
 	w->slots = &rig->slots[i];
 	w->n_lanes = 1;
 	w->lossless = !cfg->lossy;
+	w->pack_threads = cfg->plain ? 0 : cfg->pack_threads;
 	w->sleep_max_ns = CAP_SLEEP_MAX_NS;
 	lane->job = &rig->job;
 	lane->files = &rig->keeper_lanes[i].files;

@@ -38,6 +38,7 @@ struct rig_cfg {
 	int stream_fd;               /* > 0: written there instead of to files */
 	uint32_t pool_blocks;        /* 0: 32 */
 	uint32_t n_workers;          /* 0: 1 */
+	uint32_t pack_threads;
 	uint32_t snaplen;            /* 0: everything */
 	uint64_t limit_pkts, limit_bytes, duration_ns; /* 0: none */
 	uint64_t rotate_raw, rotate_disk, rotate_ns;

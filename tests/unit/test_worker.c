@@ -33,6 +33,7 @@ static void every_form(void **state)
 		{ .payload = RIG_TEXT, .fixed_level = true, .level = 1 },
 		{ .payload = RIG_TEXT, .fixed_level = true, .level = CAP_LEVEL_STORE },
 		{ .payload = RIG_RANDOM, .plain = true },
+		{ .payload = RIG_PHASES, .phase_pkts = 3000, .pack_threads = 2 },
 	};
 
 	(void)state;
