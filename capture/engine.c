@@ -514,7 +514,7 @@ static void judge(const struct cap_engine *engine, struct cap_engine_totals *t)
 	if (engine->forced)
 		add_reason(t, "ended before everything was written");
 	for (uint32_t i = 0; i < engine->n_workers; i++)
-		if (engine->workers[i].broken)
+		if (engine->workers[i].broken && !engine->tap_lost) /* which says it better */
 			add_reason(t, "a source broke: %s", strerror(-engine->workers[i].broken));
 }
 

@@ -295,7 +295,7 @@ static void report_end(struct run *run)
 	report = make_report(run);
 	if (run->opts->stats == CAP_STATS_JSON)
 		(void)cap_report_json(out, &report);
-	else if (!run->opts->quiet)
+	else
 		cap_report_text(stderr, &report);
 	(void)fflush(out);
 }

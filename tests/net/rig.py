@@ -60,9 +60,9 @@ def why_not():
 
 class Rig:
     """mtu and queues are those of both ends. gro=True: frames redirected by XDP (skep-gen) arrive also without an XDP program on cap0;
-    off by default, because GRO merges TCP segments before an AF_PACKET socket sees them."""
+    off by default, because GRO merges TCP segments before an AF_PACKET socket sees them. links=2 adds cap1 and gen1."""
 
-    def __init__(self, mtu=1500, queues=1, gro=False):
+    def __init__(self, mtu=1500, queues=1, gro=False, links=1):
         global _count
         _count += 1
         self.cap, self.gen = f"skep-cap{_count}-{run_pid()}", f"skep-gen{_count}-{run_pid()}"
@@ -75,11 +75,14 @@ class Rig:
             self.run(["sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1"], ns=name, check=False)
             command(["ip", "-n", name, "link", "set", "lo", "up"])
         end = ["mtu", mtu, "numrxqueues", queues, "numtxqueues", queues]
-        command(["ip", "-n", self.cap, "link", "add", "cap0", *end, "type", "veth", "peer", "name", "gen0", *end, "netns", self.gen])
-        for name, link in ((self.cap, "cap0"), (self.gen, "gen0")):
-            self.run(["ethtool", "-K", link, "tso", "off", "gso", "off", "tx", "off", "gro", "on" if gro else "off"], ns=name)
-            command(["ip", "-n", name, "link", "set", link, "up"])
-        self.wait_for(lambda: self.link("cap0")["operstate"] == "UP", "the link to come up")
+        for n in range(links):
+            command(["ip", "-n", self.cap, "link", "add", f"cap{n}", *end, "type", "veth", "peer", "name", f"gen{n}", *end,
+                     "netns", self.gen])
+            for name, link in ((self.cap, f"cap{n}"), (self.gen, f"gen{n}")):
+                self.run(["ethtool", "-K", link, "tso", "off", "gso", "off", "tx", "off", "gro", "on" if gro else "off"], ns=name)
+                command(["ip", "-n", name, "link", "set", link, "up"])
+        for n in range(links):
+            self.wait_for(lambda n=n: self.link(f"cap{n}")["operstate"] == "UP", "the link to come up")
 
     def close(self):
         """Ends what runs inside and removes both namespaces. May be called twice."""
