@@ -13,34 +13,50 @@
 
 #define HUGE_PAGE (2u * CAP_MIB)
 
+/* MAP_FAILED and errno if the memory is not there; populating says so in words where touching huge pages would mean SIGBUS. */
+static void *map_touched(size_t bytes, int numa_node, int flags)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+
+	if (p == MAP_FAILED)
+		return p;
+	if (numa_node >= 0 && numa_available() >= 0)
+		numa_tonode_memory(p, bytes, numa_node);
+	if (!flags)
+		(void)madvise(p, bytes, MADV_HUGEPAGE);
+	if (madvise(p, bytes, MADV_POPULATE_WRITE) < 0 && (flags || errno == ENOMEM)) {
+		munmap(p, bytes);
+		errno = ENOMEM;
+		return MAP_FAILED;
+	}
+	if (!flags)
+		memset(p, 0, bytes); /* kernels before 5.14 do not populate */
+	(void)madvise(p, bytes, MADV_DONTFORK); /* a fork would copy pages that the ring has pinned */
+	return p;
+}
+
 int cap_pool_init(struct cap_pool *pool, uint32_t n_blocks, int numa_node, struct skep_err *err)
 {
 	size_t bytes = skep_align_up((uint64_t)n_blocks * CAP_BLOCK_BYTES, HUGE_PAGE);
-	int flags = MAP_PRIVATE | MAP_ANONYMOUS;
 	bool huge = true;
 	void *p;
 
-	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags | MAP_HUGETLB, -1, 0);
+	p = map_touched(bytes, numa_node, MAP_HUGETLB);
 	if (p == MAP_FAILED) {
 		huge = false;
-		p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+		p = map_touched(bytes, numa_node, 0);
 	}
 	if (p == MAP_FAILED) {
 		skep_err_set(err, -errno, "no memory for %u blocks of 1 MiB: %s", n_blocks, strerror(errno));
 		skep_err_hint(err, "give a smaller --memory");
 		return -ENOMEM;
 	}
-	if (numa_node >= 0 && numa_available() >= 0)
-		numa_tonode_memory(p, bytes, numa_node);
-	if (!huge)
-		(void)madvise(p, bytes, MADV_HUGEPAGE);
 
 	pool->blocks = calloc(n_blocks, sizeof(*pool->blocks));
 	if (!pool->blocks) {
 		munmap(p, bytes);
 		return skep_err_set(err, -ENOMEM, "no memory for the block table");
 	}
-	memset(p, 0, bytes);
 	pool->memory = p;
 	pool->bytes = bytes;
 	pool->n_blocks = n_blocks;

@@ -75,7 +75,7 @@ static int choose_cpu(const struct cap_engine *engine, int node, uint32_t index)
 static uint64_t sleep_max_ns(const struct cap_tap *tap)
 {
 	uint64_t slots = tap->sources[0]->ring_slots;
-	uint64_t pps = strstr(tap->how, "zero copy") ? 20000000 : 4000000;
+	uint64_t pps = tap->zero_copy ? 20000000 : 4000000;
 
 	if (!slots)
 		return CAP_SLEEP_MAX_NS;
@@ -455,6 +455,7 @@ void cap_engine_stop(struct cap_engine *engine)
 	await_workers(engine);
 	for (uint32_t i = 0; i < engine->n_workers; i++)
 		cap_worker_join(&engine->workers[i]);
+	check_taps(engine); /* a file or a command says only at its end that it was cut short */
 	cap_keeper_stop(&engine->keeper);
 	engine->digest = cap_digest_stop(engine->digest, engine->forced);
 	engine->keeper.digest = NULL;

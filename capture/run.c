@@ -7,6 +7,7 @@
 
 #include "capture/engine.h"
 #include "capture/filter_user.h"
+#include "capture/guard.h"
 #include "capture/mono.h"
 #include "capture/priv.h"
 #include "capture/report.h"
@@ -25,6 +26,7 @@ struct run {
 	struct cap_engine engine;
 	struct cap_filter_user *filter;
 	struct cap_trim trim;
+	struct cap_guard *guard;
 	struct cap_priv_plan plan;
 	struct cap_report_live live;
 	/* report */
@@ -246,6 +248,51 @@ static void say_check(struct run *run)
 	printf("user     %s\n", cap_priv_describe(&run->plan, plan, sizeof(plan)));
 }
 
+static bool is_live(const struct cap_options *o)
+{
+	return o->links.n > 0;
+}
+
+/* The links are ours from here on; what an engine that was killed has left changed is put back first. */
+static int claim_links(struct run *run, struct skep_err *err)
+{
+	struct cap_guard_cfg cfg = { .say = run_say, .say_arg = run };
+	struct skep_err why = SKEP_ERR_NULL;
+	int r = cap_guard_start(&cfg, &run->guard, &why);
+
+	if (r) {
+		skep_log(SKEP_LOG_DEBUG, "offloads of the links are left as they are: %s", why.text);
+		return 0;
+	}
+	for (uint32_t i = 0; i < run->opts->links.n; i++) {
+		if (strcmp(run->opts->links.items[i], "any") == 0)
+			continue;
+		r = cap_guard_claim(run->guard, run->opts->links.items[i], err);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/* On a tap, frames shall be what they were on the wire: not merged by the NIC, and with their VLAN tags. */
+static void set_offloads(struct run *run)
+{
+	static const char *const merging[] = { "rx-lro", "rx-gro-hw" };
+	struct skep_err why = SKEP_ERR_NULL;
+
+	for (uint32_t i = 0; run->guard && i < run->engine.n_taps; i++) {
+		const struct cap_tap *tap = run->engine.taps[i];
+
+		if (strcmp(tap->ops->name, "xdp") != 0)
+			continue; /* a link that serves the host is not touched */
+		for (unsigned k = 0; k < ARRAY_LEN(merging); k++)
+			(void)cap_guard_offload(run->guard, tap->link, merging[k], false, NULL);
+		if (!tap->tags_kept &&
+		    cap_guard_offload(run->guard, tap->link, "rx-vlan-hw-parse", false, &why) < 0)
+			run_say(run, why.text);
+	}
+}
+
 static int open_all(struct run *run, struct skep_err *err)
 {
 	const struct cap_output *out = &run->engine.output;
@@ -258,7 +305,10 @@ static int open_all(struct run *run, struct skep_err *err)
 	r = open_output(run, err);
 	if (r)
 		return r;
-	r = cap_engine_open(&run->engine, err);
+	if (is_live(run->opts) && run->opts->command != CAP_COMMAND_CHECK)
+		r = claim_links(run, err);
+	if (r == 0)
+		r = cap_engine_open(&run->engine, err);
 	if (r)
 		return r;
 	describe_links(run);
@@ -276,6 +326,8 @@ static int start_all(struct run *run, struct skep_err *err)
 	int r;
 
 	r = cap_engine_attach(&run->engine, err);
+	if (r == 0)
+		set_offloads(run);
 	if (r == 0)
 		r = cap_priv_drop(&run->plan, err);
 	if (r == 0)
@@ -302,7 +354,11 @@ static void report_end(struct run *run)
 
 static void run_fini(struct run *run)
 {
+	struct skep_err why = SKEP_ERR_NULL;
+
 	cap_engine_close(&run->engine);
+	if (cap_guard_end(&run->guard, &why))
+		skep_log(SKEP_LOG_WARNING, "%s", why.text);
 	cap_output_close(&run->engine.output);
 	cap_filter_user_free(run->filter);
 	for (uint32_t i = 0; i < run->n_files; i++)

@@ -3,7 +3,7 @@
 #define CAP_SOURCE_H
 /*
  * Where frames come from. A tap is everything that is attached to one link (programs, maps, sockets, a file, a command); it offers
- * one source per RX queue (xdp), CPU ring (mirror), fanout member (afpacket), or just one (file, stream).
+ * one source per RX queue (xdp, mirror), fanout member (afpacket), or just one (file, stream).
  *
  * Threads: tap functions are called by the control thread only; receive, release and wait of a source by its one worker.
  * receive, release and wait never allocate, lock or log, and cannot fail per packet: they count.
@@ -61,7 +61,7 @@ struct cap_source_ops {
 
 	/* Opens everything that needs privileges. Nothing is captured and the link is not disturbed until start. */
 	int (*open)(const struct cap_source_cfg *cfg, struct cap_tap **ret_tap, struct skep_err *err);
-	/* Frames arrive from now on. */
+	/* Frames arrive from now on. Needs privileges too; nothing after it does. */
 	int (*start)(struct cap_tap *tap, struct skep_err *err);
 	/*
 	 * No frame arrives after this has returned; what is in the rings can still be received. Idempotent.
@@ -90,7 +90,7 @@ struct cap_source_ops {
 struct cap_source {
 	const struct cap_source_ops *ops;
 	struct cap_tap *tap;
-	uint32_t queue;      /* RX queue, CPU, fanout member; 0 for file and stream */
+	uint32_t queue;      /* RX queue, fanout member; 0 for file and stream */
 	uint32_t ring_slots; /* frames the kernel can hold for us; 0 where there is no loss (file) */
 	/* Frames that are in the ring and not received yet, as far as can be told cheaply; NULL: unknown. */
 	uint32_t (*backlog)(struct cap_source *src);
@@ -109,6 +109,8 @@ struct cap_tap {
 	char how[128];                 /* for people: "xdp native, zero copy, 4 queues" */
 	char driver[32];
 	bool hw_timestamps;
+	bool zero_copy;                /* of at least one source */
+	bool tags_kept;                /* a VLAN tag that the NIC takes out of the frame is put back */
 };
 
 extern const struct cap_source_ops cap_source_xdp;

@@ -415,6 +415,7 @@ static int describe(struct afpacket_tap *t, struct skep_err *err)
 	char sentence[200];
 	int r;
 
+	t->head.tags_kept = true;
 	t->cooked = strcmp(t->head.link, "any") == 0;
 	t->head.numa_node = -1;
 	t->head.linktype = LINKTYPE_LINUX_SLL2_;

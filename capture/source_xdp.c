@@ -97,6 +97,7 @@ static int open_queue(struct xdp_tap *tap, uint32_t queue, struct skep_err *err)
 				    xsk_cfg.ifname, queue, strerror(-r));
 	}
 	tap->xdp.native_only |= cap_xsk_zero_copy(src->xsk);
+	tap->xdp.head.zero_copy = tap->xdp.native_only;
 	src->head = (struct cap_source){
 		.ops = head->ops,
 		.tap = head,

@@ -279,6 +279,7 @@ int cap_xdp_start(struct cap_xdp *xdp, const struct cap_xdp_progs *progs, struct
 		return r;
 	}
 	xdp->head.hw_timestamps = xdp->hints && xdp->nic_timestamps && !xdp->hook.generic;
+	xdp->head.tags_kept = xdp->hints && !xdp->hook.generic;
 	return 0;
 }
 
