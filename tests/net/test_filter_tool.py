@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""skep-filter from outside, with tcpdump as the oracle: the same packets match, whole files and truncated ones; refusals have exit code 2 and
-a column; JSON is JSON; and with no network at all (an empty namespace, every socket call traced) nothing tries to reach one."""
+"""skep-filter from outside, with tcpdump as the oracle: the same packets match, whole files and truncated ones; refusals have exit code 2
+and a column; JSON is JSON; and with no network at all (an empty namespace, every socket call traced) nothing tries to reach one."""
 import json
 import os
 import re
