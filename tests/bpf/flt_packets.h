@@ -62,7 +62,7 @@ static inline void add_file(struct packets *p, const char *path)
 
 	if (!h)
 		return;
-	if (pcap_datalink(h) == DLT_EN10MB)
+	if (pcap_datalink(h) == 1 /* DLT_EN10MB */)
 		while (pcap_next_ex(h, &hdr, &bytes) == 1)
 			add_packet(p, bytes, hdr->caplen, hdr->len);
 	pcap_close(h);
