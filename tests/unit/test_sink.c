@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Proves what a slow, a stuck and a vanishing receiver do: through a pipe that is read ten times slower than frames come, drops are counted
+ * exactly as buffers_full and memory stays flat; a pipe that nobody reads does not keep the capture from ending; when the
+ * reader goes away the job ends and nothing follows. And what a kill at any moment leaves: copies of the .part file, taken while it is
+ * written, hold every packet that was counted as stored, and all that came more than a second before.
+ */
+#include "pathrig.h"
+#include "tool.h"
+
+#include "capture/mono.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+struct reader {
+	int fd;
+	int out;               /* -1: forgotten */
+	uint64_t bytes_per_ms; /* 0: as fast as it goes */
+	uint64_t stop_after;   /* bytes; then the pipe is closed */
+	uint64_t got;
+};
+
+static void *read_pipe(void *arg)
+{
+	static uint8_t buf[65536];
+	struct reader *r = arg;
+	uint64_t since_ns = cap_mono_ns();
+	ssize_t n;
+
+	while ((n = read(r->fd, buf, sizeof(buf))) > 0) {
+		r->got += (uint64_t)n;
+		if (r->out >= 0 && write(r->out, buf, (size_t)n) != n)
+			abort();
+		if (r->stop_after && r->got >= r->stop_after)
+			break;
+		while (r->bytes_per_ms && r->got / r->bytes_per_ms > (cap_mono_ns() - since_ns) / SKEP_NSEC_PER_MSEC)
+			(void)usleep(500);
+	}
+	close(r->fd);
+	return NULL;
+}
+
+static struct rig_cfg fast(int fd)
+{
+	return (struct rig_cfg){ .payload = RIG_RANDOM, .n_pkts = 100000, .size_min = 1400, .size_max = 1500, .lossy = true,
+				 .pace_ns = 250000, .stream_fd = fd };
+}
+
+/* 360 MB/s into 30 MB/s. */
+static void ten_times_slower(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct reader reader = { .bytes_per_ms = 30000 };
+		struct rig_cfg cfg;
+		struct cap_account a;
+		struct rig_read r;
+		struct rig *rig;
+		pthread_t thread;
+		char path[300];
+		int fds[2];
+
+		assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+		cfg = fast(fds[1]);
+		cfg.plain = i;
+		rig = rig_new(&cfg, NULL);
+		close(fds[1]);
+		(void)snprintf(path, sizeof(path), "%s/rig-q0-000001.pcap%s", rig->dir, i ? "" : ".zst");
+		reader.fd = fds[0];
+		reader.out = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+		assert_true(reader.out >= 0);
+		assert_int_equal(pthread_create(&thread, NULL, read_pipe, &reader), 0);
+		rig_run(rig);
+		assert_false(rig->aborted);
+		cap_output_close(&rig->output);
+		pthread_join(thread, NULL);
+		close(reader.out);
+		rig_verify(rig, &a, &r);
+		assert_int_equal(a.seen, cfg.n_pkts);
+		assert_int_equal(a.stored + a.dropped[CAP_DROP_BUFFERS_FULL], cfg.n_pkts);
+		assert_true(a.dropped[CAP_DROP_BUFFERS_FULL] > cfg.n_pkts / 10);
+		assert_true(a.stored > 10000);
+		rig_free(rig);
+	}
+}
+
+static void nobody_reads(void **state)
+{
+	struct rig_cfg cfg;
+	struct cap_account a;
+	struct rig *rig;
+	uint64_t before;
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	cfg = fast(fds[1]);
+	cfg.stuck_ms = 200;
+	rig = rig_new(&cfg, NULL);
+	before = cap_mono_ns();
+	rig_run(rig);
+	assert_true(cap_mono_ns() - before < 5 * SKEP_NSEC_PER_SEC);
+	assert_true(rig->aborted);
+	rig_assert_ok(rig);
+	rig_totals(rig, &a);
+	assert_int_equal(a.stored, 0);
+	assert_int_equal(cap_account_dropped(&a), a.seen);
+	rig_free(rig);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void the_reader_goes_away(void **state)
+{
+	struct reader reader = { .out = -1, .stop_after = 3000000 };
+	struct rig_cfg cfg;
+	struct cap_account a;
+	struct rig *rig;
+	pthread_t thread;
+	int fds[2];
+
+	(void)state;
+	(void)signal(SIGPIPE, SIG_IGN); /* as the engine does */
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	cfg = fast(fds[1]);
+	cfg.n_pkts = 10000000;
+	rig = rig_new(&cfg, NULL);
+	close(fds[1]);
+	reader.fd = fds[0];
+	assert_int_equal(pthread_create(&thread, NULL, read_pipe, &reader), 0);
+	rig_run(rig);
+	pthread_join(thread, NULL);
+	rig_assert_ok(rig);
+	rig_totals(rig, &a);
+	assert_int_equal(atomic_load(&rig->job.done_why), CAP_JOB_END_WRITE);
+	/* a pipe holds 64 KiB, and one write more was under way */
+	assert_true(a.bytes_raw <= reader.got + 65536 + 2 * CAP_BLOCK_BYTES);
+	assert_true(a.dropped[CAP_DROP_WRITE_ERROR] > 0);
+	assert_int_equal(rig->writers[0].n_segments, 1);
+	rig_free(rig);
+}
+
+#define HISTORY 65536u
+
+/* When which frame had been given; written by the worker, read behind n. */
+struct history {
+	_Atomic uint32_t n;
+	struct {
+		uint64_t ns, number;
+	} at[HISTORY];
+};
+
+static void note(struct rig *rig, uint32_t worker, uint64_t number)
+{
+	struct history *h = rig->cfg.arg;
+	uint32_t n = atomic_load(&h->n);
+
+	(void)worker;
+	if (n == HISTORY || (n && h->at[n - 1].number == number))
+		return;
+	h->at[n].ns = cap_mono_ns();
+	h->at[n].number = number;
+	atomic_store(&h->n, n + 1);
+}
+
+static uint64_t given_before(const struct history *h, uint64_t ns)
+{
+	uint64_t number = 0;
+
+	for (uint32_t i = 0; i < atomic_load(&h->n) && h->at[i].ns <= ns; i++)
+		number = h->at[i].number;
+	return number;
+}
+
+/* Copies while it is being written, as kill -9 would leave it. */
+static void copy(const char *from, const char *to)
+{
+	char *data;
+	size_t n;
+
+	data = tool_read_file(from, &n);
+	tool_write_file(to, data, n);
+	free(data);
+}
+
+static void torn_at_any_moment(void **state)
+{
+	static const uint64_t paces[] = { 40000000, 1000000 };
+	struct history *h = calloc(1, sizeof(*h));
+
+	(void)state;
+	assert_non_null(h);
+	for (unsigned i = 0; i < 4; i++) {
+		struct rig_cfg cfg = { .payload = i < 2 ? RIG_TEXT : RIG_PHASES, .phase_pkts = 5000, .size_min = 60, .size_max = 1514,
+				       .lossy = true, .pace_ns = paces[i % 2], .each_turn = note, .arg = h, .plain = i == 3 };
+		char part[300], torn[300];
+		struct rig *rig;
+		struct cap_account a;
+
+		cfg.n_pkts = UINT32_MAX;
+		atomic_store(&h->n, 0);
+		rig = rig_new(&cfg, NULL);
+		(void)snprintf(part, sizeof(part), "%s/rig-q0-000001.pcap%s.part", rig->dir, cfg.plain ? "" : ".zst");
+		(void)snprintf(torn, sizeof(torn), "%s/torn", rig->dir);
+		rig_start(rig);
+		for (unsigned k = 0; k < 6; k++) {
+			uint64_t pkts, last, must, now_ns;
+
+			(void)usleep(150000 + 37000 * k);
+			now_ns = cap_mono_ns();
+			must = given_before(h, now_ns - SKEP_MIN(now_ns, SKEP_NSEC_PER_SEC));
+			rig_totals(rig, &a);
+			copy(part, torn);
+			pkts = rig_read_torn(rig, torn, 0, &last);
+			if (pkts < a.stored)
+				fail_msg("%llu packets were stored, %llu can be read", (unsigned long long)a.stored,
+					 (unsigned long long)pkts);
+			if (last < must && cap_account_dropped(&a) == 0)
+				fail_msg("packet %llu came a second ago, %llu is the last that can be read", (unsigned long long)must,
+					 (unsigned long long)last);
+		}
+		rig_stop(rig);
+		rig_wait(rig);
+		rig_assert_ok(rig);
+		rig_totals(rig, &a);
+		assert_true(a.stored > 0);
+		rig_free(rig);
+	}
+	free(h);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(ten_times_slower),
+		cmocka_unit_test(nobody_reads),
+		cmocka_unit_test(the_reader_goes_away),
+		cmocka_unit_test(torn_at_any_moment),
+	};
+
+	return cmocka_run_group_tests_name("sink", tests, NULL, NULL);
+}
