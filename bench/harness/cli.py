@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from . import goals, host, profile, report, schema
-from .measure import Bench, free_bytes, program_missing
+from .measure import FIO_NAME, RUN_NAME, Bench, free_bytes, program_missing
 from .rig import BenchError, Rig
 from .scenarios import FULL, QUICK, SCENARIOS
 from .tools import all_tools
@@ -118,8 +118,8 @@ def bench_main(args):
         run_all(args, plan, tools, work_dir, result)
     finally:
         # what others have in that folder stays
-        for name in ("run", "fio.tmp"):
-            shutil.rmtree(work_dir / name, ignore_errors=True)
+        shutil.rmtree(work_dir / RUN_NAME, ignore_errors=True)
+        (work_dir / FIO_NAME).unlink(missing_ok=True)
     result["seconds"] = time.monotonic() - start
     write(args, json.loads(json.dumps(result)))
     return 0

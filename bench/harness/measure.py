@@ -12,9 +12,12 @@ from .rig import CPU_RX, CPU_TX, TX_LINK, BenchError, run
 # A tool is drained when it used less than this much of a core and its files did not grow, step after step, for as long as it
 # may sit on a buffer.
 DRAIN_STEP_S = 0.15
-DRAIN_IDLE = 0.05
+DRAIN_IDLE = 0.2
 DRAIN_MAX_S = 20.0
 FLOWS = 1024
+# of this process only: two benchmarks may share a folder
+RUN_NAME = f"run-{os.getpid()}"
+FIO_NAME = f"fio-{os.getpid()}.tmp"
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Bench:
 
     def measure(self, spec):
         tool = self.tools[spec.tool]
-        work = self.work_dir / "run"
+        work = self.work_dir / RUN_NAME
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(mode=0o777)
         os.chmod(work, 0o777)
@@ -74,7 +77,7 @@ class Bench:
             row = self._traffic(spec, tool, processes, work)
         finally:
             for process in processes:
-                process.stop(0 if process.killed else tool.stop_patience_s)
+                process.kill()
             self.rig.forget(processes)
         row["killed"] = any(p.killed for p in processes)
         frame_bytes = int(spec.size) if spec.size.isdigit() else None
@@ -98,9 +101,11 @@ class Bench:
                "duration_ns": sent["duration_ns"], "sent_bytes": sent["bytes"],
                "cpu_s": (sum(p.cpu_ns() for p in processes) - sum(cpu)) / 1e9, "cpu_share": in_traffic / 1e9 / wall_s,
                "rss_bytes": sum(p.rss_peak_bytes() for p in processes)}
-        # the first process ends the others: it is the one that writes into the pipe
         if processes[0].stop(tool.stop_patience_s) not in (0, 3) and not processes[0].killed:
             raise BenchError(f"{tool.name} failed: {processes[0].log().strip()[-600:]}")
+        # what reads from it ends by itself; a signal would make zstd throw its file away
+        for process in processes[1:]:
+            process.popen.wait(tool.stop_patience_s)
         return row
 
     @staticmethod
@@ -129,7 +134,7 @@ class Bench:
 
     def limit_disk(self, duration_s):
         """Sequential O_DIRECT writes of 1 MiB, 4 in flight, into the directory that the captures go to."""
-        path = self.work_dir / "fio.tmp"
+        path = self.work_dir / FIO_NAME
         os.sync()
         try:
             said = json.loads(run("taskset", "-c", str(CPU_RX), "fio", "--name=write", f"--filename={path}", "--rw=write", "--bs=1M",

@@ -71,7 +71,7 @@ def curve_table(rows):
 
 def zero_loss_table(rows):
     out = [[r["size"], r["payload"], r["tool"], rate(r["zero_loss_pps"]), volume(r["zero_loss_pps"] * (r["sent_bytes"] / r["sent"])),
-            rate(r["upper_pps"])] for r in rows]
+            "not reached" if r["upper_pps"] is None else rate(r["upper_pps"])] for r in rows]
     return table(["size", "payload", "tool", "Mpps without loss", "MB/s", "loses at Mpps"], out)
 
 

@@ -44,7 +44,6 @@ class Process:
             self.popen = subprocess.Popen(prefix + words, stdin=stdin or subprocess.DEVNULL, stdout=stdout or out, stderr=err,
                                           start_new_session=True)
         self.pid = self.popen.pid
-        self.rusage = None
         self.killed = False
 
     def log(self):
@@ -86,6 +85,12 @@ class Process:
             return self.popen.wait()
 
 
+    def kill(self):
+        if self.alive():
+            self.popen.kill()
+            self.popen.wait()
+
+
 class Rig:
     def __init__(self, mtu=1500):
         self.tx = f"skep-bench-{os.getpid()}-tx"
@@ -119,9 +124,7 @@ class Rig:
 
     def close(self):
         for process in self.processes:
-            if process.alive():
-                process.popen.kill()
-                process.popen.wait()
+            process.kill()
         for namespace in (self.tx, self.rx):
             run("ip", "netns", "del", namespace, check=False)
 

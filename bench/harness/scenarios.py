@@ -109,11 +109,12 @@ def zero_loss(bench, plan):
             if tool in bench.tools:
                 flat = bench.measure(Spec("zero-loss", tool, size=size, payload=payload, duration_s=plan.zero_loss_s, sink="disk"))
                 good = flat["offered_pps"] if flat["lost"] == 0 else 0
-                searches[tool] = {"good": good, "bad": max(flat["stored_pps"] * 1.15, 1000), "flat": flat, "found": flat if good else None}
+                searches[tool] = {"good": good, "bad": None if good else max(flat["stored_pps"] * 1.15, 1000), "flat": flat,
+                                  "found": flat if good else None}
         for _ in range(plan.zero_loss_steps):
             for tool, search in searches.items():
-                if search["found"] is search["flat"]:
-                    continue
+                if search["bad"] is None:
+                    continue  # no higher rate could be offered to it
                 rate = (search["good"] + search["bad"]) / 2
                 row = bench.measure(Spec("zero-loss", tool, size=size, payload=payload, rate=rate, duration_s=plan.zero_loss_s,
                                          sink="disk"))
@@ -121,8 +122,7 @@ def zero_loss(bench, plan):
                 if row["lost"] == 0 and row["offered_pps"] > 0.98 * rate:
                     search["good"], search["found"] = row["offered_pps"], row
                 elif row["lost"] == 0:
-                    search["good"] = search["bad"] = row["offered_pps"]
-                    search["found"] = row
+                    search["good"], search["found"], search["bad"] = max(search["good"], row["offered_pps"]), row, None
                 else:
                     search["bad"] = rate
                 bench.say(row)
