@@ -49,10 +49,15 @@ enum cap_layout cap_level_layout(struct cap_level *level)
 {
 	if (!level->adaptive)
 		return level->fixed == CAP_LEVEL_STORE ? CAP_LAYOUT_STORED : CAP_LAYOUT_PLAIN;
-	if (level->stored_left == 0)
+	if (!level->storing)
 		return CAP_LAYOUT_PLAIN;
-	level->stored_left--;
-	return CAP_LAYOUT_STORED;
+	if (level->probing || level->stored_left > 0) {
+		level->stored_left -= level->stored_left > 0;
+		return CAP_LAYOUT_STORED;
+	}
+	/* One at a time: its result comes when all the blocks that wait before it have been packed. */
+	level->probing = true;
+	return CAP_LAYOUT_PLAIN;
 }
 
 int cap_level_choose(struct cap_level *level, uint32_t waiting, bool pool_low)
@@ -84,8 +89,10 @@ void cap_level_result(struct cap_level *level, uint32_t raw_bytes, uint32_t pack
 	level->interval_ns += ((int64_t)interval - (int64_t)level->interval_ns) / 4;
 
 	/* Small blocks (a slow link) say little about the payload and cost nothing: always compress them. */
+	level->probing = false;
 	if (raw_bytes >= CAP_BLOCK_BYTES / 2) {
-		if (raw_bytes - SKEP_MIN(packed_bytes, raw_bytes) < raw_bytes / PROBE_GAIN) {
+		level->storing = raw_bytes - SKEP_MIN(packed_bytes, raw_bytes) < raw_bytes / PROBE_GAIN;
+		if (level->storing) {
 			level->stored_left = SKEP_MIN(PROBE_EVERY << SKEP_MIN(level->probes_failed, 3u), PROBE_EVERY_MAX);
 			level->probes_failed++;
 		} else {
@@ -112,5 +119,5 @@ int cap_level_now(const struct cap_level *level)
 {
 	if (!level->adaptive)
 		return level->fixed;
-	return level->stored_left ? CAP_LEVEL_STORE : ladder[level->rung].level;
+	return level->storing ? CAP_LEVEL_STORE : ladder[level->rung].level;
 }

@@ -21,6 +21,8 @@ struct cap_level {
 	uint32_t calm;           /* blocks in a row without backlog */
 	uint32_t patience;       /* calm blocks before the next step up */
 	uint32_t since_up;       /* blocks since the last step up */
+	bool storing;            /* the payload does not shrink */
+	bool probing;            /* a block that will tell is on its way through the packer */
 	uint32_t stored_left;    /* blocks still to be stored before the next probe */
 	uint64_t last_ns;        /* when the last block was packed */
 	uint64_t interval_ns;    /* smoothed time between blocks */

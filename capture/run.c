@@ -17,9 +17,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 /* Segments of a directory, unless -b says otherwise: small enough to be fetched while the capture goes on. */
 #define SEGMENT_DISK_BYTES (256ull * CAP_MIB)
+
+#define WORKER_NICE (-10)
 
 struct run {
 	const struct cap_options *opts;
@@ -328,6 +331,8 @@ static int start_all(struct run *run, struct skep_err *err)
 	r = cap_engine_attach(&run->engine, err);
 	if (r == 0)
 		set_offloads(run);
+	/* Ahead of other programs, where that is allowed: a worker that waits loses packets. Threads inherit it. */
+	(void)setpriority(PRIO_PROCESS, 0, WORKER_NICE);
 	if (r == 0)
 		r = cap_priv_drop(&run->plan, err);
 	if (r == 0)
