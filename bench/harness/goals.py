@@ -42,7 +42,7 @@ def zstd_speed_at_ratio(limits, ratio):
 
 
 def lowest_limit(rows, limits, zstd=None):
-    """(bytes per second, name) of the lowest of AF_XDP receive alone at 1,500 bytes, the disk, and zstd if given; None if one is unknown."""
+    """(bytes per second, name) of the lowest of AF_XDP receive alone at 1,500 bytes, the disk, and zstd if given; None: unknown."""
     afxdp = median(rows, "stored_bytes_per_s", scenario="null", tool=AFXDP, size="1500")
     disk = next((l["bytes_per_s"] for l in limits if l["limit"].startswith("disk")), None)
     if not afxdp or not disk:
@@ -55,8 +55,8 @@ def small_frames(rows):
     out = []
     afxdp = median(rows, "stored_pps", scenario="null", tool=AFXDP, size="64")
     for scenario, words in (("null", "nothing written"), ("disk", "to disk")):
-        ours = median(rows, "stored_pps", scenario=scenario, tool=SKEP, size="64", payload="random")
-        peer, name = best_peer(rows, "stored_pps", scenario=scenario, size="64", payload="random")
+        ours = median(rows, "sustained_pps", scenario=scenario, tool=SKEP, size="64", payload="random")
+        peer, name = best_peer(rows, "sustained_pps", scenario=scenario, size="64", payload="random")
         if ours and afxdp:
             out.append(goal(f"64 B, {words}: of AF_XDP receive alone", ours / afxdp, 0.9))
         if ours and peer:
@@ -67,12 +67,12 @@ def small_frames(rows):
 def large_frames(rows, limits):
     out = []
     where = {"scenario": "disk", "size": "1500", "payload": "random"}
-    ours = median(rows, "stored_bytes_per_s", tool=SKEP, **where)
+    ours = median(rows, "sustained_pps", tool=SKEP, **where)
     limit = lowest_limit(rows, limits)
-    peer, name = best_peer(rows, "stored_bytes_per_s", **where)
+    peer, name = best_peer(rows, "sustained_pps", **where)
     ratio = median(rows, "ratio", tool=SKEP, **where)
     if ours and limit:
-        out.append(goal(f"1500 B random to disk: of {limit[1]}, the lower limit", ours / limit[0], 0.9))
+        out.append(goal(f"1500 B random to disk: of {limit[1]}, the lower limit", ours * RECORD_BYTES / limit[0], 0.9))
     if ours and peer:
         out.append(goal(f"1500 B random to disk: of the best peer ({name})", ours / peer, 3))
     if ratio:
@@ -88,7 +88,7 @@ def compression(rows, limits):
     out = []
     where = {"scenario": "compress", "tool": SKEP}
     for level in ("auto", "1", "-3"):
-        ours = median(rows, "stored_pps", level=level, **where)
+        ours = median(rows, "sustained_pps", level=level, **where)
         ratio = median(rows, "ratio", level=level, **where)
         if not ours or not ratio:
             continue
@@ -100,14 +100,14 @@ def compression(rows, limits):
         elif adaptive:
             out.append(goal(f"1500 B compressible, one core, adaptive level (ratio {ratio:.2f}): of {adaptive[1]}, the lowest limit",
                             ours * RECORD_BYTES / adaptive[0], 0.9))
-    pipe = median(rows, "stored_pps", scenario="compress", tool=PIPE)
+    pipe = median(rows, "sustained_pps", scenario="compress", tool=PIPE)
     pipe_ratio = median(rows, "ratio", scenario="compress", tool=PIPE)
     if pipe and pipe_ratio:
         candidates = []
         for level in ("auto", "1", "-3"):
             ratio = median(rows, "ratio", level=level, **where)
             if ratio and ratio >= 0.995 * pipe_ratio:
-                candidates.append((median(rows, "stored_pps", level=level, **where), level))
+                candidates.append((median(rows, "sustained_pps", level=level, **where), level))
         if candidates:
             ours, level = max(candidates)
             out.append(goal(f"1500 B compressible at equal or better ratio (level {level}): of tcpdump | zstd -1", ours / pipe, 2))

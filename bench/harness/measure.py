@@ -52,6 +52,8 @@ class Bench:
         return json.loads(run("ip", "netns", "exec", self.rig.tx, *words))
 
     def _drain(self, processes, work, settle_s):
+        """Waits until the tool has worked off what it had buffered; returns the seconds that took."""
+        busy = 0
         end, idle = time.monotonic() + DRAIN_MAX_S, 0
         before = None
         while idle * DRAIN_STEP_S < settle_s and time.monotonic() < end:
@@ -60,8 +62,10 @@ class Bench:
                 idle += 1
             else:
                 idle = 0
+                busy += before is not None
             before = now
             time.sleep(DRAIN_STEP_S)
+        return busy * DRAIN_STEP_S
 
     def measure(self, spec):
         tool = self.tools[spec.tool]
@@ -95,8 +99,9 @@ class Bench:
             sent = self.generate(spec.size, spec.payload, spec.rate, spec.duration_s, spec.count)
         in_traffic = sum(p.cpu_ns() for p in processes) - sum(cpu)
         wall_s = time.monotonic() - start
-        self._drain(processes, work, tool.settle_s)
-        row = {"scenario": spec.scenario, "tool": spec.tool, "size": spec.size, "payload": spec.payload, "rate": spec.rate,
+        drain_s = self._drain(processes, work, tool.settle_s)
+        row = {"drain_s": drain_s,
+               "scenario": spec.scenario, "tool": spec.tool, "size": spec.size, "payload": spec.payload, "rate": spec.rate,
                "sink": spec.sink, "level": spec.level, "sent": sent["sent"], "refused": sent["refused"],
                "duration_ns": sent["duration_ns"], "sent_bytes": sent["bytes"],
                "cpu_s": (sum(p.cpu_ns() for p in processes) - sum(cpu)) / 1e9, "cpu_share": in_traffic / 1e9 / wall_s,
@@ -118,6 +123,7 @@ class Bench:
         row["offered_pps"] = row["sent"] / seconds if seconds else 0
         row["stored_pps"] = row["stored"] / seconds if seconds else 0
         row["stored_bytes_per_s"] = row["stored_pps"] * mean
+        row["sustained_pps"] = row["stored"] / (seconds + row["drain_s"]) if seconds else 0
         row["cpu_ns_per_packet"] = row["cpu_s"] * 1e9 / row["stored"] if row["stored"] else None
         if "seen" in row:
             row["residual"] = row["sent"] - row["stored"] - row["rejected"] - row["dropped"]

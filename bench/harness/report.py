@@ -50,11 +50,12 @@ def flat_table(rows):
     for (size, payload, tool, level), group in grouped(rows, "size", "payload", "tool", "level"):
         cpu, ratio = middle(group, "cpu_ns_per_packet"), middle(group, "ratio")
         out.append([size, payload, tool + (f" --level {level}" if level not in ("auto", "1") or tool == "skep-capture" else ""),
-                    rate(middle(group, "offered_pps")), rate(middle(group, "stored_pps")), volume(middle(group, "stored_bytes_per_s")),
+                    rate(middle(group, "offered_pps")), rate(middle(group, "stored_pps")), rate(middle(group, "sustained_pps")),
+                    volume(middle(group, "stored_bytes_per_s")),
                     percent(sum(r["lost"] for r in group), sum(r["sent"] for r in group)), "-" if cpu is None else f"{cpu:.0f}",
                     f"{middle(group, 'rss_bytes') / 1e6:.0f}", "-" if ratio is None else f"{ratio:.3f}"])
-    return table(["size", "payload", "tool", "offered Mpps", "stored Mpps", "stored MB/s", "lost", "CPU ns/packet", "memory MB", "ratio"],
-                 out)
+    return table(["size", "payload", "tool", "offered Mpps", "stored Mpps", "sustained Mpps", "stored MB/s", "lost", "CPU ns/packet",
+                  "memory MB", "ratio"], out)
 
 
 def curve_table(rows):
@@ -101,7 +102,8 @@ def goals_table(goals):
 def ratios_table(rows):
     """Ours to each peer, flat out to disk and highest rate without loss."""
     out = []
-    for scenario, field, words in (("null", "stored_pps", "flat out, nothing written"), ("disk", "stored_pps", "flat out, to disk"),
+    for scenario, field, words in (("null", "sustained_pps", "flat out, nothing written"),
+                                   ("disk", "sustained_pps", "flat out, to disk"),
                                    ("zero-loss", "zero_loss_pps", "without loss, to disk")):
         of = [r for r in rows if r["scenario"] == scenario]
         for size in SIZES:
