@@ -255,7 +255,7 @@ static void make_worker(struct rig *rig, uint32_t i)
 	src->bytes = malloc((size_t)CAP_BATCH * cfg->size_max + 1);
 	assert_non_null(src->bytes);
 	rig->worker_sources[i] = (struct cap_worker_source){ .src = &src->head, .interface_id = cfg->pcapng ? i : 0 };
-	(void)snprintf(w->name, sizeof(w->name), "worker-%u", i);
+	(void)snprintf(w->name, sizeof(w->name), "worker-%u", i % RIG_MAX_WORKERS);
 	w->cpu = -1;
 	w->numa_node = -1;
 	w->pool_blocks = cfg->pool_blocks;

@@ -193,7 +193,7 @@ static void rotates_by_time(void **state)
 static void rotates_by_bytes_on_disk(void **state)
 {
 	struct rig_cfg cfg = { .payload = RIG_RANDOM, .n_pkts = 20000, .size_min = 60, .size_max = 1514, .rotate_disk = 3000000,
-			       .pace_ns = 300000 };
+			       .fixed_level = true, .level = CAP_LEVEL_STORE, .pace_ns = SKEP_NSEC_PER_MSEC };
 	struct rig_read r;
 
 	(void)state;
