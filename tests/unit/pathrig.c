@@ -119,9 +119,10 @@ static int rig_receive(struct cap_source *head, struct cap_batch *batch)
 	const struct rig_cfg *cfg = &rig->cfg;
 	uint32_t n = cfg->batch ? cfg->batch : CAP_BATCH;
 
-	check_identity(rig, src->index);
+	if (cfg->n_sources == 1) /* in the middle of a merge the others' frames are on the way */
+		check_identity(rig, src->worker);
 	if (cfg->each_turn)
-		cfg->each_turn(rig, src->index, src->next);
+		cfg->each_turn(rig, src->worker, src->next);
 	batch->n = batch->frag_n = 0;
 	if (src->next == cfg->n_pkts || atomic_load(&src->stop))
 		return -ENODATA;
@@ -199,7 +200,7 @@ static void make_header(struct rig *rig)
 		return;
 	}
 	n = cap_capwrite_shb(rig->header, sizeof(rig->header), &(struct cap_capwrite_shb){ .application = "rig" });
-	for (uint32_t i = 0; i < rig->cfg.n_workers; i++)
+	for (uint32_t i = 0; i < SKEP_MAX(rig->cfg.n_workers, rig->cfg.n_sources); i++)
 		n += cap_capwrite_idb(rig->header + n, sizeof(rig->header) - n,
 				      &(struct cap_capwrite_idb){ .linktype = 1, .snaplen = rig->job.snaplen, .name = "rig" });
 	rig->header_bytes = (uint32_t)n;
@@ -242,26 +243,34 @@ static void make_job(struct rig *rig)
 	job->rotate_ns = cfg->rotate_ns;
 }
 
-static void make_worker(struct rig *rig, uint32_t i)
+static void make_source(struct rig *rig, uint32_t worker, uint32_t i)
 {
-	const struct rig_cfg *cfg = &rig->cfg;
-	struct cap_worker *w = &rig->workers[i];
 	struct rig_source *src = &rig->sources[i];
-	struct cap_lane *lane = &rig->lanes[i];
 
 	src->head = (struct cap_source){ .ops = &rig_ops, .tap = &rig->tap, .queue = i };
 	src->rig = rig;
 	src->index = i;
-	src->bytes = malloc((size_t)CAP_BATCH * cfg->size_max + 1);
+	src->worker = worker;
+	src->bytes = malloc((size_t)CAP_BATCH * rig->cfg.size_max + 1);
 	assert_non_null(src->bytes);
-	rig->worker_sources[i] = (struct cap_worker_source){ .src = &src->head, .interface_id = cfg->pcapng ? i : 0 };
+	rig->worker_sources[i] = (struct cap_worker_source){ .src = &src->head, .interface_id = rig->cfg.pcapng ? i : 0 };
+}
+
+static void make_worker(struct rig *rig, uint32_t i)
+{
+	const struct rig_cfg *cfg = &rig->cfg;
+	struct cap_worker *w = &rig->workers[i];
+	struct cap_lane *lane = &rig->lanes[i];
+
 	(void)snprintf(w->name, sizeof(w->name), "worker-%u", i % RIG_MAX_WORKERS);
 	w->cpu = -1;
 	w->numa_node = -1;
 	w->pool_blocks = cfg->pool_blocks;
 	w->io = cfg->io;
 	w->sources = &rig->worker_sources[i];
-	w->n_sources = 1;
+	w->n_sources = cfg->n_sources;
+	for (uint32_t k = 0; k < cfg->n_sources; k++)
+		make_source(rig, i, i + k);
 	w->lanes = lane;
 	w->writers = &rig->writers[i];
 	w->slots = &rig->slots[i];
@@ -304,6 +313,9 @@ struct rig *rig_new(const struct rig_cfg *cfg, struct skep_err *err)
 		rig->cfg.pool_blocks = 32;
 	if (!rig->cfg.n_workers)
 		rig->cfg.n_workers = 1;
+	if (!rig->cfg.n_sources)
+		rig->cfg.n_sources = 1;
+	assert_true(rig->cfg.n_sources == 1 || (rig->cfg.n_workers == 1 && rig->cfg.pcapng));
 	if (!rig->cfg.ts_step_ns)
 		rig->cfg.ts_step_ns = 1000;
 	if (!rig->cfg.io)
@@ -358,17 +370,19 @@ static uint64_t progress(struct rig *rig)
 		struct cap_account a;
 
 		cap_account_read(&rig->slots[i], &a);
-		sum += a.stored + a.bytes_disk + atomic_load(&rig->sources[i].given);
+		sum += a.stored + a.bytes_disk;
 	}
+	for (uint32_t i = 0; i < RIG_MAX_WORKERS; i++)
+		sum += atomic_load(&rig->sources[i].given);
 	return sum;
 }
 
 static void ask(struct rig *rig, enum cap_worker_state state)
 {
-	for (uint32_t i = 0; i < rig->cfg.n_workers; i++) {
+	for (uint32_t i = 0; i < RIG_MAX_WORKERS; i++)
 		atomic_store(&rig->sources[i].stop, true);
+	for (uint32_t i = 0; i < rig->cfg.n_workers; i++)
 		cap_worker_ask(&rig->workers[i], state);
-	}
 }
 
 void rig_wait(struct rig *rig)
@@ -412,10 +426,10 @@ void rig_run(struct rig *rig)
 
 void rig_free(struct rig *rig)
 {
-	for (uint32_t i = 0; i < rig->cfg.n_workers; i++) {
+	for (uint32_t i = 0; i < rig->cfg.n_workers; i++)
 		cap_worker_fini(&rig->workers[i]);
+	for (uint32_t i = 0; i < RIG_MAX_WORKERS; i++)
 		free(rig->sources[i].bytes);
-	}
 	cap_keeper_fini(&rig->keeper);
 	cap_output_close(&rig->output);
 	(void)nftw(rig->dir, tool_unlink, 16, FTW_DEPTH | FTW_PHYS);

@@ -5,8 +5,8 @@
  * The whole packet path on a bench: a source that makes frames from a seed, real workers, a real keeper, real files; and a reader that
  * makes the same frames again and compares byte for byte and in order.
  *
- * A frame is known by its time stamp: RIG_EPOCH_NS + number * ts_step_ns. Worker w serves source w, whose frames differ by the
- * queue's number. What goes wrong on another thread is kept in rig->failure and found by rig_assert_ok.
+ * A frame is known by its time stamp: RIG_EPOCH_NS + number * ts_step_ns. Worker w serves source w (or one worker all of them), whose
+ * frames differ by the queue's number. What goes wrong on another thread is kept in rig->failure and found by rig_assert_ok.
  */
 #include "unit.h"
 
@@ -38,6 +38,7 @@ struct rig_cfg {
 	int stream_fd;               /* > 0: written there instead of to files */
 	uint32_t pool_blocks;        /* 0: 32 */
 	uint32_t n_workers;          /* 0: 1 */
+	uint32_t n_sources;          /* > 1: of one worker, merged by time stamp; pcapng, to tell them apart */
 	uint32_t pack_threads;
 	uint32_t snaplen;            /* 0: everything */
 	uint64_t limit_pkts, limit_bytes, duration_ns; /* 0: none */
@@ -57,6 +58,7 @@ struct rig_source {
 	struct cap_source head;
 	struct rig *rig;
 	uint32_t index;
+	uint32_t worker;
 	uint64_t next;
 	uint64_t due_ns;
 	uint8_t *bytes;

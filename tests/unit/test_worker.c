@@ -120,6 +120,39 @@ static void several_workers(void **state)
 	run(&cfg, 60000, &r);
 }
 
+/* Several sources in one file (-i A -i B -w FILE): nothing is lost, each source keeps its order. */
+static void sources_are_merged(void **state)
+{
+	struct rig_cfg cfg = { .payload = RIG_TEXT, .n_pkts = 20000, .size_min = 60, .size_max = 1514, .n_sources = 3,
+			       .pcapng = true, .frags = true };
+	struct rig_read r;
+
+	(void)state;
+	run(&cfg, 60000, &r);
+	assert_int_equal(r.n_files, 1);
+	cfg.batch = 7;
+	cfg.reject_every = 4;
+	run(&cfg, 45000, &r);
+}
+
+/* Payload that does not compress costs a thousandth at most; when it changes, so does the layout. */
+static void random_payload_stays_its_size(void **state)
+{
+	struct rig_cfg cfg = { .payload = RIG_RANDOM, .n_pkts = 40000, .size_min = 1400, .size_max = 1514 };
+	struct rig_read r;
+	uint64_t raw;
+
+	(void)state;
+	run(&cfg, cfg.n_pkts, &r);
+	raw = r.raw_bytes + 24;
+	if (r.disk_bytes * 1000 > raw * 1001)
+		fail_msg("%llu bytes became %llu", (unsigned long long)raw, (unsigned long long)r.disk_bytes);
+	cfg.payload = RIG_PHASES;
+	cfg.phase_pkts = 20000; /* half random, half text */
+	run(&cfg, cfg.n_pkts, &r);
+	assert_true(r.disk_bytes < raw * 9 / 10);
+}
+
 /* Other people's programs find the same: one frame, whole, and as many packets. */
 static void oracles_agree(void **state)
 {
@@ -152,6 +185,8 @@ int main(void)
 		cmocka_unit_test(rejected_frames_are_counted),
 		cmocka_unit_test(snaplen_cuts),
 		cmocka_unit_test(several_workers),
+		cmocka_unit_test(sources_are_merged),
+		cmocka_unit_test(random_payload_stays_its_size),
 		cmocka_unit_test(oracles_agree),
 	};
 
