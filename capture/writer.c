@@ -287,7 +287,6 @@ static void finish_block(struct cap_writer *writer, size_t zblock_last)
 	uint64_t packed = end - writer->entry->file_offset;
 
 	if (block->level != CAP_LEVEL_STORE) /* else it says nothing about the payload */
-		if (block->level != CAP_LEVEL_STORE) /* stored for want of memory: says nothing about the payload */
 		cap_level_result(&writer->lane->level, block->raw_bytes, (uint32_t)packed, writer->pack_ns, writer->lane->now_ns);
 	end_entry(writer, block, zblock_last, end);
 	writer->ending = block->ends_segment;
