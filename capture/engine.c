@@ -71,15 +71,14 @@ static int choose_cpu(const struct cap_engine *engine, int node, uint32_t index)
 	return n ? cpus[index % n] : -1;
 }
 
-/* Longest sleep: half the ring at a rate that the kernel's copy path does not exceed (4 M/s), or a NIC's queue in zero copy (20 M/s). */
 static uint64_t sleep_max_ns(const struct cap_tap *tap)
 {
 	uint64_t slots = tap->sources[0]->ring_slots;
-	uint64_t pps = tap->zero_copy ? 20000000 : 4000000;
+	uint64_t pps = tap->zero_copy ? CAP_ZERO_COPY_MAX_PPS : CAP_COPY_MAX_PPS;
 
 	if (!slots)
 		return CAP_SLEEP_MAX_NS;
-	return SKEP_MIN(slots * SKEP_NSEC_PER_SEC / 2 / pps, CAP_SLEEP_MAX_NS);
+	return SKEP_MIN(slots * 3 / 4 * SKEP_NSEC_PER_SEC / pps, CAP_SLEEP_MAX_NS);
 }
 
 static int open_taps(struct cap_engine *engine, struct skep_err *err)

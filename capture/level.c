@@ -16,15 +16,14 @@ static const struct {
 	int level;
 	uint32_t cost_ns;
 } ladder[] = {
-	{ CAP_LEVEL_AUTO_MAX, 5000000 },
-	{ 1, 2200000 },
+	{ CAP_LEVEL_AUTO_MAX, 2200000 },
 	{ -1, 1400000 },
 	{ -3, 1300000 },
 	{ -7, 1100000 },
 	{ CAP_LEVEL_STORE, 100000 },
 };
 #define RUNG_STORE (ARRAY_LEN(ladder) - 1)
-#define RUNG_START 1u
+#define RUNG_START 0u
 
 /* A probe that saves less than 1/PROBE_GAIN of its size is not worth the time. */
 #define PROBE_GAIN 20u

@@ -249,6 +249,11 @@ static void xdp_release(struct cap_source *src, struct cap_batch *batch)
 	cap_xsk_release(((struct xdp_source *)src)->xsk, batch);
 }
 
+static void xdp_wait(struct cap_source *src, uint64_t max_ns)
+{
+	cap_xsk_wait(((struct xdp_source *)src)->xsk, max_ns);
+}
+
 const struct cap_source_ops cap_source_xdp = {
 	.name = "xdp",
 	.open = xdp_open,
@@ -259,4 +264,5 @@ const struct cap_source_ops cap_source_xdp = {
 	.close = xdp_close,
 	.receive = xdp_receive,
 	.release = xdp_release,
+	.wait = xdp_wait,
 };

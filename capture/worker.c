@@ -320,9 +320,9 @@ static void finish(struct cap_worker *worker)
 				cap_writer_abandon(&worker->writers[i], cap_lane_drop_reason(&worker->lanes[i]));
 		} else if (!worked) {
 			if (worker->sink.inflight)
-				cap_sink_wait(&worker->sink, CAP_SLEEP_MAX_NS);
+				cap_sink_wait(&worker->sink, CAP_END_NAP_NS);
 			else
-				nap(CAP_SLEEP_MAX_NS);
+				nap(CAP_END_NAP_NS);
 		}
 	}
 	publish(worker);
