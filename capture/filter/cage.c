@@ -63,17 +63,17 @@ static size_t address_space_now(void)
 static int enter(const struct flt_cage *cage)
 {
 	static const int allowed[] = {
-		SCMP_SYS(read),	      SCMP_SYS(pread64),	SCMP_SYS(readv),
-		SCMP_SYS(write),      SCMP_SYS(close),		SCMP_SYS(fstat),
-		SCMP_SYS(newfstatat), SCMP_SYS(stat),		SCMP_SYS(lseek),
-		SCMP_SYS(access),     SCMP_SYS(faccessat),	SCMP_SYS(readlink),
-		SCMP_SYS(mmap),	      SCMP_SYS(munmap),		SCMP_SYS(mremap),
-		SCMP_SYS(mprotect),   SCMP_SYS(madvise),	SCMP_SYS(brk),
-		SCMP_SYS(futex),      SCMP_SYS(getpid),		SCMP_SYS(gettid),
-		SCMP_SYS(getrandom),  SCMP_SYS(clock_gettime),	SCMP_SYS(gettimeofday),
-		SCMP_SYS(uname),      SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
-		SCMP_SYS(getrlimit),  SCMP_SYS(prlimit64),	SCMP_SYS(sched_yield),
-		SCMP_SYS(exit),	      SCMP_SYS(exit_group),
+		SCMP_SYS(read),	       SCMP_SYS(pread64),	 SCMP_SYS(readv),
+		SCMP_SYS(write),       SCMP_SYS(close),		 SCMP_SYS(fstat),
+		SCMP_SYS(newfstatat),  SCMP_SYS(stat),		 SCMP_SYS(lseek),
+		SCMP_SYS(access),      SCMP_SYS(faccessat),	 SCMP_SYS(readlink),
+		SCMP_SYS(mmap),	       SCMP_SYS(munmap),	 SCMP_SYS(mremap),
+		SCMP_SYS(mprotect),    SCMP_SYS(madvise),	 SCMP_SYS(brk),
+		SCMP_SYS(futex),       SCMP_SYS(getpid),	 SCMP_SYS(gettid),
+		SCMP_SYS(getrandom),   SCMP_SYS(clock_gettime),	 SCMP_SYS(gettimeofday),
+		SCMP_SYS(uname),       SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
+		SCMP_SYS(sigaltstack), SCMP_SYS(getrlimit),	 SCMP_SYS(prlimit64),
+		SCMP_SYS(sched_yield), SCMP_SYS(exit),		 SCMP_SYS(exit_group),
 	};
 	const struct itimerval cpu = { .it_value = { .tv_sec = cage->cpu_ms / 1000,
 						     .tv_usec = cage->cpu_ms % 1000 * 1000 } };

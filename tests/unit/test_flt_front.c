@@ -16,8 +16,17 @@
 #include <stdio.h>
 #include <time.h>
 
-/* The promise is a second; on a machine that does other things too, the wall clock may say more. */
+/*
+ * The promise is a second; on a machine that does other things too, the wall clock may say more. Under a
+ * sanitizer a fork copies terabytes of shadow page tables: fewer rounds, and no promise.
+ */
+#ifdef __SANITIZE_ADDRESS__
+#define ANSWER_MS 30000
+#define ROUNDS 200
+#else
 #define ANSWER_MS 1500
+#define ROUNDS 10000
+#endif
 
 static int64_t now_ms(void)
 {
@@ -256,7 +265,7 @@ static void test_random_tokens(void **state)
 	size_t accepted = 0;
 
 	(void)state;
-	for (int round = 0; round < 10000; round++) {
+	for (int round = 0; round < ROUNDS; round++) {
 		struct skep_err err = SKEP_ERR_NULL;
 		char text[512] = "";
 		size_t len = 0;
@@ -272,7 +281,7 @@ static void test_random_tokens(void **state)
 		else
 			assert_true(err.column <= (int)len + 1);
 	}
-	assert_true(accepted > 10);
+	assert_true(accepted > ROUNDS / 1000);
 }
 
 /* Loops are written out, and the meaning stays: IPv6 with three extension headers in front of UDP. */
