@@ -14,6 +14,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define CHUNK_BYTES (256u * 1024u)
 
@@ -64,6 +65,7 @@ static void digest_one(struct cap_digest *digest, const struct item *item)
 {
 	char hex[2 * crypto_hash_sha256_BYTES + 1];
 	_cap_sidecar_free_ struct cap_sidecar *sc = NULL;
+	struct stat st;
 
 	if (hash_file(digest, item, hex) < 0)
 		return;
@@ -71,7 +73,8 @@ static void digest_one(struct cap_digest *digest, const struct item *item)
 		return;
 	sc->sha256 = hex;
 	(void)!cap_sidecar_write(item->dirfd, item->name, sc);
-	if (faccessat(item->dirfd, item->name, F_OK, 0) < 0) { /* rotated away meanwhile: its sidecar must not come back */
+	/* Rotated away meanwhile: its sidecar must not come back. Not access(), which asks without CAP_DAC_OVERRIDE. */
+	if (fstatat(item->dirfd, item->name, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT) {
 		char side[sizeof(item->name) + sizeof(CAP_SIDECAR_SUFFIX)];
 
 		(void)snprintf(side, sizeof(side), "%s%s", item->name, CAP_SIDECAR_SUFFIX);

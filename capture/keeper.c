@@ -5,7 +5,7 @@
  * Space: a worker never writes beyond what the keeper granted, and the keeper grants nothing that would eat into the reserve; with
  * fallocate the extents are real, so a granted write cannot meet ENOSPC. When nothing can be granted the lane is marked
  * blocked, packets wait in memory and are then dropped by name; the keeper looks again some times a second.
- * A segment is completed in the order end, truncate, fsync, rename, fsync of the directory, sidecar: a name without .part is
+ * A segment is completed in the order end, truncate, fsync, sidecar, rename, fsync of the directory: a name without .part is
  * always a whole file. If any of it fails, the file stays .part, and its packets are taken back from "stored".
  */
 #include "capture/keeper.h"
@@ -362,8 +362,18 @@ static void forget_oldest(struct cap_keeper *keeper, const struct cap_keeper_lan
 	pthread_mutex_unlock(&keeper->lock);
 }
 
-/* Truncate, fsync, rename: from here on the file is complete. */
-static int publish(struct cap_keeper *keeper, struct cap_segment *seg)
+static void write_sidecar(struct cap_keeper *keeper, struct cap_keeper_lane *lane, const struct cap_segment *seg);
+
+static void remove_sidecar(struct cap_keeper *keeper, const struct cap_segment *seg)
+{
+	char side[sizeof(seg->name) + sizeof(CAP_SIDECAR_SUFFIX)];
+
+	(void)snprintf(side, sizeof(side), "%s%s", seg->name, CAP_SIDECAR_SUFFIX);
+	(void)keeper->io->unlinkat(keeper->io->arg, seg->dirfd, side);
+}
+
+/* Truncate, fsync, sidecar, rename: who sees the name finds all of both. */
+static int publish(struct cap_keeper *keeper, struct cap_keeper_lane *lane, struct cap_segment *seg)
 {
 	const struct cap_io *io = keeper->io;
 	int r;
@@ -376,14 +386,19 @@ static int publish(struct cap_keeper *keeper, struct cap_segment *seg)
 	r = io->ftruncate(io->arg, seg->fd, seg->end);
 	if (r == 0)
 		r = io->fsync(io->arg, seg->fd);
-	if (r == 0)
-		r = io->renameat(io->arg, seg->dirfd, seg->part, seg->name);
-	if (r == 0)
-		(void)io->fsync(io->arg, seg->dirfd); /* a lost name is found again by recover */
-	return r;
+	if (r < 0)
+		return r;
+	write_sidecar(keeper, lane, seg);
+	r = io->renameat(io->arg, seg->dirfd, seg->part, seg->name);
+	if (r < 0) {
+		remove_sidecar(keeper, seg);
+		return r;
+	}
+	(void)io->fsync(io->arg, seg->dirfd); /* a lost name is found again by recover */
+	if (keeper->digest && lane->output->sidecar && lane->output->digest)
+		cap_digest_add(keeper->digest, seg->dirfd, seg->name);
+	return 0;
 }
-
-static void write_sidecar(struct cap_keeper *keeper, struct cap_keeper_lane *lane, const struct cap_segment *seg);
 
 static void complete(struct cap_keeper *keeper, struct cap_keeper_lane *lane, struct cap_segment *seg)
 {
@@ -400,7 +415,7 @@ static void complete(struct cap_keeper *keeper, struct cap_keeper_lane *lane, st
 		(void)keeper->io->unlinkat(keeper->io->arg, seg->dirfd, seg->part);
 		return;
 	}
-	r = publish(keeper, seg);
+	r = publish(keeper, lane, seg);
 	if (r < 0) {
 		/* Nobody can say what is in it: not complete, not counted, but left for recover. */
 		atomic_fetch_add(&lane->files.lost_pkts, seg->account.stored);
@@ -412,7 +427,6 @@ static void complete(struct cap_keeper *keeper, struct cap_keeper_lane *lane, st
 		return;
 	}
 	remember(keeper, lane, seg);
-	write_sidecar(keeper, lane, seg);
 	forget_oldest(keeper, lane);
 }
 
@@ -490,8 +504,6 @@ static void write_sidecar(struct cap_keeper *keeper, struct cap_keeper_lane *lan
 	if (r < 0)
 		say(keeper, "%s/%s%s could not be written: %s; the capture file itself is complete", lane->output->dir, seg->name,
 		    CAP_SIDECAR_SUFFIX, strerror(-r));
-	else if (keeper->digest && lane->output->digest)
-		cap_digest_add(keeper->digest, seg->dirfd, seg->name);
 	free((void *)sc.index);
 }
 

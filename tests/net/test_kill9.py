@@ -36,7 +36,7 @@ def capture_and_kill(rig, kind, folder, delay_s):
 
 def captures_in(folder):
     """Complete and torn capture files, in the order in which they were written."""
-    return sorted(path for path in folder.iterdir() if ".pcap" in path.name and not path.name.endswith(".json"))
+    return sorted(path for path in folder.iterdir() if path.name.endswith((".pcap.zst", ".pcap.zst.part")))
 
 
 def check_readable(folder, delay_s, killed_ns):
@@ -55,10 +55,11 @@ def check_readable(folder, delay_s, killed_ns):
 def check_recovered(folder, records):
     """After recover: no .part, every file whole for zstd, tcpdump and our reader, no record fewer than before."""
     done = rig_module.command([CAPTURE, "recover", folder], timeout_s=30, text=True)
-    left = [path.name for path in folder.iterdir() if path.name.endswith(".part")]
+    left = [path.name for path in folder.iterdir() if path.name.endswith((".part", ".mend"))]
     assert not left, (left, done.stderr)
     files = captures_in(folder)
     for path in files:
+        assert path.with_name(path.name + ".json").exists(), f"{path.name} has no sidecar"
         rig_module.command(["zstd", "-tq", path])
         assert rig_module.tcpdump_count(path) == len(pcapfile.read(path)[1])
     recovered = traffic.records_of(files)
@@ -121,7 +122,7 @@ def test_a_killed_folder_is_captured_into_again(make_rig, capture_built, tmp_pat
     for path in captures_in(tmp_path):
         side = path.with_name(path.name + ".json")
         assert side.exists(), f"{path.name} has no sidecar"
-        assert json.loads(side.read_text())["account"]["stored"] == rig_module.tcpdump_count(path)
+        assert json.loads(side.read_text())["account"]["stored_pkts"] == rig_module.tcpdump_count(path)
 
 
 def test_recover_leaves_a_running_capture_alone(make_rig, capture_built, tmp_path):
