@@ -32,6 +32,7 @@ struct cap_lane {
 	uint32_t header_raw_bytes;      /* of each file */
 	bool compressed;
 	bool finished;
+	bool patient;                   /* the source waits: a backlog is no pressure */
 	uint64_t now_ns;                /* monotonic, of this turn */
 	uint8_t *scratch;               /* CAP_SNAPLEN_MAX bytes, to make a multi-buffer frame contiguous for the filter */
 };

@@ -392,6 +392,7 @@ int cap_worker_init(struct cap_worker *worker, struct skep_err *err)
 	for (uint32_t i = 0; i < worker->n_lanes; i++) {
 		worker->lanes[i].pool = &worker->pool;
 		worker->lanes[i].scratch = worker->scratch;
+		worker->lanes[i].patient = worker->lossless;
 		worker->writers[i].lane = &worker->lanes[i];
 		worker->writers[i].pool = &worker->pool;
 		worker->writers[i].sink = &worker->sink;

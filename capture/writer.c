@@ -269,13 +269,18 @@ static bool make_room(struct cap_writer *writer)
 	return need_out(writer);
 }
 
-static void start_block(struct cap_writer *writer)
+static int choose_level(struct cap_lane *lane)
 {
-	struct cap_lane *lane = writer->lane;
 	bool low = lane->pool->n_free < CAP_POOL_RESERVE + lane->pool->n_blocks / 8;
 
-	writer->current = cap_queue_pop(&lane->sealed);
-	writer->current->level = cap_level_choose(&lane->level, lane->sealed.n, low);
+	/* Blocks always wait behind a source that waits for them; nothing is lost by compressing them well. */
+	return lane->patient ? cap_level_choose(&lane->level, 0, false) : cap_level_choose(&lane->level, lane->sealed.n, low);
+}
+
+static void start_block(struct cap_writer *writer)
+{
+	writer->current = cap_queue_pop(&writer->lane->sealed);
+	writer->current->level = choose_level(writer->lane);
 	writer->pack_ns = 0;
 	begin_entry(writer);
 }
@@ -329,10 +334,9 @@ static bool feed_crew(struct cap_writer *writer)
 
 	while (lane->sealed.head && lane->sealed.head->layout == CAP_LAYOUT_PLAIN && lane->sealed.head->pkts > 0 &&
 	       cap_crew_ready(writer->crew) && writer->pool->n_free > CAP_SINK_DEPTH) {
-		bool low = lane->pool->n_free < CAP_POOL_RESERVE + lane->pool->n_blocks / 8;
 		struct cap_block *block = cap_queue_pop(&lane->sealed);
 
-		block->level = cap_level_choose(&lane->level, lane->sealed.n, low);
+		block->level = choose_level(lane);
 		cap_crew_give(writer->crew, block, cap_pool_get(writer->pool));
 		fed = true;
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The bench of pathrig.h. It sets a capture up as capture/engine.c does, but for the source, which is a loop of its own. Nothing on the
- * packet path is replaced. The threads are the worker's and the keeper's; rig_* functions belong to the test's thread.
+ * The bench of pathrig.h. It sets a capture up as capture/engine.c does, but for the source, which is a
+ * loop of its own. Nothing on the packet path is replaced. The threads are the worker's and the keeper's;
+ * rig_* functions belong to the test's thread.
  */
 #include "pathrig.h"
 #include "tool.h"
@@ -61,7 +62,10 @@ uint32_t rig_frame(const struct rig *rig, uint32_t queue, uint64_t number, uint8
 			at += n;
 			h = mix(h);
 		}
-		/* the noise itself repeats after a megabyte: let the number make a difference every 256 bytes */
+		/*
+		 * the noise itself repeats after a megabyte: let the number make a difference every 256
+		 * bytes
+		 */
 		for (uint32_t at = 0; is_random(cfg, number) && at + 8 <= len; at += 256)
 			memcpy(buf + at, &(uint64_t){ mix(h + at) }, 8);
 	}
@@ -533,7 +537,10 @@ static void parse(struct reading *rd, struct cap_capfile *f, const uint8_t *data
 	} while (n > 0);
 }
 
-/* Decodes as `zstd -dc` does; a frame that does not end, or something behind its end, fails the test unless the file may be torn. */
+/*
+ * Decodes as `zstd -dc` does; a frame that does not end, or something behind its end, fails the test
+ * unless the file may be torn.
+ */
 static void decode(struct reading *rd, struct cap_capfile *f, const uint8_t *file, size_t bytes)
 {
 	ZSTD_DStream *d = ZSTD_createDStream();

@@ -2,11 +2,12 @@
 #ifndef SKEP_TESTS_PATHRIG_H
 #define SKEP_TESTS_PATHRIG_H
 /*
- * The whole packet path on a bench: a source that makes frames from a seed, real workers, a real keeper, real files; and a reader that
- * makes the same frames again and compares byte for byte and in order.
+ * The whole packet path on a bench: a source that makes frames from a seed, real workers, a real keeper,
+ * real files; and a reader that makes the same frames again and compares byte for byte and in order.
  *
- * A frame is known by its time stamp: RIG_EPOCH_NS + number * ts_step_ns. Worker w serves source w (or one worker all of them), whose
- * frames differ by the queue's number. What goes wrong on another thread is kept in rig->failure and found by rig_assert_ok.
+ * A frame is known by its time stamp: RIG_EPOCH_NS + number * ts_step_ns. Worker w serves source w (or one
+ * worker all of them), whose frames differ by the queue's number. What goes wrong on another thread is
+ * kept in rig->failure and found by rig_assert_ok.
  */
 #include "unit.h"
 
@@ -101,7 +102,10 @@ struct rig_read {
 	uint64_t first, last;        /* numbers */
 };
 
-/* Makes the directory, the job, the keeper and the workers; nothing runs yet. NULL (with err) if the keeper refuses. */
+/*
+ * Makes the directory, the job, the keeper and the workers; nothing runs yet. NULL (with err) if the
+ * keeper refuses.
+ */
 struct rig *rig_new(const struct rig_cfg *cfg, struct skep_err *err);
 /* Starts the threads. */
 void rig_start(struct rig *rig);
@@ -116,15 +120,18 @@ void rig_free(struct rig *rig);
 
 /* Sum of the published accounts, less what the keeper lost: as cap_engine_totals. */
 void rig_totals(struct rig *rig, struct cap_account *ret);
-/* Fails the test with what any thread noticed; checks seen = stored + rejected + dropped and nothing pending. */
+/*
+ * Fails the test with what any thread noticed; checks seen = stored + rejected + dropped and nothing
+ * pending.
+ */
 void rig_assert_ok(struct rig *rig);
 /* Reads all completed files and compares; anything torn or different fails the test. */
 void rig_read(struct rig *rig, struct rig_read *ret);
 /* rig_assert_ok, rig_read, and packets and bytes in the files = account. */
 void rig_verify(struct rig *rig, struct cap_account *ret_account, struct rig_read *ret_read);
 /*
- * Reads one file that may end anywhere. Returns the packets that are whole; every one of them must be right and in order, and
- * *ret_last is the last one's number + 1.
+ * Reads one file that may end anywhere. Returns the packets that are whole; every one of them must be
+ * right and in order, and *ret_last is the last one's number + 1.
  */
 uint64_t rig_read_torn(struct rig *rig, const char *path, uint32_t queue, uint64_t *ret_last);
 /* Makes frame `number` of a queue; returns its size. buf has room for size_max bytes. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves that every drop reason has a name of its own, that sums are complete, and that a reader beside a writer never sees half of
- * an account: with the counters of each publication all equal, none that is read differs from the others.
+ * Proves that every drop reason has a name of its own, that sums are complete, and that a reader beside a
+ * writer never sees half of an account: with the counters of each publication all equal, none that is read
+ * differs from the others.
  */
 #include "unit.h"
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves that limits are exact: packets, bytes and duration by time stamps, with one worker and with several that share the job, also
- * when packets were dropped and given back; that files are cut by size, by time and by bytes on disk, each of them whole on its own; and that
- * -b files:N keeps the last N of each queue with their sidecars, and no other's.
+ * Proves that limits are exact: packets, bytes and duration by time stamps, with one worker and with
+ * several that share the job, also when packets were dropped and given back; that files are cut by size,
+ * by time and by bytes on disk, each of them whole on its own; and that -b files:N keeps the last N of
+ * each queue with their sidecars, and no other's.
  */
 #include "pathrig.h"
 #include "tool.h"
@@ -114,7 +115,10 @@ static void dropped_packets_are_given_back(void **state)
 	assert_int_equal(a.stored, cfg.limit_pkts);
 }
 
-/* Two threads take and give back at once; what is left is exact at the end, and nobody ever gets more than there is. */
+/*
+ * Two threads take and give back at once; what is left is exact at the end, and nobody ever gets more than
+ * there is.
+ */
 static struct cap_job shared;
 static _Atomic int64_t held;
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves what a lane does on its own, with time under the test's control: a block is sealed when it is old, a file is rotated on a
- * silent link by the clock, but never at once and never when time is that of a file's packets; a time stamp of 0 is a time stamp;
- * without blocks packets are dropped by the right name and given back to the budget; blocks of random payload are at most one part
- * in a thousand larger than the packets.
+ * Proves what a lane does on its own, with time under the test's control: a block is sealed when it is
+ * old, a file is rotated on a silent link by the clock, but never at once and never when time is that of a
+ * file's packets; a time stamp of 0 is a time stamp; without blocks packets are dropped by the right name
+ * and given back to the budget; blocks of random payload are at most one part in a thousand larger than
+ * the packets.
  */
 #include "unit.h"
 #include "tool.h"

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves how the level follows the load, with simulated time: down while blocks wait, up when it is calm, still for an hour of steady load
- * whatever the levels really cost, stored within a few blocks when the payload does not shrink and compressed again when it does,
- * and a block that was stored for want of memory says nothing about the payload.
+ * Proves how the level follows the load, with simulated time: down while blocks wait, up when it is calm,
+ * still for an hour of steady load whatever the levels really cost, stored within a few blocks when the
+ * payload does not shrink and compressed again when it does, and a block that was stored for want of
+ * memory says nothing about the payload.
  */
 #include "unit.h"
 
@@ -59,7 +60,10 @@ static void a_fixed_level_stays(void **state)
 	assert_int_equal(cap_level_layout(&level), CAP_LAYOUT_STORED);
 }
 
-/* One core: a block comes every interval_ns, packing takes what the table says. Returns how often the level changed. */
+/*
+ * One core: a block comes every interval_ns, packing takes what the table says. Returns how often the
+ * level changed.
+ */
 static uint64_t simulate(uint64_t interval_ns, uint64_t hours_ns, const uint64_t cost_ns[5], uint64_t *ret_max_wait)
 {
 	static const int names[] = { 3, 1, -1, -3, -7 };
@@ -98,7 +102,10 @@ static uint64_t simulate(uint64_t interval_ns, uint64_t hours_ns, const uint64_t
 
 static void does_not_swing(void **state)
 {
-	/* As first guessed; level 3 much dearer than guessed; the low levels all the same; each step twice as dear. */
+	/*
+	 * As first guessed; level 3 much dearer than guessed; the low levels all the same; each step twice
+	 * as dear.
+	 */
 	static const uint64_t costs[][5] = {
 		{ 5000000, 2200000, 1400000, 1300000, 1100000 },
 		{ 30000000, 2200000, 1400000, 1300000, 1100000 },
@@ -124,7 +131,10 @@ static void does_not_swing(void **state)
 	}
 }
 
-/* Payload that does not shrink from block `from` to block `to`; returns how many of the blocks in [a, b) were compressed. */
+/*
+ * Payload that does not shrink from block `from` to block `to`; returns how many of the blocks in [a, b)
+ * were compressed.
+ */
 static unsigned compressed_blocks(unsigned from, unsigned to, unsigned a, unsigned b)
 {
 	struct cap_level level;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves that every level packs every content so that it comes back: read on as part of one frame behind other blocks, and each
- * block alone behind a frame header; also content whose matches at the offsets 1, 4 and 8 would be coded as zstd's initial repeated
- * offsets, which a decoder in the middle of a frame does not have; with levels mixed within the frame. The bound on the output holds
- * (the output is guarded), and *ret_last is the header at which the frame can be ended.
+ * Proves that every level packs every content so that it comes back: read on as part of one frame behind
+ * other blocks, and each block alone behind a frame header; also content whose matches at the offsets 1, 4
+ * and 8 would be coded as zstd's initial repeated offsets, which a decoder in the middle of a frame does
+ * not have; with levels mixed within the frame. The bound on the output holds (the output is guarded), and
+ * *ret_last is the header at which the frame can be ended.
  */
 #include "unit.h"
 #include "tool.h"
@@ -162,7 +163,10 @@ static void levels_mixed_in_one_frame(void **state)
 	cap_packer_free(packer);
 }
 
-/* A new frame around the same packer, blocks in any order: what was packed before leaves no trace in the bytes. */
+/*
+ * A new frame around the same packer, blocks in any order: what was packed before leaves no trace in the
+ * bytes.
+ */
 static void the_bytes_depend_on_the_block_alone(void **state)
 {
 	struct cap_packer *one, *two;

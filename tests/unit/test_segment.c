@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves the book-keeping of a segment: writes that complete in any order make bytes durable only in order; packets are stored when
- * the bytes of their entry are durable and not before; behind a failed write nothing is; a full index is merged and still describes
- * the same bytes and packets.
+ * Proves the book-keeping of a segment: writes that complete in any order make bytes durable only in
+ * order; packets are stored when the bytes of their entry are durable and not before; behind a failed
+ * write nothing is; a full index is merged and still describes the same bytes and packets.
  */
 #include "unit.h"
 #include "tool.h"

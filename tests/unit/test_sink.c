@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves what a slow, a stuck and a vanishing receiver do: through a pipe that is read ten times slower than frames come, drops are counted
- * exactly as buffers_full and memory stays flat; a pipe that nobody reads does not keep the capture from ending; when the
- * reader goes away the job ends and nothing follows. And what a kill at any moment leaves: copies of the .part file, taken while it is
- * written, hold every packet that was counted as stored, and all that came more than a second before.
+ * Proves what a slow, a stuck and a vanishing receiver do: through a pipe that is read ten times slower
+ * than frames come, drops are counted exactly as buffers_full and memory stays flat; a pipe that nobody
+ * reads does not keep the capture from ending; when the reader goes away the job ends and nothing follows.
+ * And what a kill at any moment leaves: copies of the .part file, taken while it is written, hold every
+ * packet that was counted as stored, and all that came more than a second before.
  */
 #include "pathrig.h"
 #include "tool.h"

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves that the packet path stores exactly what it is given: for pcap and pcapng, compressed, stored and plain, in one buffer
- * or several, with VLAN tags put back, with rejected frames, frames of 0 to 256 KiB, on tmpfs and on a disk, every byte comes back in
- * order from files that are whole; the account adds up after every turn (pathrig checks it); `zstd` and `tcpdump` agree.
+ * Proves that the packet path stores exactly what it is given: for pcap and pcapng, compressed, stored and
+ * plain, in one buffer or several, with VLAN tags put back, with rejected frames, frames of 0 to 256 KiB,
+ * on tmpfs and on a disk, every byte comes back in order from files that are whole; the account adds up
+ * after every turn (pathrig checks it); `zstd` and `tcpdump` agree.
  */
 #include "pathrig.h"
 #include "tool.h"

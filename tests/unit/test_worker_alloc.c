@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves that after start the packet path allocates nothing, maps nothing, takes no lock and writes nothing to stderr: over 10^6 packets in
- * each layout, while the keeper beside it does all of that. The calls are caught by functions of the same name in this
- * program; only the worker's thread, between its first turns and the end of the source, is listened to. A caught call is reported with its
- * backtrace.
+ * Proves that after start the packet path allocates nothing, maps nothing, takes no lock and writes
+ * nothing to stderr: over 10^6 packets in each layout, while the keeper beside it does all of that. The
+ * calls are caught by functions of the same name in this program; only the worker's thread, between its
+ * first turns and the end of the source, is listened to. A caught call is reported with its backtrace.
  */
 #include "pathrig.h"
 #include "tool.h"

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves that no failure of the disk makes the account lie. For every call of struct cap_io the N-th one fails, for all N until none
- * is left to fail; then every call from the N-th on. Errors are EIO and ENOSPC; writes also stop short after 1, 511, 4,096 and 100,000 bytes.
- * Each time: no crash, no hang, every file without .part is whole, and the packets counted as stored are exactly those that can be read
+ * Proves that no failure of the disk makes the account lie. For every call of struct cap_io the N-th one
+ * fails, for all N until none is left to fail; then every call from the N-th on. Errors are EIO and
+ * ENOSPC; writes also stop short after 1, 511, 4,096 and 100,000 bytes. Each time: no crash, no hang,
+ * every file without .part is whole, and the packets counted as stored are exactly those that can be read
  * from the completed files. After a single failure writing goes on.
  */
 #include "pathrig.h"
@@ -161,7 +162,10 @@ static void all_n(const struct rig_cfg *base, enum op op, int32_t result, bool p
 		fired = one_run(cfg, &f);
 		assert_true(n < 200);
 	} while (fired);
-	/* Each of them is really called; but unlinkat only behind another failure, and only compressed files are allocated or ended in place. */
+	/*
+	 * Each of them is really called; but unlinkat only behind another failure, and only compressed
+	 * files are allocated or ended in place.
+	 */
 	if (op != OP_UNLINKAT && !(cfg.plain && (op == OP_PWRITE || op == OP_FALLOCATE)) && !(op == OP_FALLOCATE && !cfg.base))
 		assert_true(n > (op == OP_PWRITE ? 1u : 2u));
 }
