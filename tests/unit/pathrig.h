@@ -39,7 +39,7 @@ struct rig_cfg {
 	int stream_fd;               /* > 0: written there instead of to files */
 	uint32_t pool_blocks;        /* 0: 32 */
 	uint32_t n_workers;          /* 0: 1 */
-	uint32_t n_sources;          /* > 1: of one worker, merged by time stamp; pcapng, to tell them apart */
+	uint32_t n_sources;          /* > 1: merged by one worker; pcapng only */
 	uint32_t pack_threads;
 	uint32_t snaplen;            /* 0: everything */
 	uint64_t limit_pkts, limit_bytes, duration_ns; /* 0: none */
@@ -49,7 +49,7 @@ struct rig_cfg {
 	bool stop_when_full, sidecar, buffered;
 	uint64_t retry_ns;           /* of the keeper; 0: 2 ms, so that faults do not cost seconds */
 	const struct cap_io *io;
-	uint32_t stuck_ms;           /* 0: 3000; without progress for so long the rig stops, then aborts, as the engine does */
+	uint32_t stuck_ms;           /* 0: 3000: no progress, so the rig stops, then aborts */
 	/* On the worker's thread between two turns; `number` is the next frame's. */
 	void (*each_turn)(struct rig *rig, uint32_t worker, uint64_t number);
 	void *arg;                   /* for whoever sets the callbacks */

@@ -23,7 +23,8 @@ static struct cap_account run(const struct rig_cfg *cfg, enum cap_job_end why, s
 	assert_int_equal(atomic_load(&rig->job.done_why), why);
 	/* what came behind the end is counted, too: nothing vanishes */
 	for (uint32_t i = 0; i < rig->cfg.n_workers; i++)
-		assert_int_equal(rig->worker_sources[i].received, rig->lanes[i].received + rig->worker_sources[i].after_end);
+		assert_int_equal(rig->worker_sources[i].received,
+				 rig->lanes[i].received + rig->worker_sources[i].after_end);
 	rig_free(rig);
 	return a;
 }
@@ -35,7 +36,11 @@ static void packets_exact(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_LEN(limits); i++) {
-		struct rig_cfg cfg = { .payload = RIG_TEXT, .n_pkts = 20000, .size_min = 60, .size_max = 300, .limit_pkts = limits[i],
+		struct rig_cfg cfg = { .payload = RIG_TEXT,
+				       .n_pkts = 20000,
+				       .size_min = 60,
+				       .size_max = 300,
+				       .limit_pkts = limits[i],
 				       .reject_every = i % 2 ? 3 : 0 };
 		struct cap_account a = run(&cfg, CAP_JOB_END_PKTS, &r);
 
@@ -50,8 +55,14 @@ static void packets_exact_over_workers(void **state)
 {
 	(void)state;
 	for (unsigned i = 0; i < 12; i++) {
-		struct rig_cfg cfg = { .payload = RIG_TEXT, .n_pkts = 200000, .size_min = 60, .size_max = 300, .n_workers = 2 + i % 2,
-				       .seed = i, .limit_pkts = 30001 + i, .lossy = i % 4 == 3 };
+		struct rig_cfg cfg = { .payload = RIG_TEXT,
+				       .n_pkts = 200000,
+				       .size_min = 60,
+				       .size_max = 300,
+				       .n_workers = 2 + i % 2,
+				       .seed = i,
+				       .limit_pkts = 30001 + i,
+				       .lossy = i % 4 == 3 };
 		struct rig_read r;
 		struct cap_account a = run(&cfg, CAP_JOB_END_PKTS, &r);
 
@@ -67,7 +78,10 @@ static void bytes_exact(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < 2 * ARRAY_LEN(limits); i++) {
-		struct rig_cfg cfg = { .payload = RIG_TEXT, .n_pkts = 40000, .size_min = 60, .size_max = i < 6 ? 60 : 1000,
+		struct rig_cfg cfg = { .payload = RIG_TEXT,
+				       .n_pkts = 40000,
+				       .size_min = 60,
+				       .size_max = i < 6 ? 60 : 1000,
 				       .limit_bytes = limits[i % 6] };
 		uint64_t fit = 0, bytes = 0;
 		uint8_t buf[1000];
@@ -91,7 +105,11 @@ static void bytes_exact(void **state)
 
 static void duration_exact(void **state)
 {
-	struct rig_cfg cfg = { .payload = RIG_TEXT, .n_pkts = 50000, .size_min = 60, .size_max = 100, .duration_ns = 12345678,
+	struct rig_cfg cfg = { .payload = RIG_TEXT,
+			       .n_pkts = 50000,
+			       .size_min = 60,
+			       .size_max = 100,
+			       .duration_ns = 12345678,
 			       .ts_step_ns = 1000 };
 	struct rig_read r;
 
@@ -104,8 +122,14 @@ static void duration_exact(void **state)
 /* A full pool drops; what was dropped is given back, and later packets fill the budget to the packet. */
 static void dropped_packets_are_given_back(void **state)
 {
-	struct rig_cfg cfg = { .payload = RIG_RANDOM, .n_pkts = 4000000, .size_min = 1500, .size_max = 1500, .lossy = true,
-			       .pool_blocks = 16, .limit_pkts = 60000, .base = "/var/tmp" };
+	struct rig_cfg cfg = { .payload = RIG_RANDOM,
+			       .n_pkts = 4000000,
+			       .size_min = 1500,
+			       .size_max = 1500,
+			       .lossy = true,
+			       .pool_blocks = 16,
+			       .limit_pkts = 60000,
+			       .base = "/var/tmp" };
 	struct rig_read r;
 	struct cap_account a;
 
@@ -159,8 +183,14 @@ static void rotates_by_size(void **state)
 {
 	(void)state;
 	for (unsigned i = 0; i < 6; i++) {
-		struct rig_cfg cfg = { .payload = i % 3 == 1 ? RIG_RANDOM : RIG_TEXT, .n_pkts = 20000, .size_min = 60, .size_max = 1514,
-				       .rotate_raw = 3000000, .plain = i % 3 == 2, .pcapng = i >= 3, .sidecar = true };
+		struct rig_cfg cfg = { .payload = i % 3 == 1 ? RIG_RANDOM : RIG_TEXT,
+				       .n_pkts = 20000,
+				       .size_min = 60,
+				       .size_max = 1514,
+				       .rotate_raw = 3000000,
+				       .plain = i % 3 == 2,
+				       .pcapng = i >= 3,
+				       .sidecar = true };
 		struct rig_read r;
 		struct cap_account a = run(&cfg, CAP_JOB_RUNS, &r);
 
@@ -174,7 +204,9 @@ static void rotates_by_size(void **state)
 
 static void one_packet_per_file(void **state)
 {
-	struct rig_cfg cfg = { .payload = RIG_TEXT, .n_pkts = 60, .size_min = 60, .size_max = 1514, .rotate_raw = 1 };
+	struct rig_cfg cfg = {
+		.payload = RIG_TEXT, .n_pkts = 60, .size_min = 60, .size_max = 1514, .rotate_raw = 1
+	};
 	struct rig_read r;
 
 	(void)state;
@@ -184,20 +216,31 @@ static void one_packet_per_file(void **state)
 
 static void rotates_by_time(void **state)
 {
-	struct rig_cfg cfg = { .payload = RIG_TEXT, .n_pkts = 20000, .size_min = 60, .size_max = 100, .rotate_ns = 2500000,
+	struct rig_cfg cfg = { .payload = RIG_TEXT,
+			       .n_pkts = 20000,
+			       .size_min = 60,
+			       .size_max = 100,
+			       .rotate_ns = 2500000,
 			       .ts_step_ns = 1000 };
 	struct rig_read r;
 
 	(void)state;
 	assert_int_equal(run(&cfg, CAP_JOB_RUNS, &r).stored, 20000);
-	assert_int_equal(r.n_files, 8); /* 20 ms in pieces of 2.5 ms: by the packets' time, however long the run took */
+	assert_int_equal(r.n_files,
+			 8); /* 20 ms in pieces of 2.5 ms: by the packets' time, however long the run took */
 	assert_true(r.max_span_ns < cfg.rotate_ns);
 }
 
 static void rotates_by_bytes_on_disk(void **state)
 {
-	struct rig_cfg cfg = { .payload = RIG_RANDOM, .n_pkts = 20000, .size_min = 60, .size_max = 1514, .rotate_disk = 3000000,
-			       .fixed_level = true, .level = CAP_LEVEL_STORE, .pace_ns = SKEP_NSEC_PER_MSEC };
+	struct rig_cfg cfg = { .payload = RIG_RANDOM,
+			       .n_pkts = 20000,
+			       .size_min = 60,
+			       .size_max = 1514,
+			       .rotate_disk = 3000000,
+			       .fixed_level = true,
+			       .level = CAP_LEVEL_STORE,
+			       .pace_ns = SKEP_NSEC_PER_MSEC };
 	struct rig_read r;
 
 	(void)state;
@@ -209,8 +252,14 @@ static void rotates_by_bytes_on_disk(void **state)
 
 static void keeps_the_last_files_of_each_queue(void **state)
 {
-	struct rig_cfg cfg = { .payload = RIG_TEXT, .n_pkts = 4000, .size_min = 60, .size_max = 300, .rotate_raw = 100000,
-			       .n_workers = 2, .sidecar = true, .keep_files = 3 };
+	struct rig_cfg cfg = { .payload = RIG_TEXT,
+			       .n_pkts = 4000,
+			       .size_min = 60,
+			       .size_max = 300,
+			       .rotate_raw = 100000,
+			       .n_workers = 2,
+			       .sidecar = true,
+			       .keep_files = 3 };
 	struct rig *rig = rig_new(&cfg, NULL);
 	struct rig_read r;
 	char *out;
@@ -224,7 +273,8 @@ static void keeps_the_last_files_of_each_queue(void **state)
 	assert_int_equal(tool_run(&out, NULL, "cd %s && ls | grep -c '^rig-q0-0.*pcap.zst$'", rig->dir), 0);
 	assert_int_equal(strtol(out, NULL, 10), 3);
 	free(out);
-	assert_int_equal(tool_run(&out, NULL, "cd %s && ls | grep -c '^rig-q0-rig-q0-.*pcap.zst$'", rig->dir), 0);
+	assert_int_equal(tool_run(&out, NULL, "cd %s && ls | grep -c '^rig-q0-rig-q0-.*pcap.zst$'", rig->dir),
+			 0);
 	assert_int_equal(strtol(out, NULL, 10), 3);
 	free(out);
 	assert_int_equal(tool_run(&out, NULL, "ls %s | grep -c json", rig->dir), 0);

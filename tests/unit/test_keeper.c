@@ -78,7 +78,8 @@ static void wait_full(struct rig *rig, uint64_t more_than)
 		struct cap_account a;
 
 		rig_totals(rig, &a);
-		if (rig->cfg.lossy ? a.dropped[CAP_DROP_DISK_FULL] > more_than : atomic_load(&rig->keeper_lanes[0].files.blocked) != 0)
+		if (rig->cfg.lossy ? a.dropped[CAP_DROP_DISK_FULL] > more_than
+				   : atomic_load(&rig->keeper_lanes[0].files.blocked) != 0)
 			return;
 		assert_true(free_now() + CAP_MIB / 4 >= RESERVE);
 		(void)usleep(1000);
@@ -92,9 +93,18 @@ static void full_and_space_again(void **state)
 	if (!small_disk())
 		return;
 	for (unsigned i = 0; i < 3; i++) {
-		struct rig_cfg cfg = { .base = mnt, .payload = RIG_RANDOM, .n_pkts = 70000, .size_min = 1400, .size_max = 1500,
-				       .lossy = true, .pace_ns = SKEP_NSEC_PER_MSEC, .reserve_bytes = RESERVE, .plain = i == 1,
-				       .sidecar = i == 2, .fixed_level = i == 2, .level = 1 };
+		struct rig_cfg cfg = { .base = mnt,
+				       .payload = RIG_RANDOM,
+				       .n_pkts = 70000,
+				       .size_min = 1400,
+				       .size_max = 1500,
+				       .lossy = true,
+				       .pace_ns = SKEP_NSEC_PER_MSEC,
+				       .reserve_bytes = RESERVE,
+				       .plain = i == 1,
+				       .sidecar = i == 2,
+				       .fixed_level = i == 2,
+				       .level = 1 };
 		struct rig *rig;
 		struct rig_read r;
 		struct cap_account a;
@@ -117,7 +127,8 @@ static void full_and_space_again(void **state)
 		rig_verify(rig, &a, &r);
 		assert_int_equal(a.seen, cfg.n_pkts);
 		/* When there is space again memory is still full for a moment: that has its own name. */
-		assert_int_equal(a.stored + a.dropped[CAP_DROP_DISK_FULL] + a.dropped[CAP_DROP_BUFFERS_FULL], cfg.n_pkts);
+		assert_int_equal(a.stored + a.dropped[CAP_DROP_DISK_FULL] + a.dropped[CAP_DROP_BUFFERS_FULL],
+				 cfg.n_pkts);
 		assert_true(r.last == cfg.n_pkts - 1 && number < r.last);
 		assert_int_equal(r.n_parts, 0);
 		rig_free(rig);
@@ -127,8 +138,16 @@ static void full_and_space_again(void **state)
 /* It never gets better: the capture ends by itself, and what fitted is there. */
 static void full_to_the_end(void **state)
 {
-	struct rig_cfg cfg = { .base = mnt, .payload = RIG_RANDOM, .n_pkts = 40000, .size_min = 1400, .size_max = 1500, .lossy = true,
-			       .pace_ns = SKEP_NSEC_PER_MSEC, .reserve_bytes = RESERVE, .stuck_ms = 200, .sidecar = true };
+	struct rig_cfg cfg = { .base = mnt,
+			       .payload = RIG_RANDOM,
+			       .n_pkts = 40000,
+			       .size_min = 1400,
+			       .size_max = 1500,
+			       .lossy = true,
+			       .pace_ns = SKEP_NSEC_PER_MSEC,
+			       .reserve_bytes = RESERVE,
+			       .stuck_ms = 200,
+			       .sidecar = true };
 
 	(void)state;
 	if (!small_disk())
@@ -155,8 +174,13 @@ static void full_to_the_end(void **state)
 
 static void waiting_costs_nothing(void **state)
 {
-	struct rig_cfg cfg = { .base = mnt, .payload = RIG_RANDOM, .n_pkts = 40000, .size_min = 1400, .size_max = 1500,
-			       .reserve_bytes = RESERVE, .retry_ns = 200 * SKEP_NSEC_PER_MSEC };
+	struct rig_cfg cfg = { .base = mnt,
+			       .payload = RIG_RANDOM,
+			       .n_pkts = 40000,
+			       .size_min = 1400,
+			       .size_max = 1500,
+			       .reserve_bytes = RESERVE,
+			       .retry_ns = 200 * SKEP_NSEC_PER_MSEC };
 	struct rig *rig;
 	struct rig_read r;
 	struct cap_account a;
@@ -175,7 +199,8 @@ static void waiting_costs_nothing(void **state)
 	(void)usleep(500000);
 	cpu = cpu_ns() - cpu;
 	if (cpu > 75 * SKEP_NSEC_PER_MSEC)
-		fail_msg("half a second of waiting took %llu ms of processor time", (unsigned long long)(cpu / SKEP_NSEC_PER_MSEC));
+		fail_msg("half a second of waiting took %llu ms of processor time",
+			 (unsigned long long)(cpu / SKEP_NSEC_PER_MSEC));
 	fill_to(RESERVE + 200 * CAP_MIB);
 	rig_wait(rig);
 	rig_verify(rig, &a, &r);
@@ -185,8 +210,16 @@ static void waiting_costs_nothing(void **state)
 
 static void stops_when_told_to(void **state)
 {
-	struct rig_cfg cfg = { .base = mnt, .payload = RIG_RANDOM, .n_pkts = 200000, .size_min = 1400, .size_max = 1500, .lossy = true,
-			       .pace_ns = SKEP_NSEC_PER_MSEC, .reserve_bytes = RESERVE, .stop_when_full = true, .stuck_ms = 200 };
+	struct rig_cfg cfg = { .base = mnt,
+			       .payload = RIG_RANDOM,
+			       .n_pkts = 200000,
+			       .size_min = 1400,
+			       .size_max = 1500,
+			       .lossy = true,
+			       .pace_ns = SKEP_NSEC_PER_MSEC,
+			       .reserve_bytes = RESERVE,
+			       .stop_when_full = true,
+			       .stuck_ms = 200 };
 	struct rig *rig;
 	struct rig_read r;
 	struct cap_account a;
@@ -207,7 +240,12 @@ static void stops_when_told_to(void **state)
 
 static void refused_at_the_start(void **state)
 {
-	struct rig_cfg cfg = { .base = mnt, .payload = RIG_ZERO, .n_pkts = 1, .size_min = 60, .size_max = 60, .reserve_bytes = RESERVE };
+	struct rig_cfg cfg = { .base = mnt,
+			       .payload = RIG_ZERO,
+			       .n_pkts = 1,
+			       .size_min = 60,
+			       .size_max = 60,
+			       .reserve_bytes = RESERVE };
 	struct skep_err err = SKEP_ERR_NULL;
 
 	(void)state;
@@ -223,7 +261,8 @@ static void refused_at_the_start(void **state)
 static int setup(void **state)
 {
 	(void)state;
-	if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+	if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return 0;
 	(void)snprintf(mnt, sizeof(mnt), "/tmp/skep-full-XXXXXX");
 	if (!mkdtemp(mnt) || mount("skep-full", mnt, "tmpfs", 0, "size=320m") < 0) {

@@ -51,11 +51,15 @@ static void offer(uint32_t n, uint32_t len, uint64_t ts_ns)
 	memset(&batch, 0, sizeof(batch));
 	batch.n = n;
 	for (uint32_t i = 0; i < n; i++)
-		batch.frames[i] = (struct cap_frame){ .data = bytes, .len = len, .cap_len = len, .wire_len = len, .ts_ns = ts_ns + i,
+		batch.frames[i] = (struct cap_frame){ .data = bytes,
+						      .len = len,
+						      .cap_len = len,
+						      .wire_len = len,
+						      .ts_ns = ts_ns + i,
 						      .jobs = UINT64_MAX };
 	cap_lane_take(&lane, &batch, 0, n, 0);
-	assert_int_equal(lane.received, lane.account.stored + lane.account.rejected + cap_account_dropped(&lane.account) +
-						lane.account.pending);
+	assert_int_equal(lane.received, lane.account.stored + lane.account.rejected +
+						cap_account_dropped(&lane.account) + lane.account.pending);
 }
 
 /* Sealed blocks and the files that end among them. */

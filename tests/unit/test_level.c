@@ -64,7 +64,8 @@ static void a_fixed_level_stays(void **state)
  * One core: a block comes every interval_ns, packing takes what the table says. Returns how often the
  * level changed.
  */
-static uint64_t simulate(uint64_t interval_ns, uint64_t hours_ns, const uint64_t cost_ns[5], uint64_t *ret_max_wait)
+static uint64_t simulate(uint64_t interval_ns, uint64_t hours_ns, const uint64_t cost_ns[5],
+			 uint64_t *ret_max_wait)
 {
 	static const int names[] = { 3, 1, -1, -3, -7 };
 	struct cap_level level;
@@ -113,20 +114,24 @@ static void does_not_swing(void **state)
 		{ 16000000, 8000000, 4000000, 2000000, 1000000 },
 		{ 50000000, 5000000, 1500000, 700000, 600000 },
 	};
-	static const uint64_t intervals[] = { 500 * MS, 50 * MS, 20 * MS, 12 * MS, 10 * MS, 8 * MS, 6 * MS, 5 * MS, 4 * MS, 3 * MS,
-					      2500000, 2 * MS, 1600000, 1200000 };
+	static const uint64_t intervals[] = {
+		500 * MS, 50 * MS, 20 * MS, 12 * MS, 10 * MS, 8 * MS,  6 * MS,
+		5 * MS,	  4 * MS,  3 * MS,  2500000, 2 * MS,  1600000, 1200000
+	};
 
 	(void)state;
 	for (unsigned c = 0; c < ARRAY_LEN(costs); c++) {
 		for (unsigned i = 0; i < ARRAY_LEN(intervals); i++) {
-			uint64_t wait, changes = simulate(intervals[i], 3600 * SKEP_NSEC_PER_SEC, costs[c], &wait);
+			uint64_t wait,
+				changes = simulate(intervals[i], 3600 * SKEP_NSEC_PER_SEC, costs[c], &wait);
 
 			uint64_t blocks = 3600 * SKEP_NSEC_PER_SEC / intervals[i];
 
 			if (changes > 40 + blocks / 8192 || (intervals[i] > costs[c][4] && wait > 20))
-				fail_msg("costs %u, a block every %llu us: %llu changes in an hour, %llu blocks waiting", c,
-					 (unsigned long long)intervals[i] / 1000, (unsigned long long)changes,
-					 (unsigned long long)wait);
+				fail_msg("costs %u, a block every %llu us: %llu changes in an hour, %llu "
+					 "blocks waiting",
+					 c, (unsigned long long)intervals[i] / 1000,
+					 (unsigned long long)changes, (unsigned long long)wait);
 		}
 	}
 }

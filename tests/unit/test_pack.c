@@ -34,14 +34,16 @@ static void fill(uint8_t *p, size_t n, unsigned kind, uint64_t seed)
 			p[i] = 0;
 			break;
 		case 2: /* text */
-			p[i] = "the quick brown fox jumps over the lazy dog; "[tool_random(&state) % 9 + i % 30];
+			p[i] = "the quick brown fox jumps over the lazy dog; "[tool_random(&state) % 9 +
+									       i % 30];
 			break;
 		case 3:
 		case 4:
 		case 5: { /* a repetition at a small offset from the first byte on, broken now and then */
 			unsigned off = offsets[kind - 3];
 
-			p[i] = i < off || tool_random(&state) % 700 == 0 ? (uint8_t)tool_random(&state) : p[i - off];
+			p[i] = i < off || tool_random(&state) % 700 == 0 ? (uint8_t)tool_random(&state)
+									 : p[i - off];
 			break;
 		}
 		case 6: /* all three in turns, 40 bytes each */
@@ -106,14 +108,16 @@ static void decodes_alone(const struct piece *piece, const uint8_t *raw)
 }
 
 /* All contents in one frame at levels that level_of gives, each block also alone. */
-static void round_trip(struct cap_packer *packer, int (*level_of)(unsigned i, int arg), int arg, uint32_t block_bytes)
+static void round_trip(struct cap_packer *packer, int (*level_of)(unsigned i, int arg), int arg,
+		       uint32_t block_bytes)
 {
 	struct piece piece = { 0 };
 	size_t at = CAP_ZFRAME_HEADER_BYTES, r;
 
 	cap_zframe_header(frame);
 	for (unsigned i = 0; i < CONTENTS; i++) {
-		piece = pack(packer, raw_all + (size_t)i * CAP_BLOCK_BYTES, block_bytes, level_of(i, arg), at);
+		piece = pack(packer, raw_all + (size_t)i * CAP_BLOCK_BYTES, block_bytes, level_of(i, arg),
+			     at);
 		decodes_alone(&piece, raw_all + (size_t)i * CAP_BLOCK_BYTES);
 		at += piece.len;
 	}
@@ -123,7 +127,8 @@ static void round_trip(struct cap_packer *packer, int (*level_of)(unsigned i, in
 		fail_msg("level %d: the frame: %s", arg, ZSTD_getErrorName(r));
 	assert_int_equal(r, (size_t)CONTENTS * block_bytes);
 	for (unsigned i = 0; i < CONTENTS; i++)
-		assert_memory_equal(back + (size_t)i * block_bytes, raw_all + (size_t)i * CAP_BLOCK_BYTES, block_bytes);
+		assert_memory_equal(back + (size_t)i * block_bytes, raw_all + (size_t)i * CAP_BLOCK_BYTES,
+				    block_bytes);
 }
 
 static int same(unsigned i, int arg)
@@ -152,7 +157,9 @@ static void every_level_on_every_content(void **state)
 
 static void levels_mixed_in_one_frame(void **state)
 {
-	static const uint32_t sizes[] = { 1, 2, 15, 16, 17, 100, 1000, 131071, 131072, 131073, CAP_BLOCK_BYTES - 1, CAP_BLOCK_BYTES };
+	static const uint32_t sizes[] = {
+		1, 2, 15, 16, 17, 100, 1000, 131071, 131072, 131073, CAP_BLOCK_BYTES - 1, CAP_BLOCK_BYTES
+	};
 	struct cap_packer *packer;
 
 	(void)state;
@@ -179,7 +186,8 @@ static void the_bytes_depend_on_the_block_alone(void **state)
 		uint8_t *first;
 		struct piece a, b;
 
-		(void)pack(one, raw_all + (size_t)((i + 1) % CONTENTS) * CAP_BLOCK_BYTES, CAP_BLOCK_BYTES, 3, 0);
+		(void)pack(one, raw_all + (size_t)((i + 1) % CONTENTS) * CAP_BLOCK_BYTES, CAP_BLOCK_BYTES, 3,
+			   0);
 		a = pack(one, raw, 200000, 1, 0);
 		first = malloc(a.len);
 		assert_non_null(first);

@@ -36,7 +36,8 @@ static void *read_pipe(void *arg)
 			abort();
 		if (r->stop_after && r->got >= r->stop_after)
 			break;
-		while (r->bytes_per_ms && r->got / r->bytes_per_ms > (cap_mono_ns() - since_ns) / SKEP_NSEC_PER_MSEC)
+		while (r->bytes_per_ms &&
+		       r->got / r->bytes_per_ms > (cap_mono_ns() - since_ns) / SKEP_NSEC_PER_MSEC)
 			(void)usleep(500);
 	}
 	close(r->fd);
@@ -45,8 +46,13 @@ static void *read_pipe(void *arg)
 
 static struct rig_cfg fast(int fd)
 {
-	return (struct rig_cfg){ .payload = RIG_RANDOM, .n_pkts = 100000, .size_min = 1400, .size_max = 1500, .lossy = true,
-				 .pace_ns = 250000, .stream_fd = fd };
+	return (struct rig_cfg){ .payload = RIG_RANDOM,
+				 .n_pkts = 100000,
+				 .size_min = 1400,
+				 .size_max = 1500,
+				 .lossy = true,
+				 .pace_ns = 250000,
+				 .stream_fd = fd };
 }
 
 /* 360 MB/s into 30 MB/s. */
@@ -194,8 +200,15 @@ static void torn_at_any_moment(void **state)
 	(void)state;
 	assert_non_null(h);
 	for (unsigned i = 0; i < 4; i++) {
-		struct rig_cfg cfg = { .payload = i < 2 ? RIG_TEXT : RIG_PHASES, .phase_pkts = 5000, .size_min = 60, .size_max = 1514,
-				       .lossy = true, .pace_ns = paces[i % 2], .each_turn = note, .arg = h, .plain = i == 3 };
+		struct rig_cfg cfg = { .payload = i < 2 ? RIG_TEXT : RIG_PHASES,
+				       .phase_pkts = 5000,
+				       .size_min = 60,
+				       .size_max = 1514,
+				       .lossy = true,
+				       .pace_ns = paces[i % 2],
+				       .each_turn = note,
+				       .arg = h,
+				       .plain = i == 3 };
 		char part[300], torn[300];
 		struct rig *rig;
 		struct cap_account a;
@@ -203,7 +216,8 @@ static void torn_at_any_moment(void **state)
 		cfg.n_pkts = UINT32_MAX;
 		atomic_store(&h->n, 0);
 		rig = rig_new(&cfg, NULL);
-		(void)snprintf(part, sizeof(part), "%s/rig-q0-000001.pcap%s.part", rig->dir, cfg.plain ? "" : ".zst");
+		(void)snprintf(part, sizeof(part), "%s/rig-q0-000001.pcap%s.part", rig->dir,
+			       cfg.plain ? "" : ".zst");
 		(void)snprintf(torn, sizeof(torn), "%s/torn", rig->dir);
 		rig_start(rig);
 		for (unsigned k = 0; k < 6; k++) {
@@ -216,11 +230,11 @@ static void torn_at_any_moment(void **state)
 			copy(part, torn);
 			pkts = rig_read_torn(rig, torn, 0, &last);
 			if (pkts < a.stored)
-				fail_msg("%llu packets were stored, %llu can be read", (unsigned long long)a.stored,
-					 (unsigned long long)pkts);
+				fail_msg("%llu packets were stored, %llu can be read",
+					 (unsigned long long)a.stored, (unsigned long long)pkts);
 			if (last < must && cap_account_dropped(&a) == 0)
-				fail_msg("packet %llu came a second ago, %llu is the last that can be read", (unsigned long long)must,
-					 (unsigned long long)last);
+				fail_msg("packet %llu came a second ago, %llu is the last that can be read",
+					 (unsigned long long)must, (unsigned long long)last);
 		}
 		rig_stop(rig);
 		rig_wait(rig);

@@ -60,13 +60,16 @@ static void every_form(void **state)
 
 static void odd_sizes(void **state)
 {
-	static const uint32_t sizes[][2] = { { 0, 0 }, { 0, 3 }, { 14, 14 }, { 60, 60 }, { 0, 9018 }, { 65535, 65535 },
+	static const uint32_t sizes[][2] = { { 0, 0 },		 { 0, 3 },	{ 14, 14 },
+					     { 60, 60 },	 { 0, 9018 },	{ 65535, 65535 },
 					     { 131040, 131072 }, { 0, 262144 }, { 262144, 262144 } };
 
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_LEN(sizes); i++) {
 		for (unsigned k = 0; k < 6; k++) {
-			struct rig_cfg cfg = { .seed = i, .size_min = sizes[i][0], .size_max = sizes[i][1], .frags = true };
+			struct rig_cfg cfg = {
+				.seed = i, .size_min = sizes[i][0], .size_max = sizes[i][1], .frags = true
+			};
 			struct rig_read r;
 
 			cfg.payload = k % 3 == 0 ? RIG_TEXT : RIG_RANDOM;
@@ -82,7 +85,9 @@ static void odd_sizes(void **state)
 
 static void rejected_frames_are_counted(void **state)
 {
-	struct rig_cfg cfg = { .payload = RIG_TEXT, .n_pkts = 30000, .size_min = 60, .size_max = 200, .reject_every = 3 };
+	struct rig_cfg cfg = {
+		.payload = RIG_TEXT, .n_pkts = 30000, .size_min = 60, .size_max = 200, .reject_every = 3
+	};
 	struct rig_read r;
 
 	(void)state;
@@ -99,7 +104,12 @@ static void rejected_frames_are_counted(void **state)
 
 static void snaplen_cuts(void **state)
 {
-	struct rig_cfg cfg = { .payload = RIG_TEXT, .n_pkts = 20000, .size_min = 0, .size_max = 1514, .snaplen = 96, .frags = true };
+	struct rig_cfg cfg = { .payload = RIG_TEXT,
+			       .n_pkts = 20000,
+			       .size_min = 0,
+			       .size_max = 1514,
+			       .snaplen = 96,
+			       .frags = true };
 	struct rig_read r;
 
 	(void)state;
@@ -110,7 +120,11 @@ static void snaplen_cuts(void **state)
 
 static void several_workers(void **state)
 {
-	struct rig_cfg cfg = { .payload = RIG_TEXT, .n_pkts = 20000, .size_min = 60, .size_max = 1514, .n_workers = 3,
+	struct rig_cfg cfg = { .payload = RIG_TEXT,
+			       .n_pkts = 20000,
+			       .size_min = 60,
+			       .size_max = 1514,
+			       .n_workers = 3,
 			       .sidecar = true };
 	struct rig_read r;
 
@@ -124,8 +138,13 @@ static void several_workers(void **state)
 /* Several sources in one file (-i A -i B -w FILE): nothing is lost, each source keeps its order. */
 static void sources_are_merged(void **state)
 {
-	struct rig_cfg cfg = { .payload = RIG_TEXT, .n_pkts = 20000, .size_min = 60, .size_max = 1514, .n_sources = 3,
-			       .pcapng = true, .frags = true };
+	struct rig_cfg cfg = { .payload = RIG_TEXT,
+			       .n_pkts = 20000,
+			       .size_min = 60,
+			       .size_max = 1514,
+			       .n_sources = 3,
+			       .pcapng = true,
+			       .frags = true };
 	struct rig_read r;
 
 	(void)state;
@@ -157,7 +176,9 @@ static void random_payload_stays_its_size(void **state)
 /* Other people's programs find the same: one frame, whole, and as many packets. */
 static void oracles_agree(void **state)
 {
-	struct rig_cfg cfg = { .payload = RIG_PHASES, .phase_pkts = 3000, .n_pkts = 20000, .size_min = 60, .size_max = 1514 };
+	struct rig_cfg cfg = {
+		.payload = RIG_PHASES, .phase_pkts = 3000, .n_pkts = 20000, .size_min = 60, .size_max = 1514
+	};
 
 	(void)state;
 	for (int pcapng = 0; pcapng < 2; pcapng++) {
@@ -171,7 +192,9 @@ static void oracles_agree(void **state)
 		rig_assert_ok(rig);
 		assert_int_equal(tool_run(&out, &n, "zstd -tq %s/*.zst", rig->dir), 0);
 		free(out);
-		assert_int_equal(tool_run(&out, &n, "zstd -dc %s/*.zst | tcpdump --count -nr - 2>/dev/null", rig->dir), 0);
+		assert_int_equal(
+			tool_run(&out, &n, "zstd -dc %s/*.zst | tcpdump --count -nr - 2>/dev/null", rig->dir),
+			0);
 		assert_int_equal((int)strtol(out, NULL, 10), cfg.n_pkts);
 		free(out);
 		rig_free(rig);

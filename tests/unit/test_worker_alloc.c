@@ -188,7 +188,11 @@ static void compressed_fixed(void **state)
 {
 	(void)state;
 	if (!skipped())
-		run((struct rig_cfg){ .payload = RIG_TEXT, .fixed_level = true, .level = 1, .pcapng = true, .frags = true });
+		run((struct rig_cfg){ .payload = RIG_TEXT,
+				      .fixed_level = true,
+				      .level = 1,
+				      .pcapng = true,
+				      .frags = true });
 }
 
 static void stored(void **state)

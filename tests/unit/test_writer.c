@@ -9,17 +9,28 @@
 #include "pathrig.h"
 #include "tool.h"
 
-enum op { OP_OPENAT, OP_FALLOCATE, OP_FTRUNCATE, OP_FSYNC, OP_RENAMEAT, OP_UNLINKAT, OP_PWRITE, OP_FREE_BYTES, OP_RING_WRITE, OP_N };
+enum op {
+	OP_OPENAT,
+	OP_FALLOCATE,
+	OP_FTRUNCATE,
+	OP_FSYNC,
+	OP_RENAMEAT,
+	OP_UNLINKAT,
+	OP_PWRITE,
+	OP_FREE_BYTES,
+	OP_RING_WRITE,
+	OP_N
+};
 
-static const char *const op_names[] = { "openat", "fallocate", "ftruncate", "fsync", "renameat", "unlinkat", "pwrite", "free_bytes",
-					"ring_write" };
+static const char *const op_names[] = { "openat",   "fallocate", "ftruncate",  "fsync",	    "renameat",
+					"unlinkat", "pwrite",	 "free_bytes", "ring_write" };
 
 struct faults {
 	enum op op;
 	uint64_t nth;     /* from 1 */
 	bool persistent;
 	int32_t result;   /* -errno, or bytes of a short write */
-	int32_t also;     /* pwrite is only called behind a failed write: every so many ring writes fail; 0: none */
+	int32_t also; /* every so many ring writes fail, else pwrite is never called; 0: none */
 	_Atomic uint64_t calls, fired, ring_calls;
 };
 
@@ -102,8 +113,15 @@ static int32_t f_ring_write(void *arg, uint32_t len)
 }
 
 static const struct cap_io faulty = {
-	.openat = f_openat, .fallocate = f_fallocate, .ftruncate = f_ftruncate, .fsync = f_fsync, .renameat = f_renameat,
-	.unlinkat = f_unlinkat, .pwrite = f_pwrite, .free_bytes = f_free_bytes, .ring_write = f_ring_write,
+	.openat = f_openat,
+	.fallocate = f_fallocate,
+	.ftruncate = f_ftruncate,
+	.fsync = f_fsync,
+	.renameat = f_renameat,
+	.unlinkat = f_unlinkat,
+	.pwrite = f_pwrite,
+	.free_bytes = f_free_bytes,
+	.ring_write = f_ring_write,
 };
 
 /* One capture under faults; false if the fault never came. */
@@ -155,10 +173,12 @@ static void all_n(const struct rig_cfg *base, enum op op, int32_t result, bool p
 	}
 
 	do {
-		struct faults f = { .op = op, .nth = ++n, .persistent = persistent, .result = result, .also = also };
+		struct faults f = {
+			.op = op, .nth = ++n, .persistent = persistent, .result = result, .also = also
+		};
 
-		print_message("# %s: call %llu%s gives %d\n", op_names[op], (unsigned long long)n, persistent ? " and all behind it" : "",
-			      result);
+		print_message("# %s: call %llu%s gives %d\n", op_names[op], (unsigned long long)n,
+			      persistent ? " and all behind it" : "", result);
 		fired = one_run(cfg, &f);
 		assert_true(n < 200);
 	} while (fired);
@@ -166,7 +186,8 @@ static void all_n(const struct rig_cfg *base, enum op op, int32_t result, bool p
 	 * Each of them is really called; but unlinkat only behind another failure, and only compressed
 	 * files are allocated or ended in place.
 	 */
-	if (op != OP_UNLINKAT && !(cfg.plain && (op == OP_PWRITE || op == OP_FALLOCATE)) && !(op == OP_FALLOCATE && !cfg.base))
+	if (op != OP_UNLINKAT && !(cfg.plain && (op == OP_PWRITE || op == OP_FALLOCATE)) &&
+	    !(op == OP_FALLOCATE && !cfg.base))
 		assert_true(n > (op == OP_PWRITE ? 1u : 2u));
 }
 
