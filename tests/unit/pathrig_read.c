@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The reading half of pathrig.h: every completed file through zstd and the project's own parser, every packet against the
- * frame that the source made. Nothing here runs beside the capture but rig_read_torn. The test's thread.
+ * The reading half of pathrig.h: every completed file through zstd and the project's own parser, every packet
+ * against the frame that the source made. Nothing here runs beside the capture but rig_read_torn.
  */
 #include "pathrig.h"
 #include "tool.h"
