@@ -109,8 +109,8 @@ static int refuse_stranger(struct cap_capfile *f)
 			cap_capfile_refuse(f, "%s", strangers[i].what);
 			return skep_err_hint(&f->refusal, "%s", strangers[i].hint);
 		}
-	return cap_capfile_refuse(f, "neither pcap nor pcapng (it begins with %02x %02x %02x %02x)", p[0],
-				  p[1], p[2], p[3]);
+	cap_capfile_refuse(f, "neither pcap nor pcapng (it begins with %02x %02x %02x %02x)", p[0], p[1], p[2], p[3]);
+	return skep_err_hint(&f->refusal, "`file` and `editcap -F` (of Wireshark) know other formats");
 }
 
 /* Sees which format it is, from four bytes that are not read yet. */

@@ -95,7 +95,7 @@ static void test_names_and_needs(void **state)
 	assert_string_equal(cap_priv_names(cap_priv_needed(CAP_SOURCE_XDP), buf, sizeof(buf)),
 			    "CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW");
 	assert_string_equal(cap_priv_names(cap_priv_needed(CAP_SOURCE_MIRROR), buf, sizeof(buf)),
-			    "CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON");
+			    "CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, CAP_PERFMON");
 	assert_string_equal(cap_priv_names(cap_priv_needed(CAP_SOURCE_AUTO), buf, sizeof(buf)), "CAP_NET_RAW");
 	assert_int_equal(cap_priv_needed(CAP_SOURCE_FILE), 0);
 	assert_int_equal(cap_priv_require(CAP_SOURCE_STREAM, NULL), 0);
