@@ -223,7 +223,7 @@ def suite_bpf(runner, log):
 
 
 def suite_net(runner, log):
-    return runner.pytest(ROOT / "tests" / "net", log, 480, {"SKEP_BIN": str(BUILD / "bin")})
+    return runner.pytest(ROOT / "tests" / "net", log, 600, {"SKEP_BIN": str(BUILD / "bin")})
 
 
 def suite_sanitizers(runner, log):

@@ -14,6 +14,14 @@ TIMEOUT_S = 60 * rig_module.PATIENCE
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "timeout(seconds): limit of this test, instead of the usual one")
+    config.addinivalue_line("markers", "slow: not repeated with the sanitized programs, where it would take minutes")
+
+
+def pytest_collection_modifyitems(items):
+    if os.environ.get("SKEP_SANITIZED"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="slow: runs only with the ordinary build"))
 
 
 @pytest.hookimpl(hookwrapper=True)

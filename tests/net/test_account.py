@@ -7,7 +7,7 @@ import pytest
 import rig as rig_module
 import traffic
 
-SECONDS = "2s"
+SECONDS = "1s"
 FLAT = [(size, target, source) for size in (64, 1500) for target in ("null", "file", "level 9") for source in ("xdp-native", "mirror")] + \
     [(64, "file", "xdp-generic"), (64, "file", "afpacket"), (1500, "folder", "xdp-native")]
 
@@ -18,6 +18,7 @@ def where(target, folder):
     return words[target]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("size, target, source", FLAT)
 def test_flat_out(make_rig, capture_built, tmp_path, size, target, source):

@@ -61,6 +61,7 @@ COMBINATIONS = [(source, name, level) for source in traffic.SOURCES for name, le
     [("xdp-native", "out.pcap.zst", "0"), ("afpacket", "out.pcapng.zst", "0"), ("mirror", "out.pcapng", None)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source, name, level", COMBINATIONS)
 def test_stored_bytes_are_the_bytes_sent(make_rig, capture_built, material, tmp_path, source, name, level):
     """skep-send counts what the link did not take; everything else is in the file, in order, with the time at which it was sent."""
@@ -113,6 +114,7 @@ def compare_with_libpcap(path, folder):
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_reading_every_file_gives_what_libpcap_reads(capture_built):
     """-r FILE -w FILE, Ethernet or not, pcap or pcapng."""

@@ -80,6 +80,7 @@ def exact(stats, sent, stored):
 
 # --- the disk ---------------------------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
 def test_a_full_disk_gets_space_again(rig, capture_built, make_disk, kind):
@@ -88,11 +89,11 @@ def test_a_full_disk_gets_space_again(rig, capture_built, make_disk, kind):
     ballast = disk.path / "ballast"
     ballast.write_bytes(os.urandom(72 * MIB))
     process = rig.capture("-w", disk.path, "--reserve", "16MiB", "--digest", "off", "--on-full", "wait", *XDP, *traffic.SMALL)
-    # 20 kpps of 1,000 random bytes are 20 MB/s: full after two seconds, and memory (24 MiB) a second later.
-    sender = traffic.start_gen(rig, "--rate", "20kpps", "--size", "1000", "--payload", "random", "--duration", "9s")
+    # 40 kpps of 1,000 random bytes are 40 MB/s: full after a second, and memory (24 MiB) half a second later.
+    sender = traffic.start_gen(rig, "--rate", "40kpps", "--size", "1000", "--payload", "random", "--duration", "6s")
     process.wait_for_line("disk is full", 8)
     assert disk.free_mib() >= 15.9
-    time.sleep(2)
+    time.sleep(1)
     used_s, begin_s = traffic.cpu_s(process.pid), time.monotonic()
     time.sleep(1)
     busy = (traffic.cpu_s(process.pid) - used_s) / (time.monotonic() - begin_s)
@@ -111,11 +112,12 @@ def test_a_full_disk_gets_space_again(rig, capture_built, make_disk, kind):
     assert disk.free_mib() >= 15.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
 def test_a_full_disk_stops_the_capture_if_so_told(rig, capture_built, make_disk, kind):
     disk, before = make_disk(kind, 48), traffic.link_state(rig)
     process = rig.capture("-w", disk.path, "--reserve", "16MiB", "--digest", "off", "--on-full", "stop", *XDP, *traffic.SMALL)
-    sender = traffic.start_gen(rig, "--rate", "20kpps", "--size", "1000", "--payload", "random", "--duration", "8s")
+    sender = traffic.start_gen(rig, "--rate", "40kpps", "--size", "1000", "--payload", "random", "--duration", "8s")
     assert process.finish(check=False, timeout_s=8) == 3
     sender.stop(check=False)
     stats, found = process.stats(), stored_in(disk.path)
@@ -126,6 +128,7 @@ def test_a_full_disk_stops_the_capture_if_so_told(rig, capture_built, make_disk,
     traffic.wait_for_state(rig, before)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(90)
 def test_a_reader_ten_times_slower_than_the_link(rig, capture_built, tmp_path):
     """A pipe that takes 3 MB/s of 30: everything not stored is counted, memory stays flat."""

@@ -16,7 +16,7 @@ import traffic
 CAPTURE = rig_module.BIN / "skep-capture"
 SECOND_NS = 10**9
 POINTS = 25 if rig_module.PATIENCE == 1 else 5
-RATE = 15_000
+RATE = 8_000
 
 
 def targets(kind, folder):
@@ -88,12 +88,12 @@ def test_killed_at_random_moments(make_rig, capture_built, kind, payload):
         for point in range(POINTS):
             folder = base / str(point)
             folder.mkdir()
-            delay_s = rng.uniform(1.2, 1.8) * rig_module.PATIENCE if point % 8 == 7 else rng.uniform(0.0, 0.6)
+            delay_s = rng.uniform(1.2, 1.6) * rig_module.PATIENCE if point % 12 == 11 else rng.uniform(0.0, 0.5)
             killed_ns = capture_and_kill(rig, kind, folder, delay_s)
             traffic.wait_for_state(rig, before)
             records = check_readable(folder, delay_s, killed_ns)
             files = check_recovered(folder, records)
-            if point % 8 == 7:
+            if point % 12 == 11:
                 for path in files:
                     assert len(rig_module.tshark_lengths(path)) == len(pcapfile.read(path)[1])
     generator.stop(check=False)
