@@ -1,20 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Proves that what is stored is what was on the link: every frame, byte for byte and in order, read back by tcpdump, by tshark and by a
-reader that shares no code with skep; and that the account is exact. For generated frames of every kind on every source, and for every file of the
-folder of captures where there is one."""
+reader that shares no code with skep; and that the account is exact. For generated frames of every kind on every source, kind by kind;
+test_bytes.py has all of them and the folder of captures in one go."""
 import pytest
 
 import frames
 import pcapfile
 import rig as rig_module
-from conftest import pcap_files
+from traffic import SOURCES
 
-SOURCES = {
-    "xdp-native": ("--source", "xdp", "--xdp", "native", "--link-role", "tap"),
-    "xdp-generic": ("--source", "xdp", "--xdp", "generic", "--link-role", "tap"),
-    "mirror": ("--source", "mirror"),
-    "afpacket": ("--source", "afpacket"),
-}
 KINDS = {
     "mixed": lambda: frames.mixed(600, largest=1400),
     "shortest": frames.shortest,
@@ -69,23 +63,4 @@ def test_jumbo_frames(make_rig, capture_built, tmp_path, source):
 @pytest.mark.parametrize("name", ["out.pcap", "out.pcapng", "out.pcapng.zst"])
 def test_other_formats(rig, capture_built, tmp_path, name):
     sent, path = frames.mixed(300, largest=1400), tmp_path / name
-    check(path, sent, capture(rig, path, sent, *SOURCES["xdp-native"]))
-
-
-@pytest.mark.timeout(300)
-def test_every_file_of_the_folder(make_rig, capture_built, tmp_path):
-    """One capture over all of them; frames that no link carries (not Ethernet, shorter than a header, longer than the MTU) are left out."""
-    files = pcap_files()
-    if not files:
-        pytest.skip("no folder of captures: neither SKEP_PCAPS nor ../shared/pcaps")
-    sent = []
-    for path in files:
-        try:
-            linktype, records = pcapfile.read(path)
-        except pcapfile.BadFile:
-            continue  # deliberately torn
-        if linktype == pcapfile.LINKTYPE_ETHERNET:
-            sent += [record.data for record in records if 20 <= len(record.data) <= 9014]
-    assert len(sent) > 1000, "the folder has hardly any frame"
-    rig, path = make_rig(mtu=9000), tmp_path / "all.pcap.zst"
     check(path, sent, capture(rig, path, sent, *SOURCES["xdp-native"]))
