@@ -319,27 +319,25 @@ static void describe(struct cap_capinput *in)
 		       in->zstd ? ", zstd" : "");
 }
 
-int cap_capinput_init(struct cap_capinput *in, const struct cap_source_ops *ops,
-		      const struct cap_source_cfg *cfg, int fd, const char *file_name, int wait_ms,
-		      struct skep_err *err)
+int cap_capinput_init(struct cap_capinput *in, const struct cap_capinput_cfg *cfg, struct skep_err *err)
 {
 	int r;
 
-	in->fd = fd;
+	in->fd = cfg->fd;
 	in->tap = (struct cap_tap){
-		.ops = ops, .cfg = *cfg, .n_sources = 1, .numa_node = -1, .lossless = true
+		.ops = cfg->ops, .cfg = *cfg->source, .n_sources = 1, .numa_node = -1, .lossless = true
 	};
-	in->src = (struct cap_source){ .ops = ops, .tap = &in->tap };
+	in->src = (struct cap_source){ .ops = cfg->ops, .tap = &in->tap };
 	in->src_ptr = &in->src;
 	in->tap.sources = &in->src_ptr;
-	(void)snprintf(in->name, sizeof(in->name), "%s", file_name);
-	make_link_name(&in->tap, file_name);
+	(void)snprintf(in->name, sizeof(in->name), "%s", cfg->file_name);
+	make_link_name(&in->tap, cfg->file_name);
 	r = cap_capfile_new(in->name, false, &in->file);
 	if (r == 0)
-		r = read_head(in, wait_ms);
+		r = read_head(in, cfg->wait_ms);
 	if (r == -EAGAIN)
 		return skep_err_set(err, SKEP_E_BAD_DATA, "%s: no file header within %d s", in->name,
-				    wait_ms / 1000);
+				    cfg->wait_ms / 1000);
 	if (r < 0)
 		return skep_err_set(err, r, "%s: reading: %s", in->name, strerror(-r));
 	if (r > 0) {

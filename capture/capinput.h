@@ -37,11 +37,17 @@ struct cap_capinput {
 
 /*
  * Takes fd (also when it fails). Reads up to the link type, waiting at most wait_ms for bytes (-1: for ever).
- * file_name: as the user said it.
  */
-SKEP_MUST_CHECK int cap_capinput_init(struct cap_capinput *in, const struct cap_source_ops *ops,
-				      const struct cap_source_cfg *cfg, int fd, const char *file_name,
-				      int wait_ms, struct skep_err *err);
+struct cap_capinput_cfg {
+	const struct cap_source_ops *ops;
+	const struct cap_source_cfg *source;
+	int fd;
+	const char *file_name; /* as the user said it */
+	int wait_ms;           /* for the file header */
+};
+
+SKEP_MUST_CHECK int cap_capinput_init(struct cap_capinput *in, const struct cap_capinput_cfg *cfg,
+				      struct skep_err *err);
 /* Frees everything but the struct. */
 void cap_capinput_done(struct cap_capinput *in);
 

@@ -56,8 +56,9 @@ static int file_open(const struct cap_source_cfg *cfg, struct cap_tap **ret_tap,
 		close(fd);
 		return -ENOMEM;
 	}
-	r = cap_capinput_init(in, &cap_source_file, cfg, fd,
-			      strcmp(cfg->link, "-") == 0 ? "stdin" : cfg->link, -1, err);
+	r = cap_capinput_init(in, &(struct cap_capinput_cfg){
+		.ops = &cap_source_file, .source = cfg, .fd = fd, .wait_ms = -1,
+		.file_name = strcmp(cfg->link, "-") == 0 ? "stdin" : cfg->link }, err);
 	if (r) {
 		(void)file_close(&in->tap);
 		return r;

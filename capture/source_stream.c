@@ -108,8 +108,9 @@ static int stream_open(const struct cap_source_cfg *cfg, struct cap_tap **ret_ta
 	t->in.fd = -1;
 	r = start_input(t, cfg, &fd, err);
 	if (r == 0)
-		r = cap_capinput_init(&t->in, &cap_source_stream, cfg, fd,
-				      cfg->stream_command ? "stream" : "stdin", HEAD_WAIT_MS, err);
+		r = cap_capinput_init(&t->in, &(struct cap_capinput_cfg){
+			.ops = &cap_source_stream, .source = cfg, .fd = fd, .wait_ms = HEAD_WAIT_MS,
+			.file_name = cfg->stream_command ? "stream" : "stdin" }, err);
 	if (r) {
 		/* If the command has failed, that is the better reason. */
 		const int why = check_status(t, STATUS_WAIT_MS, err);

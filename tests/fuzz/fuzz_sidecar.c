@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Any bytes given to the sidecar's parser: never a bad access; a sidecar whose every text and number can be
- * looked at, or a refusal in words. */
+/*
+ * Any bytes given to the sidecar's parser: never a bad access; a sidecar whose every text and number can be
+ * looked at, or a refusal in words.
+ */
 #include "capture/sidecar.h"
 
 #include <assert.h>
