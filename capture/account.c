@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Accounts: names of the drop reasons, sums, and the sequence lock through which a worker shows its account to the
- * control thread. The writer side is called on the packet path: no lock, no allocation, no system call.
+ * Accounts: names of the drop reasons, sums, and the sequence lock through which a worker shows its account
+ * to the control thread. The writer side is called on the packet path: no lock, no allocation, no system
+ * call.
  */
 #include "capture/account.h"
 
 #include <stddef.h>
 
-/* An account is nothing but counters; they are copied one by one, so that a torn read is stale but never undefined. */
+/*
+ * An account is nothing but counters; they are copied one by one, so that a torn read is stale but never
+ * undefined.
+ */
 #define WORDS (sizeof(struct cap_account) / sizeof(uint64_t))
 _Static_assert(sizeof(struct cap_account) % sizeof(uint64_t) == 0, "only counters");
 
@@ -71,7 +75,8 @@ void cap_account_read(struct cap_account_slot *slot, struct cap_account *ret)
 	do {
 		before = atomic_load_explicit(&slot->sequence, memory_order_acquire);
 		for (size_t i = 0; i < WORDS; i++)
-			((uint64_t *)&a)[i] = __atomic_load_n((uint64_t *)&slot->account + i, __ATOMIC_RELAXED);
+			((uint64_t *)&a)[i] =
+				__atomic_load_n((uint64_t *)&slot->account + i, __ATOMIC_RELAXED);
 		atomic_thread_fence(memory_order_acquire);
 		after = atomic_load_explicit(&slot->sequence, memory_order_relaxed);
 	} while (before != after || (before & 1));

@@ -2,8 +2,8 @@
 #ifndef CAP_ACCOUNT_H
 #define CAP_ACCOUNT_H
 /*
- * What became of each packet. seen = stored + rejected + sum(dropped), at every moment that anybody else can look:
- * a packet whose fate is open (its block is in memory or in flight) is pending, and not yet seen.
+ * What became of each packet. seen = stored + rejected + sum(dropped), at every moment that anybody else can
+ * look: a packet whose fate is open (its block is in memory or in flight) is pending, and not yet seen.
  */
 #include <stdatomic.h>
 #include <stdint.h>
@@ -21,7 +21,8 @@ enum cap_drop {
 	CAP_DROP_MIRROR_TOO_LONG,
 	CAP_DROP_AFPACKET_RING_FULL,
 	CAP_DROP_NIC_MISSED,
-	CAP_DROP_UNACCOUNTED,       /* offered by the kernel, neither received nor counted as dropped: always a bug, never hidden */
+	/* offered by the kernel, neither received nor counted as dropped: always a bug, never hidden */
+	CAP_DROP_UNACCOUNTED,
 	CAP_DROP_N,
 };
 
@@ -32,7 +33,8 @@ struct cap_account {
 	uint64_t dropped[CAP_DROP_N];
 	uint64_t pending;     /* in memory or in flight; not part of seen */
 	uint64_t bytes_wire;  /* of stored packets, as on the wire */
-	uint64_t bytes_raw;   /* of stored packets, with record headers: what `tcpdump -r` reads; file headers not counted */
+	/* of stored packets, with record headers: what `tcpdump -r` reads; file headers not counted */
+	uint64_t bytes_raw;
 	uint64_t bytes_disk;  /* written to files */
 };
 

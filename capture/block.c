@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The pool: one mapping, cut into blocks, on the worker's NUMA node, on huge pages where there are any. All pages are touched
- * at start, so that the packet path never faults; the memory in use is flat whatever the load.
+ * The pool: one mapping, cut into blocks, on the worker's NUMA node, on huge pages where there are any. All
+ * pages are touched at start, so that the packet path never faults; the memory in use is flat whatever the
+ * load.
  */
 #include "capture/block.h"
 
@@ -13,7 +14,10 @@
 
 #define HUGE_PAGE (2u * CAP_MIB)
 
-/* MAP_FAILED and errno if the memory is not there; populating says so in words where touching huge pages would mean SIGBUS. */
+/*
+ * MAP_FAILED and errno if the memory is not there; populating says so in words where touching huge pages
+ * would mean SIGBUS.
+ */
 static void *map_touched(size_t bytes, int numa_node, int flags)
 {
 	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);

@@ -2,11 +2,12 @@
 #ifndef CAP_BLOCK_H
 #define CAP_BLOCK_H
 /*
- * Blocks: the only memory that packets live in after they leave the kernel's ring, and the pool they come from.
+ * Blocks: the only memory that packets live in after they leave the kernel's ring, and the pool they come
+ * from.
  *
- * A block has one owner at any moment: the pool, a lane that fills it, the lane's queue, the packer, or the sink while
- * a write is in flight. It is moved, never shared: the giver's pointer becomes NULL.
- * Thread: a pool belongs to one worker. Blocks lent to packer threads come back through the worker.
+ * A block has one owner at any moment: the pool, a lane that fills it, the lane's queue, the packer, or the
+ * sink while a write is in flight. It is moved, never shared: the giver's pointer becomes NULL. Thread: a
+ * pool belongs to one worker. Blocks lent to packer threads come back through the worker.
  */
 #include "capture/limits.h"
 #include "common/err.h"
@@ -18,8 +19,9 @@ struct cap_segment;
 /*
  * How records lie in a block.
  * PLAIN: one after the other; to be compressed, or written as is to an uncompressed file.
- * STORED: already in the shape of raw zstd blocks: every CAP_ZBLOCK_MAX bytes start with a block header, so that the block
- * goes to disk without being touched again. That keeps "copy exactly once" for payload that does not compress.
+ * STORED: already in the shape of raw zstd blocks: every CAP_ZBLOCK_MAX bytes start with a block header, so
+ * that the block goes to disk without being touched again. That keeps "copy exactly once" for payload that
+ * does not compress.
  */
 enum cap_layout { CAP_LAYOUT_PLAIN, CAP_LAYOUT_STORED };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Each thread has a ring of slots with one writer at a time: the worker fills a slot and posts the semaphore, the thread packs in place and
- * marks the slot. The worker goes round the threads, giving and taking, so the order is kept without any lock.
+ * Each thread has a ring of slots with one writer at a time: the worker fills a slot and posts the semaphore,
+ * the thread packs in place and marks the slot. The worker goes round the threads, giving and taking, so the
+ * order is kept without any lock.
  */
 #include "capture/crew.h"
 
@@ -53,7 +54,8 @@ static void pack_slot(struct member *member, struct slot *slot)
 
 	while (slot->in->packed < slot->in->used) {
 		size_t room = CAP_BLOCK_BYTES - slot->out->used;
-		size_t n = cap_packer_slice(member->packer, slot->in, slot->out->data + slot->out->used, room, &last);
+		size_t n = cap_packer_slice(member->packer, slot->in, slot->out->data + slot->out->used, room,
+					    &last);
 
 		slot->out->zblock_last = slot->out->used + (uint32_t)last;
 		slot->out->used += (uint32_t)n;
@@ -143,7 +145,8 @@ void cap_crew_give(struct cap_crew *crew, struct cap_block *in, struct cap_block
 	crew->given++;
 }
 
-bool cap_crew_take(struct cap_crew *crew, struct cap_block **ret_in, struct cap_block **ret_out, uint64_t *ret_took_ns)
+bool cap_crew_take(struct cap_crew *crew, struct cap_block **ret_in, struct cap_block **ret_out,
+		   uint64_t *ret_took_ns)
 {
 	struct slot *slot;
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Digests are for whoever fetches a segment later; nothing on the packet path waits for them. The thread runs at SCHED_IDLE, so it
- * takes only time that no worker wants. A segment that vanishes (rotation) or changes meanwhile is passed over.
+ * Digests are for whoever fetches a segment later; nothing on the packet path waits for them. The thread runs
+ * at SCHED_IDLE, so it takes only time that no worker wants. A segment that vanishes (rotation) or changes
+ * meanwhile is passed over.
  */
 #include "capture/digest.h"
 
@@ -32,7 +33,8 @@ struct cap_digest {
 	bool stop, abandon;
 };
 
-static int hash_file(struct cap_digest *digest, const struct item *item, char hex[2 * crypto_hash_sha256_BYTES + 1])
+static int hash_file(struct cap_digest *digest, const struct item *item,
+		     char hex[2 * crypto_hash_sha256_BYTES + 1])
 {
 	_skep_free_ uint8_t *chunk = malloc(CHUNK_BYTES);
 	_skep_close_ int fd = openat(item->dirfd, item->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -73,7 +75,10 @@ static void digest_one(struct cap_digest *digest, const struct item *item)
 		return;
 	sc->sha256 = hex;
 	(void)!cap_sidecar_write(item->dirfd, item->name, sc);
-	/* Rotated away meanwhile: its sidecar must not come back. Not access(), which asks without CAP_DAC_OVERRIDE. */
+	/*
+	 * Rotated away meanwhile: its sidecar must not come back. Not access(), which asks without
+	 * CAP_DAC_OVERRIDE.
+	 */
 	if (fstatat(item->dirfd, item->name, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT) {
 		char side[sizeof(item->name) + sizeof(CAP_SIDECAR_SUFFIX)];
 

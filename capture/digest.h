@@ -2,7 +2,8 @@
 #ifndef CAP_DIGEST_H
 #define CAP_DIGEST_H
 /*
- * SHA-256 of completed segments, computed by a thread of idle priority while the capture goes on, and written into their sidecars.
+ * SHA-256 of completed segments, computed by a thread of idle priority while the capture goes on, and written
+ * into their sidecars.
  */
 #include "common/err.h"
 

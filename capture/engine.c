@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The engine: one process, its links, one or more workers. It decides who works where, starts and stops in the order that loses nothing
- * (detach, drain, end, complete), and draws up the account.
+ * The engine: one process, its links, one or more workers. It decides who works where, starts and stops in
+ * the order that loses nothing (detach, drain, end, complete), and draws up the account.
  *
- * One file (-w FILE, -w -) means one worker with all sources, merged by time stamp; a directory means one worker per queue.
+ * One file (-w FILE, -w -) means one worker with all sources, merged by time stamp; a directory means one
+ * worker per queue.
  */
 #include "capture/engine.h"
 
@@ -52,7 +53,8 @@ static uint32_t usable_cpus(int node, uint16_t *ret, uint32_t max)
 	}
 	for (int pass = mask ? 0 : 1; pass < 2 && n == 0; pass++)
 		for (int cpu = CPU_SETSIZE - 1; cpu >= 0 && n < max; cpu--)
-			if (CPU_ISSET(cpu, &allowed) && (pass == 1 || numa_bitmask_isbitset(mask, (unsigned)cpu)))
+			if (CPU_ISSET(cpu, &allowed) &&
+			    (pass == 1 || numa_bitmask_isbitset(mask, (unsigned)cpu)))
 				ret[n++] = (uint16_t)cpu;
 	if (mask)
 		numa_free_cpumask(mask);
@@ -149,15 +151,16 @@ static void add_source(struct cap_worker *worker, struct cap_tap *tap, uint32_t 
 	worker->sleep_max_ns = SKEP_MIN(worker->sleep_max_ns, sleep_max_ns(tap));
 }
 
-static int make_worker(struct cap_engine *engine, struct cap_worker *worker, uint32_t index, uint32_t max_sources, int node,
-		       struct skep_err *err)
+static int make_worker(struct cap_engine *engine, struct cap_worker *worker, uint32_t index,
+		       uint32_t max_sources, int node, struct skep_err *err)
 {
 	struct cap_keeper_lane *kl = &engine->keeper.lanes[index];
 
 	(void)snprintf(worker->name, sizeof(worker->name), "worker-%u", index);
 	worker->cpu = choose_cpu(engine, node, index);
 	worker->numa_node = node;
-	worker->pool_blocks = (uint32_t)SKEP_MAX(engine->cfg.pool_bytes / CAP_BLOCK_BYTES, 2 * CAP_POOL_RESERVE);
+	worker->pool_blocks =
+		(uint32_t)SKEP_MAX(engine->cfg.pool_bytes / CAP_BLOCK_BYTES, 2 * CAP_POOL_RESERVE);
 	worker->io = engine->cfg.io;
 	worker->pack_threads = engine->output.compressed ? engine->cfg.pack_threads : 0;
 	worker->wake_fd = engine->wake_fd;
@@ -174,7 +177,8 @@ static int make_worker(struct cap_engine *engine, struct cap_worker *worker, uin
 	worker->lanes[0].compressed = engine->output.compressed;
 	worker->lanes[0].header_raw_bytes = engine->header_bytes;
 	worker->lanes[0].segment_raw_bytes = engine->header_bytes;
-	cap_level_init(&worker->lanes[0].level, engine->cfg.level_auto && engine->output.compressed, engine->cfg.level);
+	cap_level_init(&worker->lanes[0].level, engine->cfg.level_auto && engine->output.compressed,
+		       engine->cfg.level);
 	return 0;
 }
 
@@ -197,7 +201,8 @@ static int make_workers(struct cap_engine *engine, struct skep_err *err)
 
 		for (uint32_t k = 0; k < tap->n_sources; k++) {
 			if (!one || (i == 0 && k == 0)) {
-				r = make_worker(engine, &engine->workers[w], w, one ? n_sources : 1, tap->numa_node, err);
+				r = make_worker(engine, &engine->workers[w], w, one ? n_sources : 1,
+						tap->numa_node, err);
 				if (r < 0)
 					return r;
 				(void)snprintf(engine->keeper.lanes[w].link, sizeof(engine->keeper.lanes[w].link), "%.63s",
@@ -242,7 +247,10 @@ int cap_engine_open(struct cap_engine *engine, struct skep_err *err)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
-	/* A shell starts background jobs with SIGINT ignored, and what is ignored never reaches a signalfd. SIGHUP is left to nohup. */
+	/*
+	 * A shell starts background jobs with SIGINT ignored, and what is ignored never reaches a signalfd.
+	 * SIGHUP is left to nohup.
+	 */
 	signal(SIGINT, SIG_DFL);
 	signal(SIGTERM, SIG_DFL);
 	signal(SIGPIPE, SIG_IGN);
@@ -389,7 +397,9 @@ static void wait_event(struct cap_engine *engine)
 	uint64_t n;
 
 	if (end_ns != CAP_NO_LIMIT && !engine->job.clock_from_packets)
-		timeout = end_ns <= now_ns ? 0 : (int)SKEP_MIN((uint64_t)TICK_MS, (end_ns - now_ns) / SKEP_NSEC_PER_MSEC + 1);
+		timeout = end_ns <= now_ns ? 0
+					   : (int)SKEP_MIN((uint64_t)TICK_MS,
+							   (end_ns - now_ns) / SKEP_NSEC_PER_MSEC + 1);
 	(void)poll(pfd, 2, timeout);
 	if (pfd[1].revents && read(engine->wake_fd, &n, sizeof(n)) < 0)
 		return;
@@ -405,7 +415,8 @@ void cap_engine_run(struct cap_engine *engine, void (*tick)(void *arg, struct ca
 
 		wait_event(engine);
 		/* Not cap_job_end(): what has arrived until now is in the rings, and is part of the job. */
-		if (signalled(engine) || (!job->clock_from_packets && realtime_ns() >= atomic_load(&job->end_ns)))
+		if (signalled(engine) ||
+		    (!job->clock_from_packets && realtime_ns() >= atomic_load(&job->end_ns)))
 			job->stop_asked = true;
 		now_ns = cap_mono_ns();
 		if (now_ns - checked_ns >= TICK_MS * SKEP_NSEC_PER_MSEC) {
@@ -462,7 +473,8 @@ void cap_engine_stop(struct cap_engine *engine)
 }
 
 /* What the kernel says of a tap, as drops of the job; `received` is what our workers got from it. */
-static void add_kernel_drops(struct cap_engine *engine, struct cap_tap *tap, uint64_t received, struct cap_account *a)
+static void add_kernel_drops(struct cap_engine *engine, struct cap_tap *tap, uint64_t received,
+			     struct cap_account *a)
 {
 	struct cap_kernel_account k = { 0 };
 	uint64_t drops, known;

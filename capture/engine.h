@@ -2,8 +2,8 @@
 #ifndef CAP_ENGINE_H
 #define CAP_ENGINE_H
 /*
- * The engine brings taps, workers, jobs and the keeper together and runs a capture from start to its final account.
- * Control thread only. The order of the calls is the order below; main.c shows it.
+ * The engine brings taps, workers, jobs and the keeper together and runs a capture from start to its final
+ * account. Control thread only. The order of the calls is the order below; main.c shows it.
  */
 #include "capture/job.h"
 #include "capture/keeper.h"
@@ -72,8 +72,8 @@ int cap_engine_attach(struct cap_engine *engine, struct skep_err *err);
 /* Files and threads; the capture runs. */
 int cap_engine_start(struct cap_engine *engine, struct skep_err *err);
 /*
- * Runs until a limit, a signal, the end of the input, or the loss of the last tap. `tick` is called about five times a second
- * (may be NULL) with a snapshot of the totals.
+ * Runs until a limit, a signal, the end of the input, or the loss of the last tap. `tick` is called about
+ * five times a second (may be NULL) with a snapshot of the totals.
  */
 void cap_engine_run(struct cap_engine *engine, void (*tick)(void *arg, struct cap_engine *engine), void *arg);
 /* Detaches, drains, writes and ends everything. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The real file system behind struct cap_io. Nothing here is on the packet path; the keeper thread and start-up call it.
+ * The real file system behind struct cap_io. Nothing here is on the packet path; the keeper thread and
+ * start-up call it.
  */
 #include "capture/io.h"
 

@@ -2,8 +2,8 @@
 #ifndef CAP_IO_H
 #define CAP_IO_H
 /*
- * The seam to the file system: every call that can fail goes through this table, so that tests can let the N-th one fail.
- * All return 0 or a value >= 0, or -errno. `arg` belongs to whoever filled the table.
+ * The seam to the file system: every call that can fail goes through this table, so that tests can let the
+ * N-th one fail. All return 0 or a value >= 0, or -errno. `arg` belongs to whoever filled the table.
  */
 #include <stdint.h>
 #include <sys/types.h>
@@ -20,8 +20,8 @@ struct cap_io {
 	/* Free bytes for unprivileged users on the file system of fd. */
 	int (*free_bytes)(void *arg, int fd, uint64_t *ret);
 	/*
-	 * Asked before each write that goes to the ring: 0 does it, -errno reports that error without writing,
-	 * n > 0 writes only the first n bytes (a short write). NULL: always 0.
+	 * Asked before each write that goes to the ring: 0 does it, -errno reports that error without
+	 * writing, n > 0 writes only the first n bytes (a short write). NULL: always 0.
 	 */
 	int32_t (*ring_write)(void *arg, uint32_t len);
 	void *arg;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Limits of a job. Budgets are atomics that lanes take from once per batch, so a limit holds at the exact packet over any number of
- * queues and still costs nothing per packet.
+ * Limits of a job. Budgets are atomics that lanes take from once per batch, so a limit holds at the exact
+ * packet over any number of queues and still costs nothing per packet.
  */
 #include "capture/job.h"
 
@@ -31,8 +31,8 @@ uint32_t cap_job_take_pkts(struct cap_job *job, uint32_t want)
 	left = atomic_load_explicit(&job->pkts_left, memory_order_relaxed);
 	do
 		take = left < (int64_t)want ? SKEP_MAX(left, 0) : (int64_t)want;
-	while (!atomic_compare_exchange_weak_explicit(&job->pkts_left, &left, left - take, memory_order_relaxed,
-						      memory_order_relaxed));
+	while (!atomic_compare_exchange_weak_explicit(&job->pkts_left, &left, left - take,
+						      memory_order_relaxed, memory_order_relaxed));
 	return (uint32_t)take;
 }
 
@@ -47,8 +47,8 @@ bool cap_job_take_bytes(struct cap_job *job, uint64_t want)
 	do
 		if (left < (int64_t)want)
 			return false;
-	while (!atomic_compare_exchange_weak_explicit(&job->bytes_left, &left, left - (int64_t)want, memory_order_relaxed,
-						      memory_order_relaxed));
+	while (!atomic_compare_exchange_weak_explicit(&job->bytes_left, &left, left - (int64_t)want,
+						      memory_order_relaxed, memory_order_relaxed));
 	return true;
 }
 

@@ -2,8 +2,8 @@
 #ifndef CAP_JOB_H
 #define CAP_JOB_H
 /*
- * A job on this engine: what it wants (filter, snaplen, trim), how far it may go (limits, exact at the packet over all its lanes),
- * and how its files are cut. Read-only for workers but for the budgets.
+ * A job on this engine: what it wants (filter, snaplen, trim), how far it may go (limits, exact at the packet
+ * over all its lanes), and how its files are cut. Read-only for workers but for the budgets.
  */
 #include "capture/limits.h"
 #include "common/err.h"
@@ -28,17 +28,21 @@ struct cap_job {
 	bool limits_pkts;
 	bool limits_bytes;
 	_Atomic int64_t pkts_left;
-	_Atomic int64_t bytes_left;            /* of records: 16 or 32 bytes + data each; file headers are taken off at start */
+	/* of records: 16 or 32 bytes + data each; file headers are taken off at start */
+	_Atomic int64_t bytes_left;
 	uint64_t duration_ns;                  /* 0: no limit */
-	_Atomic uint64_t end_ns;               /* UTC; packets from here on are not part of the job; CAP_NO_LIMIT: not yet known */
-	bool clock_from_packets;               /* duration counts from the first packet (files), not from the start */
+	/* UTC; packets from here on are not part of the job; CAP_NO_LIMIT: not yet known */
+	_Atomic uint64_t end_ns;
+	/* duration counts from the first packet (files), not from the start */
+	bool clock_from_packets;
 	/* Rotation; 0: never */
 	uint64_t rotate_raw_bytes;             /* of the uncompressed file, header included */
 	uint64_t rotate_disk_bytes;            /* about, checked at block borders */
 	uint64_t rotate_ns;
 	/* Set by whoever finds that a limit is reached; lanes stop taking packets. */
 	_Atomic bool done;
-	bool stop_asked;                       /* control thread: a signal, or the clock; what is in the rings still counts */
+	/* control thread: a signal, or the clock; what is in the rings still counts */
+	bool stop_asked;
 	_Atomic uint32_t done_why;             /* enum cap_job_end */
 };
 

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The keeper: see keeper.h. It is the only place where segment files are opened, allocated, ended and renamed.
+ * The keeper: see keeper.h. It is the only place where segment files are opened, allocated, ended and
+ * renamed.
  *
- * Space: a worker never writes beyond what the keeper granted, and the keeper grants nothing that would eat into the reserve; with
- * fallocate the extents are real, so a granted write cannot meet ENOSPC. When nothing can be granted the lane is marked
- * blocked, packets wait in memory and are then dropped by name; the keeper looks again some times a second.
- * A segment is completed in the order end, truncate, fsync, sidecar, rename, fsync of the directory: a name without .part is
- * always a whole file. If any of it fails, the file stays .part, and its packets are taken back from "stored".
+ * Space: a worker never writes beyond what the keeper granted, and the keeper grants nothing that would eat
+ * into the reserve; with fallocate the extents are real, so a granted write cannot meet ENOSPC. When nothing
+ * can be granted the lane is marked blocked, packets wait in memory and are then dropped by name; the keeper
+ * looks again some times a second. A segment is completed in the order end, truncate, fsync, sidecar, rename,
+ * fsync of the directory: a name without .part is always a whole file. If any of it fails, the file stays
+ * .part, and its packets are taken back from "stored".
  */
 #include "capture/keeper.h"
 
@@ -27,10 +29,15 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
-/* How often a full or failing disk is tried again, and how often the keeper looks around without being woken. */
+/*
+ * How often a full or failing disk is tried again, and how often the keeper looks around without being woken.
+ */
 #define RETRY_NS (200 * SKEP_NSEC_PER_MSEC)
 #define IDLE_MS 1000
-/* Without real allocation (tmpfs, some network file systems) grants are smaller: others can eat into what was promised. */
+/*
+ * Without real allocation (tmpfs, some network file systems) grants are smaller: others can eat into what was
+ * promised.
+ */
 #define VIRTUAL_GRANT (64ull * CAP_MIB)
 #define NAME_TRIES 100u
 #define SMALLEST_GRANT (1ull * CAP_MIB)
@@ -49,7 +56,8 @@ static void say(struct cap_keeper *keeper, const char *fmt, ...)
 		keeper->say(keeper->say_arg, text);
 }
 
-static void block_lane(struct cap_keeper *keeper, struct cap_keeper_lane *lane, enum cap_drop why, int error, bool behind)
+static void block_lane(struct cap_keeper *keeper, struct cap_keeper_lane *lane, enum cap_drop why, int error,
+		       bool behind)
 {
 	uint64_t free_bytes = 0;
 
@@ -60,8 +68,9 @@ static void block_lane(struct cap_keeper *keeper, struct cap_keeper_lane *lane, 
 	if (why == CAP_DROP_DISK_FULL && !lane->full_said) {
 		lane->full_said = true;
 		(void)keeper->io->free_bytes(keeper->io->arg, lane->output->dirfd, &free_bytes);
-		say(keeper, "%s: the disk is full (%llu MB free, %llu MB are kept free): %s", lane->output->dir,
-		    (unsigned long long)(free_bytes / 1000000), (unsigned long long)(lane->output->reserve_bytes / 1000000),
+		say(keeper, "%s: the disk is full (%llu MB free, %llu MB are kept free): %s",
+		    lane->output->dir, (unsigned long long)(free_bytes / 1000000),
+		    (unsigned long long)(lane->output->reserve_bytes / 1000000),
 		    keeper->stop_when_full ? "stopping" : "packets are dropped until there is space");
 	} else if (why != CAP_DROP_DISK_FULL && !lane->error_said) {
 		lane->error_said = true;
@@ -80,7 +89,9 @@ static void unblock_lane(struct cap_keeper *keeper, struct cap_keeper_lane *lane
 	atomic_store_explicit(&lane->files.blocked, 0, memory_order_relaxed);
 }
 
-/* Bytes that were granted without extents behind them and are not written yet: free space that is spoken for. */
+/*
+ * Bytes that were granted without extents behind them and are not written yet: free space that is spoken for.
+ */
 static uint64_t promised(const struct cap_keeper *keeper)
 {
 	uint64_t sum = 0;
@@ -146,7 +157,8 @@ static int open_part(struct cap_keeper *keeper, const struct cap_output *output,
 	struct statfs fs;
 
 	seg->direct = output->compressed && output->direct_io != CAP_OFF;
-	seg->fd = keeper->io->openat(keeper->io->arg, output->dirfd, seg->part, flags | (seg->direct ? O_DIRECT : 0), 0640);
+	seg->fd = keeper->io->openat(keeper->io->arg, output->dirfd, seg->part,
+				     flags | (seg->direct ? O_DIRECT : 0), 0640);
 	if (seg->fd == -EINVAL && seg->direct) {
 		/* The file may have been made before O_DIRECT was refused. */
 		(void)keeper->io->unlinkat(keeper->io->arg, output->dirfd, seg->part);
@@ -234,14 +246,18 @@ static bool prepare_next(struct cap_keeper *keeper, struct cap_keeper_lane *lane
 		return false;
 	if (cap_mono_ns() < lane->retry_ns)
 		return true;
-	for (unsigned tries = 0; (r = make_segment(keeper, lane, &seg)) == -EEXIST && tries < NAME_TRIES; tries++)
+	for (unsigned tries = 0; (r = make_segment(keeper, lane, &seg)) == -EEXIST && tries < NAME_TRIES;
+	     tries++)
 		lane->seq++; /* somebody made that file meanwhile; nothing is overwritten */
 	if (r < 0) {
 		block_lane(keeper, lane, reason_of(r), r, false);
 		return true;
 	}
 	unblock_lane(keeper, lane);
-	/* In this order: the worker asks again as long as it finds none, so a wish that is cleared here is not lost. */
+	/*
+	 * In this order: the worker asks again as long as it finds none, so a wish that is cleared here is
+	 * not lost.
+	 */
 	atomic_store_explicit(&lane->files.next, seg, memory_order_release);
 	atomic_store(&lane->files.want_next, false);
 	return false;
@@ -286,7 +302,10 @@ static bool extend_open(struct cap_keeper *keeper)
 	return waiting;
 }
 
-/* Ends a frame in place at the last settled entry: its last zstd block becomes the last of the frame. Needs no space. */
+/*
+ * Ends a frame in place at the last settled entry: its last zstd block becomes the last of the frame. Needs
+ * no space.
+ */
 static int end_in_place(struct cap_keeper *keeper, struct cap_segment *seg)
 {
 	const struct cap_index_entry *e = &seg->index[seg->n_settled - 1];
@@ -312,7 +331,8 @@ static bool is_whole(const struct cap_segment *seg)
 	return seg->ended && !seg->error;
 }
 
-static void remember(struct cap_keeper *keeper, const struct cap_keeper_lane *lane, const struct cap_segment *seg)
+static void remember(struct cap_keeper *keeper, const struct cap_keeper_lane *lane,
+		     const struct cap_segment *seg)
 {
 	struct cap_kept *k;
 
@@ -362,7 +382,8 @@ static void forget_oldest(struct cap_keeper *keeper, const struct cap_keeper_lan
 	pthread_mutex_unlock(&keeper->lock);
 }
 
-static void write_sidecar(struct cap_keeper *keeper, struct cap_keeper_lane *lane, const struct cap_segment *seg);
+static void write_sidecar(struct cap_keeper *keeper, struct cap_keeper_lane *lane,
+			  const struct cap_segment *seg);
 
 static void remove_sidecar(struct cap_keeper *keeper, const struct cap_segment *seg)
 {
@@ -452,15 +473,20 @@ static struct cap_sidecar_entry *index_entries(const struct cap_segment *seg)
 		const struct cap_index_entry *e = &seg->index[i];
 
 		entries[i] = (struct cap_sidecar_entry){
-			.file_offset = e->file_offset, .raw_offset = e->raw_offset, .file_bytes = e->file_bytes,
-			.raw_bytes = e->raw_bytes, .pkts = e->pkts,
-			.ts_first_ns = e->ts_first_ns, .ts_last_ns = e->ts_last_ns,
+			.file_offset = e->file_offset,
+			.raw_offset = e->raw_offset,
+			.file_bytes = e->file_bytes,
+			.raw_bytes = e->raw_bytes,
+			.pkts = e->pkts,
+			.ts_first_ns = e->ts_first_ns,
+			.ts_last_ns = e->ts_last_ns,
 		};
 	}
 	return entries;
 }
 
-static void write_sidecar(struct cap_keeper *keeper, struct cap_keeper_lane *lane, const struct cap_segment *seg)
+static void write_sidecar(struct cap_keeper *keeper, struct cap_keeper_lane *lane,
+			  const struct cap_segment *seg)
 {
 	static const char *const torn[] = { "a write failed; the file ends before it" };
 	static const char *const given_up[] = { "the capture was ended before everything was written" };
@@ -478,11 +504,13 @@ static void write_sidecar(struct cap_keeper *keeper, struct cap_keeper_lane *lan
 	sc.started_ns = seg->started_ns;
 	sc.account.stored_pkts = seg->account.stored;
 	sc.account.rejected_pkts = seg->account.rejected;
-	sc.account.seen_pkts = seg->account.stored + seg->account.rejected + cap_account_dropped(&seg->account);
+	sc.account.seen_pkts =
+		seg->account.stored + seg->account.rejected + cap_account_dropped(&seg->account);
 	for (unsigned i = 0; i < CAP_DROP_N; i++)
 		if (seg->account.dropped[i])
 			dropped[sc.account.n_dropped++] =
-				(struct cap_sidecar_count){ cap_drop_name((enum cap_drop)i), seg->account.dropped[i] };
+				(struct cap_sidecar_count){ cap_drop_name((enum cap_drop)i),
+							    seg->account.dropped[i] };
 	sc.account.dropped = dropped;
 	sc.bytes_wire = seg->account.bytes_wire;
 	sc.bytes_raw = seg->account.bytes_raw + seg->preamble_raw_bytes;

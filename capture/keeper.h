@@ -2,9 +2,9 @@
 #ifndef CAP_KEEPER_H
 #define CAP_KEEPER_H
 /*
- * The keeper thread does for the workers everything with files that can take time: opens the next segment before it is
- * needed, allocates extents ahead of the writes, watches free space, and completes segments (end, truncate, fsync, rename, sidecar).
- * Workers and the keeper meet in struct cap_files, without locks.
+ * The keeper thread does for the workers everything with files that can take time: opens the next segment
+ * before it is needed, allocates extents ahead of the writes, watches free space, and completes segments
+ * (end, truncate, fsync, rename, sidecar). Workers and the keeper meet in struct cap_files, without locks.
  */
 #include "capture/io.h"
 #include "capture/job.h"
@@ -70,7 +70,10 @@ struct cap_keeper {
 	uint32_t lost_files;           /* could not be completed: left as .part */
 };
 
-/* The lanes must be filled in but for files. Makes the first segment of each lane, so that a directory that cannot be written is refused here. */
+/*
+ * The lanes must be filled in but for files. Makes the first segment of each lane, so that a directory that
+ * cannot be written is refused here.
+ */
 int cap_keeper_init(struct cap_keeper *keeper, struct skep_err *err);
 int cap_keeper_start(struct cap_keeper *keeper, struct skep_err *err);
 /* After all workers have ended: completes what they gave back and removes what was never used. Idempotent. */

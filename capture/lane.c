@@ -2,9 +2,10 @@
 /*
  * Lanes: from a batch of frames that belong to the kernel to records in blocks that belong to us.
  *
- * Order of the tests: the job's clock, its filter, its budgets (taken once per batch, in order, so that limits hold at the exact packet),
- * and only then a copy. A frame behind the packet at which a limit was reached was never part of the job: it is not counted.
- * Invariant at every return: received = stored + rejected + dropped + pending.
+ * Order of the tests: the job's clock, its filter, its budgets (taken once per batch, in order, so that
+ * limits hold at the exact packet), and only then a copy. A frame behind the packet at which a limit was
+ * reached was never part of the job: it is not counted. Invariant at every return: received = stored +
+ * rejected + dropped + pending.
  */
 #include "capture/lane.h"
 
@@ -33,7 +34,8 @@ struct selection {
 
 enum cap_drop cap_lane_drop_reason(const struct cap_lane *lane)
 {
-	uint32_t blocked = lane->files ? atomic_load_explicit(&lane->files->blocked, memory_order_relaxed) : 0;
+	uint32_t blocked =
+		lane->files ? atomic_load_explicit(&lane->files->blocked, memory_order_relaxed) : 0;
 
 	return blocked ? (enum cap_drop)(blocked - 1) : CAP_DROP_BUFFERS_FULL;
 }
@@ -140,7 +142,8 @@ static void put(struct cap_block *block, const uint8_t *src, uint32_t len)
 	}
 }
 
-static void put_frame(struct cap_block *block, const struct cap_batch *batch, const struct cap_frame *frame, uint32_t keep)
+static void put_frame(struct cap_block *block, const struct cap_batch *batch, const struct cap_frame *frame,
+		      uint32_t keep)
 {
 	uint32_t n = SKEP_MIN(frame->len, keep);
 
@@ -155,8 +158,8 @@ static void put_frame(struct cap_block *block, const struct cap_batch *batch, co
 	assert(n == keep);
 }
 
-static void append_pcapng(struct cap_lane *lane, const struct cap_batch *batch, const struct cap_frame *frame, uint32_t keep,
-			  uint32_t interface_id)
+static void append_pcapng(struct cap_lane *lane, const struct cap_batch *batch, const struct cap_frame *frame,
+			  uint32_t keep, uint32_t interface_id)
 {
 	uint8_t head[CAP_CAPWRITE_EPB_HEADER_BYTES], tail[CAP_CAPWRITE_EPB_MAX_TAIL_BYTES];
 	uint32_t tail_bytes;
@@ -168,7 +171,8 @@ static void append_pcapng(struct cap_lane *lane, const struct cap_batch *batch, 
 	put(lane->block, tail, tail_bytes);
 }
 
-static void append_pcap(struct cap_lane *lane, const struct cap_batch *batch, const struct cap_frame *frame, uint32_t keep)
+static void append_pcap(struct cap_lane *lane, const struct cap_batch *batch, const struct cap_frame *frame,
+			uint32_t keep)
 {
 	struct cap_block *block = lane->block;
 	uint32_t record = CAP_CAPWRITE_PCAP_RECORD_BYTES + keep;
@@ -190,8 +194,8 @@ static void append_pcap(struct cap_lane *lane, const struct cap_batch *batch, co
 	put_frame(block, batch, frame, keep);
 }
 
-static bool append(struct cap_lane *lane, const struct cap_batch *batch, const struct cap_frame *frame, uint32_t keep,
-		   uint32_t record, uint32_t interface_id)
+static bool append(struct cap_lane *lane, const struct cap_batch *batch, const struct cap_frame *frame,
+		   uint32_t keep, uint32_t record, uint32_t interface_id)
 {
 	struct cap_block *block;
 
@@ -221,7 +225,8 @@ static bool append(struct cap_lane *lane, const struct cap_batch *batch, const s
 }
 
 /* Bytes of the frame to keep, after snaplen and trim. */
-static uint32_t keep_bytes(const struct cap_lane *lane, const struct cap_batch *batch, const struct cap_frame *frame)
+static uint32_t keep_bytes(const struct cap_lane *lane, const struct cap_batch *batch,
+			   const struct cap_frame *frame)
 {
 	uint32_t keep = SKEP_MIN(frame->cap_len, lane->job->snaplen);
 
@@ -243,7 +248,8 @@ static bool wants(const struct cap_lane *lane, const struct cap_batch *batch, co
 }
 
 /* Chooses frames from [from, to) until the budgets end; returns the first frame that was not looked at. */
-static uint32_t choose(struct cap_lane *lane, const struct cap_batch *batch, uint32_t from, uint32_t to, struct selection *sel)
+static uint32_t choose(struct cap_lane *lane, const struct cap_batch *batch, uint32_t from, uint32_t to,
+		       struct selection *sel)
 {
 	struct cap_job *job = lane->job;
 	uint64_t end_ns = cap_job_end_ns(job, batch->frames[from].ts_ns);
@@ -290,7 +296,8 @@ static uint32_t choose(struct cap_lane *lane, const struct cap_batch *batch, uin
 	return i;
 }
 
-void cap_lane_take(struct cap_lane *lane, const struct cap_batch *batch, uint32_t from, uint32_t to, uint32_t interface_id)
+void cap_lane_take(struct cap_lane *lane, const struct cap_batch *batch, uint32_t from, uint32_t to,
+		   uint32_t interface_id)
 {
 	struct cap_job *job = lane->job;
 	struct selection sel;
@@ -301,8 +308,8 @@ void cap_lane_take(struct cap_lane *lane, const struct cap_batch *batch, uint32_
 		uint64_t lost_bytes = 0;
 
 		for (uint32_t k = 0; k < sel.n; k++) {
-			if (SKEP_LIKELY(append(lane, batch, &batch->frames[sel.frame[k]], sel.keep[k], sel.record[k],
-					       interface_id)))
+			if (SKEP_LIKELY(append(lane, batch, &batch->frames[sel.frame[k]], sel.keep[k],
+					       sel.record[k], interface_id)))
 				continue;
 			lost_pkts++;
 			lost_bytes += sel.record[k];
@@ -324,7 +331,8 @@ void cap_lane_age(struct cap_lane *lane, bool force)
 {
 	const struct cap_job *job = lane->job;
 
-	if (lane->block && lane->block->pkts > 0 && (force || lane->now_ns - lane->block->opened_ns >= CAP_FLUSH_NS))
+	if (lane->block && lane->block->pkts > 0 &&
+	    (force || lane->now_ns - lane->block->opened_ns >= CAP_FLUSH_NS))
 		seal(lane);
 	/* On a silent link the clock rotates; where time is that of a file's packets, only they do. */
 	if (job->rotate_ns && !job->clock_from_packets && !force && lane->segment_start_ns &&

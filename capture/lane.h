@@ -2,9 +2,9 @@
 #ifndef CAP_LANE_H
 #define CAP_LANE_H
 /*
- * A lane = one job on one worker: chooses among the frames that are offered, copies what is wanted into its block (the one copy
- * of the path), seals full or aged blocks into its queue, from which the writer takes them.
- * Thread: the worker's. Nothing here allocates, locks or fails; what cannot be kept is counted.
+ * A lane = one job on one worker: chooses among the frames that are offered, copies what is wanted into its
+ * block (the one copy of the path), seals full or aged blocks into its queue, from which the writer takes
+ * them. Thread: the worker's. Nothing here allocates, locks or fails; what cannot be kept is counted.
  */
 #include "capture/account.h"
 #include "capture/block.h"
@@ -23,7 +23,8 @@ struct cap_lane {
 	struct cap_block_queue sealed;
 	struct cap_level level;
 	struct cap_account account;
-	uint64_t received;              /* frames that were offered and counted: stored + rejected + dropped + pending */
+	/* frames that were offered and counted: stored + rejected + dropped + pending */
+	uint64_t received;
 	/* the segment that is being filled (the writer may be behind) */
 	uint64_t segment_raw_bytes;
 	uint64_t segment_start_ns;      /* time stamp of its first packet (1 if that is 0), 0: none yet */
@@ -34,11 +35,13 @@ struct cap_lane {
 	bool finished;
 	bool patient;                   /* the source waits: a backlog is no pressure */
 	uint64_t now_ns;                /* monotonic, of this turn */
-	uint8_t *scratch;               /* CAP_SNAPLEN_MAX bytes, to make a multi-buffer frame contiguous for the filter */
+	/* CAP_SNAPLEN_MAX bytes, to make a multi-buffer frame contiguous for the filter */
+	uint8_t *scratch;
 };
 
 /* Offers frames [from, to) of the batch; interface_id is the pcapng interface. */
-void cap_lane_take(struct cap_lane *lane, const struct cap_batch *batch, uint32_t from, uint32_t to, uint32_t interface_id);
+void cap_lane_take(struct cap_lane *lane, const struct cap_batch *batch, uint32_t from, uint32_t to,
+		   uint32_t interface_id);
 /* Seals the block if it is older than CAP_FLUSH_NS, or now if asked; rotates by time. */
 void cap_lane_age(struct cap_lane *lane, bool force);
 /* Gives up what is in memory but not with the writer. */

@@ -2,16 +2,19 @@
 /*
  * Which zstd level a lane uses now. Pure arithmetic on what it is told; the worker's thread.
  *
- * Down: at once when blocks are waiting, because memory in front of the packer is what packets are lost for want of. Up: only after some
- * calm blocks, and only if the next level, at its expected cost, would keep the core less than half busy. A step up that had to be taken
- * back doubles the patience before the next one, so wrong expectations do not make it swing; plenty of time between blocks overrides that.
- * Payload that does not shrink (TLS) is recognised by a probe and then stored, which is a copy-free path (CAP_LAYOUT_STORED).
+ * Down: at once when blocks are waiting, because memory in front of the packer is what packets are lost for
+ * want of. Up: only after some calm blocks, and only if the next level, at its expected cost, would keep the
+ * core less than half busy. A step up that had to be taken back doubles the patience before the next one, so
+ * wrong expectations do not make it swing; plenty of time between blocks overrides that. Payload that does
+ * not shrink (TLS) is recognised by a probe and then stored, which is a copy-free path (CAP_LAYOUT_STORED).
  */
 #include "capture/level.h"
 
 #include <string.h>
 
-/* Levels of the ladder and the nanoseconds one block takes at first guess (1 MiB of mixed traffic, one core). */
+/*
+ * Levels of the ladder and the nanoseconds one block takes at first guess (1 MiB of mixed traffic, one core).
+ */
 static const struct {
 	int level;
 	uint32_t cost_ns;
@@ -77,7 +80,8 @@ int cap_level_choose(struct cap_level *level, uint32_t waiting, bool pool_low)
 	return ladder[level->rung].level;
 }
 
-void cap_level_result(struct cap_level *level, uint32_t raw_bytes, uint32_t packed_bytes, uint64_t took_ns, uint64_t now_ns)
+void cap_level_result(struct cap_level *level, uint32_t raw_bytes, uint32_t packed_bytes, uint64_t took_ns,
+		      uint64_t now_ns)
 {
 	uint64_t interval = now_ns - level->last_ns;
 
@@ -92,7 +96,8 @@ void cap_level_result(struct cap_level *level, uint32_t raw_bytes, uint32_t pack
 	if (raw_bytes >= CAP_BLOCK_BYTES / 2) {
 		level->storing = raw_bytes - SKEP_MIN(packed_bytes, raw_bytes) < raw_bytes / PROBE_GAIN;
 		if (level->storing) {
-			level->stored_left = SKEP_MIN(PROBE_EVERY << SKEP_MIN(level->probes_failed, 3u), PROBE_EVERY_MAX);
+			level->stored_left =
+				SKEP_MIN(PROBE_EVERY << SKEP_MIN(level->probes_failed, 3u), PROBE_EVERY_MAX);
 			level->probes_failed++;
 		} else {
 			level->probes_failed = 0;

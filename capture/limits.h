@@ -11,7 +11,10 @@
 
 /* Frames per turn of the worker's loop. 64: the NAPI budget, and 64 descriptors x 16 B = one KiB of ring. */
 #define CAP_BATCH 64u
-/* Further buffers of multi-buffer frames per batch: a 9,000-byte frame is 3 buffers, a re-inserted VLAN tag makes 3. */
+/*
+ * Further buffers of multi-buffer frames per batch: a 9,000-byte frame is 3 buffers, a re-inserted VLAN tag
+ * makes 3.
+ */
 #define CAP_BATCH_FRAGS 256u
 
 /* Most links, queues per link and job slots of one engine. The slots are the bits of skep_meta.jobs. */
@@ -23,16 +26,17 @@
 #define CAP_SNAPLEN_MAX 262144u
 
 /*
- * AF_XDP. Copy mode copies at most chunk - 256 (XDP_PACKET_HEADROOM) bytes into a chunk; 2 KiB chunks hold 1,514 + 2 tags +
- * metadata. 16 Ki descriptors are 8 ms at 2 Mpps: longer than compressing one slice (0.3 ms) or any scheduling gap seen.
+ * AF_XDP. Copy mode copies at most chunk - 256 (XDP_PACKET_HEADROOM) bytes into a chunk; 2 KiB chunks hold
+ * 1,514 + 2 tags + metadata. 16 Ki descriptors are 8 ms at 2 Mpps: longer than compressing one slice (0.3 ms)
+ * or any scheduling gap seen.
  */
 #define CAP_XSK_RING 16384u
 #define CAP_XSK_CHUNK_SMALL 2048u
 #define CAP_XSK_CHUNK_LARGE 4096u
 
 /*
- * Mirror. 16 MiB are 8 ms at 2 GB/s, like the AF_XDP ring; all queues together stay within 64 MiB of kernel memory as
- * long as each has 2 MiB (32 frames of 64 KiB, or 1,300 of 1,500 bytes). Powers of two.
+ * Mirror. 16 MiB are 8 ms at 2 GB/s, like the AF_XDP ring; all queues together stay within 64 MiB of kernel
+ * memory as long as each has 2 MiB (32 frames of 64 KiB, or 1,300 of 1,500 bytes). Powers of two.
  */
 #define CAP_MIRROR_RING_BYTES (16u * CAP_MIB)
 #define CAP_MIRROR_RING_MIN_BYTES (2u * CAP_MIB)
@@ -40,7 +44,8 @@
 
 /*
  * Blocks. 1 MiB: measured best size for O_DIRECT writes at queue depth 4; at 2 GB/s one block is 0.5 ms.
- * A block is compressed on its own (no history from the block before), so it is also the unit of random access.
+ * A block is compressed on its own (no history from the block before), so it is also the unit of random
+ * access.
  */
 #define CAP_BLOCK_BYTES (1u * CAP_MIB)
 /* zstd's own block limit (RFC 8878, 3.1.1.2.4) and the header in front of each. */
@@ -59,8 +64,9 @@
 #define CAP_GRANT_BYTES (256ull * CAP_MIB)
 
 /*
- * Longest sleep of a worker between two looks at its ring. The kernel's copy path does not exceed 3 M frames/s on one core
- * (measured 2.5), so three quarters of the ring last 4 ms whatever begins to arrive meanwhile; a NIC's queue in zero copy: 20 M/s.
+ * Longest sleep of a worker between two looks at its ring. The kernel's copy path does not exceed 3 M
+ * frames/s on one core (measured 2.5), so three quarters of the ring last 4 ms whatever begins to arrive
+ * meanwhile; a NIC's queue in zero copy: 20 M/s.
  */
 #define CAP_SLEEP_MAX_NS 4000000ull
 #define CAP_COPY_MAX_PPS 3000000ull

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * skep-capture: reads the command line and hands over. Everything it calls is in the static library, so tests link what ships.
+ * skep-capture: reads the command line and hands over. Everything it calls is in the static library, so tests
+ * link what ships.
  */
 #include "capture/options.h"
 #include "capture/probe.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * File names. `path` and interface names come from outside: an interface name may hold any byte but '/', so everything that is not
- * harmless in a file name becomes '_'.
+ * File names. `path` and interface names come from outside: an interface name may hold any byte but '/', so
+ * everything that is not harmless in a file name becomes '_'.
  */
 #include "capture/output.h"
 
@@ -110,7 +110,8 @@ static void prefix_of(char *ret, size_t n, const char *link, uint32_t queue)
 		ret[0] = '_';
 }
 
-void cap_output_name(const struct cap_output *out, const char *link, uint32_t queue, uint32_t seq, char *ret, size_t n)
+void cap_output_name(const struct cap_output *out, const char *link, uint32_t queue, uint32_t seq, char *ret,
+		     size_t n)
 {
 	char prefix[96];
 

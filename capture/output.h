@@ -36,8 +36,12 @@ struct cap_output {
 int cap_output_open(struct cap_output *out, const char *path, struct skep_err *err);
 void cap_output_close(struct cap_output *out);
 /* Writes the file name (no directory) of the seq-th file (from 1) of a worker. */
-void cap_output_name(const struct cap_output *out, const char *link, uint32_t queue, uint32_t seq, char *ret, size_t n);
-/* DIR: the number behind the highest one that exists for this link and queue, so that nothing is ever overwritten; else 1. */
+void cap_output_name(const struct cap_output *out, const char *link, uint32_t queue, uint32_t seq, char *ret,
+		     size_t n);
+/*
+ * DIR: the number behind the highest one that exists for this link and queue, so that nothing is ever
+ * overwritten; else 1.
+ */
 uint32_t cap_output_first_seq(const struct cap_output *out, const char *link, uint32_t queue);
 /* FILE: refuses when a torn NAME.part of an earlier capture is there. */
 int cap_output_check(const struct cap_output *out, struct skep_err *err);

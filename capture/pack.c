@@ -2,14 +2,16 @@
 /*
  * zstd for the packet path. Never allocates after init (static workspace), never fails on any content.
  *
- * Each block starts a new compression (ZSTD_compressBegin clears tables of 32-256 KiB: microseconds), so its matches and
- * entropy tables stay inside it. Repeated offsets would still be taken from the start values {1, 4, 8}, while the decoder, in the middle
- * of the frame, has others; ZSTD_invalidateRepCodes forbids their use until the block has set its own. That is how zstd's own
- * multi-threaded compressor joins its jobs into one frame (lib/compress/zstdmt_compress.c), and the one function here that is not
- * in zstd.h: it is exported by libzstd.a (1.4 to 1.5.7) only, hence the static linking.
+ * Each block starts a new compression (ZSTD_compressBegin clears tables of 32-256 KiB: microseconds), so its
+ * matches and entropy tables stay inside it. Repeated offsets would still be taken from the start values {1,
+ * 4, 8}, while the decoder, in the middle of the frame, has others; ZSTD_invalidateRepCodes forbids their use
+ * until the block has set its own. That is how zstd's own multi-threaded compressor joins its jobs into one
+ * frame (lib/compress/zstdmt_compress.c), and the one function here that is not in zstd.h: it is exported by
+ * libzstd.a (1.4 to 1.5.7) only, hence the static linking.
  *
- * Why not the streaming API: it copies its input once more, cannot change the level within a frame, and cannot store a block that
- * does not compress without trying first. Measured on mixed traffic: same ratio within 1 %.
+ * Why not the streaming API: it copies its input once more, cannot change the level within a frame, and
+ * cannot store a block that does not compress without trying first. Measured on mixed traffic: same ratio
+ * within 1 %.
  */
 #define ZSTD_STATIC_LINKING_ONLY
 #define ZSTD_DISABLE_DEPRECATE_WARNINGS
@@ -21,7 +23,9 @@
 #include <string.h>
 #include <zstd.h>
 
-/* zstd, lib/compress/zstd_compress_internal.h: "Required for jobs > 0" of a frame made of independent jobs. */
+/*
+ * zstd, lib/compress/zstd_compress_internal.h: "Required for jobs > 0" of a frame made of independent jobs.
+ */
 void ZSTD_invalidateRepCodes(ZSTD_CCtx *cctx);
 
 /* A window of one block; the frame header (cap_zframe) announces the same. */
@@ -114,7 +118,8 @@ static size_t last_header(const uint8_t *out, size_t len)
 	return last;
 }
 
-size_t cap_packer_slice(struct cap_packer *packer, struct cap_block *block, uint8_t *out, size_t room, size_t *ret_last)
+size_t cap_packer_slice(struct cap_packer *packer, struct cap_block *block, uint8_t *out, size_t room,
+			size_t *ret_last)
 {
 	uint32_t n = SKEP_MIN(block->used - block->packed, CAP_ZBLOCK_MAX);
 	size_t r;

@@ -79,7 +79,9 @@ uint64_t cap_priv_needed(enum cap_source_kind kind)
 	case CAP_SOURCE_XDP:
 		return BIT(CAP_NET_RAW) | BIT(CAP_NET_ADMIN) | BIT(CAP_BPF);
 	case CAP_SOURCE_MIRROR:
-		/* CAP_NET_RAW: promiscuous mode is held by a packet socket, so that it ends with the process */
+		/*
+		 * CAP_NET_RAW: promiscuous mode is held by a packet socket, so that it ends with the process
+		 */
 		return BIT(CAP_NET_RAW) | BIT(CAP_NET_ADMIN) | BIT(CAP_BPF) | BIT(CAP_PERFMON);
 	case CAP_SOURCE_AUTO: /* falls back as far as afpacket */
 	case CAP_SOURCE_AFPACKET:

@@ -41,9 +41,9 @@ struct cap_priv_plan {
 };
 
 /*
- * Decides without changing anything: --user, else the owner of out_dir unless root, else the caller of sudo, else "skep", else
- * "nobody". Refuses an unknown user, a missing or unwritable directory, a file that could not be replaced.
- * Tries the directory as that user in a short-lived child process.
+ * Decides without changing anything: --user, else the owner of out_dir unless root, else the caller of sudo,
+ * else "skep", else "nobody". Refuses an unknown user, a missing or unwritable directory, a file that could
+ * not be replaced. Tries the directory as that user in a short-lived child process.
  */
 int cap_priv_plan(const struct cap_priv_cfg *cfg, struct cap_priv_plan *ret, struct skep_err *err);
 /* One sentence for --check and the debug log; returns buf. */

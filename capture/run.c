@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The order of things: open what needs privileges, give them up, make files, start threads, capture, detach, drain, report. Everything that
- * can be refused is refused before the link is touched. Control thread.
+ * The order of things: open what needs privileges, give them up, make files, start threads, capture, detach,
+ * drain, report. Everything that can be refused is refused before the link is touched. Control thread.
  */
 #include "capture/run.h"
 
@@ -206,7 +206,8 @@ static struct cap_report make_report(struct run *run)
 	for (unsigned i = 0; i < CAP_DROP_N; i++)
 		if (t->account.dropped[i])
 			report.dropped[report.n_dropped++] =
-				(struct cap_report_drop){ cap_drop_name((enum cap_drop)i), t->account.dropped[i] };
+				(struct cap_report_drop){ cap_drop_name((enum cap_drop)i),
+							  t->account.dropped[i] };
 	for (uint32_t i = 0; i < t->n_reasons; i++)
 		run->reason_ptrs[i] = t->reasons[i];
 	return report;
@@ -240,9 +241,10 @@ static void say_check(struct run *run)
 	if (out->kind == CAP_OUTPUT_STREAM)
 		(void)snprintf(name, sizeof(name), "%s", out->stem);
 	else
-		cap_output_name(out, engine->taps[0]->link, engine->keeper.lanes[0].queue,
-				cap_output_first_seq(out, engine->taps[0]->link, engine->keeper.lanes[0].queue), name,
-				sizeof(name));
+		cap_output_name(
+			out, engine->taps[0]->link, engine->keeper.lanes[0].queue,
+			cap_output_first_seq(out, engine->taps[0]->link, engine->keeper.lanes[0].queue), name,
+			sizeof(name));
 	printf("write    %s%s%s, %s, %s\n", out->kind == CAP_OUTPUT_STREAM ? "" : out->dir,
 	       out->kind == CAP_OUTPUT_STREAM ? "" : "/", name, out->pcapng ? "pcapng" : "pcap",
 	       out->compressed ? "zstd" : "not compressed");
@@ -331,7 +333,10 @@ static int start_all(struct run *run, struct skep_err *err)
 	r = cap_engine_attach(&run->engine, err);
 	if (r == 0)
 		set_offloads(run);
-	/* Ahead of other programs, where that is allowed: a worker that waits loses packets. Threads inherit it. */
+	/*
+	 * Ahead of other programs, where that is allowed: a worker that waits loses packets. Threads inherit
+	 * it.
+	 */
 	(void)setpriority(PRIO_PROCESS, 0, WORKER_NICE);
 	if (r == 0)
 		r = cap_priv_drop(&run->plan, err);
@@ -394,7 +399,8 @@ int cap_run(const struct cap_options *opts, struct skep_err *err)
 		started = r == 0;
 	}
 	if (started) {
-		cap_report_live_init(&run->live, stderr, opts->stats == CAP_STATS_TEXT && !opts->quiet, cap_mono_ns());
+		cap_report_live_init(&run->live, stderr, opts->stats == CAP_STATS_TEXT && !opts->quiet,
+				     cap_mono_ns());
 		if (!opts->quiet)
 			for (uint32_t i = 0; i < run->engine.n_taps; i++)
 				skep_log(SKEP_LOG_INFO, "capturing on %s", run->links[i]);

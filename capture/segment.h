@@ -2,18 +2,23 @@
 #ifndef CAP_SEGMENT_H
 #define CAP_SEGMENT_H
 /*
- * One segment file while it is written. Made by the keeper thread, moved to a worker (through cap_files.next), written
- * there, moved back (through cap_files.finished), completed or given up by the keeper.
+ * One segment file while it is written. Made by the keeper thread, moved to a worker (through
+ * cap_files.next), written there, moved back (through cap_files.finished), completed or given up by the
+ * keeper.
  *
- * What a reader can have: everything below `durable`. An index entry is settled (its packets are stored) when durable has
- * passed its end; entries behind a failed write are dropped, and the file ends at the last settled entry.
+ * What a reader can have: everything below `durable`. An index entry is settled (its packets are stored) when
+ * durable has passed its end; entries behind a failed write are dropped, and the file ends at the last
+ * settled entry.
  */
 #include "capture/account.h"
 #include "capture/block.h"
 
 #include <stdatomic.h>
 
-/* 2^18 entries are 36 h of half-second flushes, or 256 GiB of full blocks, in one file; then entries merge in pairs. */
+/*
+ * 2^18 entries are 36 h of half-second flushes, or 256 GiB of full blocks, in one file; then entries merge in
+ * pairs.
+ */
 #define CAP_INDEX_MAX (1u << 18)
 #define CAP_PREAMBLE_MAX 8192u
 
@@ -25,7 +30,8 @@ struct cap_index_entry {
 	uint64_t file_bytes;
 	uint64_t raw_bytes;
 	uint64_t bytes_wire;
-	uint64_t zblock_last;  /* file offset of the header of the entry's last zstd block: the frame can be ended there */
+	/* file offset of the header of the entry's last zstd block: the frame can be ended there */
+	uint64_t zblock_last;
 	uint32_t pkts;
 };
 
@@ -84,22 +90,28 @@ struct cap_files {
 	_Atomic(struct cap_segment *) next;      /* keeper -> worker: ready to be written */
 	_Atomic(struct cap_segment *) finished;  /* worker -> keeper: a stack */
 	_Atomic bool want_next;
-	_Atomic uint32_t blocked;                /* 0, or 1 + enum cap_drop: why there is no segment or no grant */
-	_Atomic uint64_t lost_pkts;              /* stored by the worker's count, lost when the file could not be completed */
+	/* 0, or 1 + enum cap_drop: why there is no segment or no grant */
+	_Atomic uint32_t blocked;
+	/* stored by the worker's count, lost when the file could not be completed */
+	_Atomic uint64_t lost_pkts;
 	_Atomic uint64_t lost_bytes_wire;
 	_Atomic uint64_t lost_bytes_raw;
-	_Atomic uint64_t disk_adjust;            /* bytes of disk that were given up, to be taken off bytes_disk */
+	/* bytes of disk that were given up, to be taken off bytes_disk */
+	_Atomic uint64_t disk_adjust;
 	int wake_fd;                             /* eventfd of the keeper */
 };
 
 struct cap_segment *cap_segment_new(struct skep_err *err);
 struct cap_segment *cap_segment_free(struct cap_segment *seg);
 
-/* Worker: a write (the oldest in order or not) has completed; advances durable over what is complete in order. */
+/*
+ * Worker: a write (the oldest in order or not) has completed; advances durable over what is complete in
+ * order.
+ */
 void cap_segment_advance(struct cap_segment *seg);
 /*
- * Worker: counts what has become durable as stored, in seg->account and in the lane's. With `final`, what is left goes to
- * dropped[reason].
+ * Worker: counts what has become durable as stored, in seg->account and in the lane's. With `final`, what is
+ * left goes to dropped[reason].
  */
 void cap_segment_settle(struct cap_segment *seg, struct cap_account *lane, bool final, enum cap_drop reason);
 /* Worker: gives the segment back and wakes the keeper; returns NULL. */

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The disk end of the path: registered buffers, up to CAP_SINK_DEPTH writes in flight per worker, at explicit offsets.
+ * The disk end of the path: registered buffers, up to CAP_SINK_DEPTH writes in flight per worker, at explicit
+ * offsets.
  *
- * A short write is continued; EAGAIN and EINTR are repeated; EINVAL on the first direct write means that the file
- * system refuses O_DIRECT after all, and the file goes on buffered. Any other error breaks the segment (seg->error), never the
- * worker. SQPOLL is not used: on a pinned core it fights with the worker (measured: a quarter of the speed).
- * DEFER_TASKRUN runs completions only when we ask, so they do not interrupt the packet loop.
+ * A short write is continued; EAGAIN and EINTR are repeated; EINVAL on the first direct write means that the
+ * file system refuses O_DIRECT after all, and the file goes on buffered. Any other error breaks the segment
+ * (seg->error), never the worker. SQPOLL is not used: on a pinned core it fights with the worker (measured: a
+ * quarter of the speed). DEFER_TASKRUN runs completions only when we ask, so they do not interrupt the packet
+ * loop.
  */
 #include "capture/sink.h"
 
@@ -17,7 +19,10 @@
 #include <string.h>
 
 #define RING_ENTRIES (4u * CAP_SINK_DEPTH)
-/* A block that was written short or sent back this often is given up: 1 MiB in 4 KiB pieces, and as many interruptions. */
+/*
+ * A block that was written short or sent back this often is given up: 1 MiB in 4 KiB pieces, and as many
+ * interruptions.
+ */
 #define WRITE_TRIES (2u * CAP_BLOCK_BYTES / CAP_ALIGN)
 
 int cap_sink_init(struct cap_sink *sink, struct cap_pool *pool, const struct cap_io *io, struct skep_err *err)
@@ -101,7 +106,8 @@ static void queue_write(struct cap_sink *sink, struct cap_block *block)
 	sink->unsubmitted++;
 }
 
-struct cap_block *cap_sink_submit(struct cap_sink *sink, struct cap_segment *seg, struct cap_block *block, uint32_t len)
+struct cap_block *cap_sink_submit(struct cap_sink *sink, struct cap_segment *seg, struct cap_block *block,
+				  uint32_t len)
 {
 	assert(cap_sink_ready(sink, seg) && len > 0 && len <= CAP_BLOCK_BYTES);
 	assert(!seg->direct || (seg->off % CAP_ALIGN == 0 && len % CAP_ALIGN == 0));

@@ -26,7 +26,8 @@ struct cap_sink {
 };
 
 /* Any thread; the ring starts disabled. Falls back to plain flags on older kernels. */
-int cap_sink_init(struct cap_sink *sink, struct cap_pool *pool, const struct cap_io *io, struct skep_err *err);
+int cap_sink_init(struct cap_sink *sink, struct cap_pool *pool, const struct cap_io *io,
+		  struct skep_err *err);
 /* The worker's thread, once, before anything else. */
 int cap_sink_enable(struct cap_sink *sink);
 /* Waits for what is in flight, then frees the ring. */
@@ -38,12 +39,16 @@ bool cap_sink_ready(const struct cap_sink *sink, const struct cap_segment *seg);
  * Takes the block and writes its first len bytes at seg->off, which advances. Only when cap_sink_ready.
  * On completion the block goes back to the pool; an error is found in seg->error. Returns NULL.
  */
-struct cap_block *cap_sink_submit(struct cap_sink *sink, struct cap_segment *seg, struct cap_block *block, uint32_t len);
+struct cap_block *cap_sink_submit(struct cap_sink *sink, struct cap_segment *seg, struct cap_block *block,
+				  uint32_t len);
 /* Tells the kernel of what was submitted since; one system call, none if there is nothing. */
 void cap_sink_flush(struct cap_sink *sink);
 /* Handles what has completed; returns the number of writes. */
 uint32_t cap_sink_reap(struct cap_sink *sink);
-/* Asks the kernel to give up what is in flight (a pipe that nobody reads, a disk that hangs); what can be cancelled fails with -ECANCELED. */
+/*
+ * Asks the kernel to give up what is in flight (a pipe that nobody reads, a disk that hangs); what can be
+ * cancelled fails with -ECANCELED.
+ */
 void cap_sink_cancel(struct cap_sink *sink);
 /* Sleeps until something completes, at most timeout_ns. */
 void cap_sink_wait(struct cap_sink *sink, uint64_t timeout_ns);

@@ -2,18 +2,26 @@
 #ifndef CAP_SOURCE_H
 #define CAP_SOURCE_H
 /*
- * Where frames come from. A tap is everything that is attached to one link (programs, maps, sockets, a file, a command); it offers
- * one source per RX queue (xdp, mirror), fanout member (afpacket), or just one (file, stream).
+ * Where frames come from. A tap is everything that is attached to one link (programs, maps, sockets, a file,
+ * a command); it offers one source per RX queue (xdp, mirror), fanout member (afpacket), or just one (file,
+ * stream).
  *
- * Threads: tap functions are called by the control thread only; receive, release and wait of a source by its one worker.
- * receive, release and wait never allocate, lock or log, and cannot fail per packet: they count.
+ * Threads: tap functions are called by the control thread only; receive, release and wait of a source by its
+ * one worker. receive, release and wait never allocate, lock or log, and cannot fail per packet: they count.
  */
 #include "capture/frame.h"
 #include "common/err.h"
 
 #include <stdbool.h>
 
-enum cap_source_kind { CAP_SOURCE_AUTO, CAP_SOURCE_XDP, CAP_SOURCE_MIRROR, CAP_SOURCE_AFPACKET, CAP_SOURCE_FILE, CAP_SOURCE_STREAM };
+enum cap_source_kind {
+	CAP_SOURCE_AUTO,
+	CAP_SOURCE_XDP,
+	CAP_SOURCE_MIRROR,
+	CAP_SOURCE_AFPACKET,
+	CAP_SOURCE_FILE,
+	CAP_SOURCE_STREAM
+};
 enum cap_tristate { CAP_AUTO, CAP_ON, CAP_OFF };
 enum cap_role { CAP_ROLE_DEFAULT, CAP_ROLE_TAP, CAP_ROLE_HOST };
 enum cap_xdp_mode { CAP_XDP_AUTO, CAP_XDP_NATIVE, CAP_XDP_GENERIC };
@@ -21,15 +29,18 @@ enum cap_timestamps { CAP_TS_AUTO, CAP_TS_HW, CAP_TS_KERNEL };
 
 /* What the user asked for about one link; strings are borrowed and outlive the tap. */
 struct cap_source_cfg {
-	const char *link;            /* interface name; file name for CAP_SOURCE_FILE ("-" is stdin); NULL for stream from stdin */
-	const char *stream_command;  /* CAP_SOURCE_STREAM: run by /bin/sh -c, its stdout is the pcap stream; NULL: stdin */
+	/* interface name; file name for CAP_SOURCE_FILE ("-" is stdin); NULL for stream from stdin */
+	const char *link;
+	/* CAP_SOURCE_STREAM: run by /bin/sh -c, its stdout is the pcap stream; NULL: stdin */
+	const char *stream_command;
 	enum cap_source_kind kind;
 	enum cap_role role;
 	enum cap_xdp_mode xdp_mode;
 	enum cap_tristate zero_copy;
 	enum cap_timestamps timestamps;
 	bool promisc;                /* default true */
-	bool force;                  /* take a link as tap though it carries the default route or the control connection */
+	/* take a link as tap though it carries the default route or the control connection */
+	bool force;
 	bool busy_poll;              /* preferred busy polling on the AF_XDP sockets */
 	bool need_wakeup;            /* XDP_USE_NEED_WAKEUP; default true */
 	uint32_t snaplen;            /* afpacket may cut at this; 0: everything */
@@ -42,15 +53,19 @@ struct cap_source_cfg {
 
 /* What the kernel side says about a tap; all counts since start. Exact after stop(), a snapshot before. */
 struct cap_kernel_account {
-	uint64_t offered;             /* frames that reached the tap: counted by the XDP program or the socket */
+	/* frames that reached the tap: counted by the XDP program or the socket */
+	uint64_t offered;
 	uint64_t rx_ring_full;        /* AF_XDP RX ring full (worker too slow) */
 	uint64_t fill_ring_empty;     /* AF_XDP fill ring empty (worker too slow to give buffers back) */
-	uint64_t rx_oversize;         /* AF_XDP: frame longer than a buffer and no multi-buffer support, and other rx_dropped */
+	/* AF_XDP: frame longer than a buffer and no multi-buffer support, and other rx_dropped */
+	uint64_t rx_oversize;
 	uint64_t mirror_ring_full;
 	uint64_t mirror_too_long;
 	uint64_t afpacket_ring_full;
-	uint64_t nic_missed;          /* NIC or driver dropped before XDP (rx_missed_errors, veth queue drops); not in offered */
-	uint64_t unserved;            /* frames of queues that nobody asked for; not in offered, not dropped: informative */
+	/* NIC or driver dropped before XDP (rx_missed_errors, veth queue drops); not in offered */
+	uint64_t nic_missed;
+	/* frames of queues that nobody asked for; not in offered, not dropped: informative */
+	uint64_t unserved;
 };
 
 struct cap_source;
@@ -59,7 +74,10 @@ struct cap_tap;
 struct cap_source_ops {
 	const char *name; /* "xdp", "mirror", "afpacket", "file", "stream" */
 
-	/* Opens everything that needs privileges. Nothing is captured and the link is not disturbed until start. */
+	/*
+	 * Opens everything that needs privileges. Nothing is captured and the link is not disturbed until
+	 * start.
+	 */
 	int (*open)(const struct cap_source_cfg *cfg, struct cap_tap **ret_tap, struct skep_err *err);
 	/* Frames arrive from now on. Needs privileges too; nothing after it does. */
 	int (*start)(struct cap_tap *tap, struct skep_err *err);
@@ -69,20 +87,24 @@ struct cap_source_ops {
 	void (*stop)(struct cap_tap *tap);
 	void (*account)(struct cap_tap *tap, struct cap_kernel_account *ret);
 	/*
-	 * Called some times a second: mends what can be mended (a link that came back, a queue count that changed) and says so through
-	 * cfg->say; returns 0, or a reason in err when the tap is lost for good (interface deleted, program replaced).
+	 * Called some times a second: mends what can be mended (a link that came back, a queue count that
+	 * changed) and says so through cfg->say; returns 0, or a reason in err when the tap is lost for good
+	 * (interface deleted, program replaced).
 	 */
 	int (*check)(struct cap_tap *tap, struct skep_err *err);
 	/* Leaves the link as it was found. Takes NULL; returns NULL. */
 	struct cap_tap *(*close)(struct cap_tap *tap);
 
 	/*
-	 * Fills the batch (n <= CAP_BATCH) with frames and returns n; 0: none now; -ENODATA: the end (file, stream, lost link);
-	 * other -errno: the source is broken (said through check()). A batch with n > 0 must be released before the next receive.
+	 * Fills the batch (n <= CAP_BATCH) with frames and returns n; 0: none now; -ENODATA: the end (file,
+	 * stream, lost link); other -errno: the source is broken (said through check()). A batch with n > 0
+	 * must be released before the next receive.
 	 */
 	int (*receive)(struct cap_source *src, struct cap_batch *batch);
 	void (*release)(struct cap_source *src, struct cap_batch *batch);
-	/* Sleeps at most max_ns, less if frames can be told to have come. NULL: the worker sleeps by itself. */
+	/*
+	 * Sleeps at most max_ns, less if frames can be told to have come. NULL: the worker sleeps by itself.
+	 */
 	void (*wait)(struct cap_source *src, uint64_t max_ns);
 };
 
@@ -100,12 +122,14 @@ struct cap_source {
 struct cap_tap {
 	const struct cap_source_ops *ops;
 	struct cap_source_cfg cfg;
-	char link[64];                 /* interface name, or the file's base name, made safe for a file name */
+	/* interface name, or the file's base name, made safe for a file name */
+	char link[64];
 	uint16_t linktype;             /* LINKTYPE_*: 1 = Ethernet */
 	uint32_t n_sources;
 	struct cap_source **sources;
 	int numa_node;                 /* -1: unknown */
-	bool lossless;                 /* a file: the worker may make it wait, nothing is dropped for want of buffers */
+	/* a file: the worker may make it wait, nothing is dropped for want of buffers */
+	bool lossless;
 	char how[128];                 /* for people: "xdp native, zero copy, 4 queues" */
 	char driver[32];
 	bool hw_timestamps;
@@ -120,14 +144,17 @@ extern const struct cap_source_ops cap_source_file;
 extern const struct cap_source_ops cap_source_stream;
 
 /*
- * Opens what cfg asks for. With CAP_SOURCE_AUTO and an interface: role tap -> xdp native, xdp generic, afpacket; role host -> the less intrusive
- * of mirror and afpacket; says through cfg->say what was chosen where it is a fallback. Refuses (in words) an interface that does not exist, is down and stays
- * down, carries the default route or the control connection as tap (unless cfg->force), or has another XDP program.
+ * Opens what cfg asks for. With CAP_SOURCE_AUTO and an interface: role tap -> xdp native, xdp generic,
+ * afpacket; role host -> the less intrusive of mirror and afpacket; says through cfg->say what was chosen
+ * where it is a fallback. Refuses (in words) an interface that does not exist, is down and stays down,
+ * carries the default route or the control connection as tap (unless cfg->force), or has another XDP program.
  */
 int cap_source_open(const struct cap_source_cfg *cfg, struct cap_tap **ret_tap, struct skep_err *err);
 
 struct cap_link_info;
-/* The role that cap_source_open gives a link: the one in cfg, or the one that can be read from the interface. */
+/*
+ * The role that cap_source_open gives a link: the one in cfg, or the one that can be read from the interface.
+ */
 enum cap_role cap_source_role(const struct cap_source_cfg *cfg, const struct cap_link_info *info);
 
 #endif

@@ -242,9 +242,9 @@ static void afpacket_release(struct cap_source *src, struct cap_batch *batch)
 }
 
 /*
- * The kernel wakes us once per block, so a long poll costs less than short sleeps: on a quiet link (5 s, measured) a
- * sleep of 1 ms took 91 ms of CPU, a poll of 1 ms 175 ms, a poll of 50 ms 3 ms. A link that is down leaves an error in
- * the socket, which would end every poll at once: it is taken out.
+ * The kernel wakes us once per block, so a long poll costs less than short sleeps: on a quiet link (5 s,
+ * measured) a sleep of 1 ms took 91 ms of CPU, a poll of 1 ms 175 ms, a poll of 50 ms 3 ms. A link that is
+ * down leaves an error in the socket, which would end every poll at once: it is taken out.
  */
 static void afpacket_wait(struct cap_source *src, uint64_t max_ns)
 {

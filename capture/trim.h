@@ -22,7 +22,8 @@ struct cap_trim {
 };
 
 /*
- * "l4", "l3", "l3+N", "N" (1 to CAP_SNAPLEN_MAX). SKEP_E_USAGE with a sentence otherwise; leaves ret->linktype 0.
+ * "l4", "l3", "l3+N", "N" (1 to CAP_SNAPLEN_MAX). SKEP_E_USAGE with a sentence otherwise; leaves
+ * ret->linktype 0.
  */
 int cap_trim_parse(const char *text, struct cap_trim *ret, struct skep_err *err);
 

@@ -2,10 +2,11 @@
 /*
  * The packet path. cap_worker_turn shows it whole: receive, route, recycle, seal, pack, submit, reap.
  *
- * After start nothing here allocates, locks, logs or reads shared configuration. Frames go back to the kernel right after their bytes
- * are copied, so neither zstd nor the disk can hold up the ring: packing is done in slices of at most 128 KiB between two
- * receives, writes are asynchronous. An idle worker sleeps instead of polling: measured, poll() on AF_XDP costs ten times the CPU
- * at 100 kpps, because every packet then wakes the reader.
+ * After start nothing here allocates, locks, logs or reads shared configuration. Frames go back to the kernel
+ * right after their bytes are copied, so neither zstd nor the disk can hold up the ring: packing is done in
+ * slices of at most 128 KiB between two receives, writes are asynchronous. An idle worker sleeps instead of
+ * polling: measured, poll() on AF_XDP costs ten times the CPU at 100 kpps, because every packet then wakes
+ * the reader.
  */
 #include "capture/worker.h"
 
@@ -69,16 +70,19 @@ static void route(struct cap_worker *worker, struct cap_worker_source *source, u
 }
 
 /*
- * A source that can wait is never robbed: frames are taken only while there are blocks for them. In the worst case every frame begins a
- * new block behind a rotation marker, in each lane.
+ * A source that can wait is never robbed: frames are taken only while there are blocks for them. In the worst
+ * case every frame begins a new block behind a rotation marker, in each lane.
  */
-static void route_lossless(struct cap_worker *worker, struct cap_worker_source *source, uint32_t from, uint32_t to)
+static void route_lossless(struct cap_worker *worker, struct cap_worker_source *source, uint32_t from,
+			   uint32_t to)
 {
 	while (from < to) {
-		uint32_t free_blocks = worker->pool.n_free > CAP_POOL_RESERVE ? worker->pool.n_free - CAP_POOL_RESERVE : 0;
+		uint32_t free_blocks =
+			worker->pool.n_free > CAP_POOL_RESERVE ? worker->pool.n_free - CAP_POOL_RESERVE : 0;
 		uint32_t n = SKEP_MIN(free_blocks / (2 * worker->n_lanes), to - from);
 
-		if (n == 0 && atomic_load_explicit(&worker->state, memory_order_relaxed) != CAP_WORKER_ABORT) {
+		if (n == 0 &&
+		    atomic_load_explicit(&worker->state, memory_order_relaxed) != CAP_WORKER_ABORT) {
 			for (uint32_t i = 0; i < worker->n_lanes; i++)
 				worker->lanes[i].now_ns = cap_mono_ns();
 			if (!serve(worker))
@@ -133,7 +137,10 @@ static bool receive(struct cap_worker *worker, struct cap_worker_source *source)
 	return false;
 }
 
-/* Several sources in one lane: frames are taken in the order of their time stamps, as far as they have arrived. */
+/*
+ * Several sources in one lane: frames are taken in the order of their time stamps, as far as they have
+ * arrived.
+ */
 static void merge(struct cap_worker *worker)
 {
 	for (;;) {
@@ -158,7 +165,8 @@ static void merge(struct cap_worker *worker)
 		}
 		if (!first)
 			return;
-		for (to = first->at + 1; to < first->batch.n && first->batch.frames[to].ts_ns <= next_ns; to++)
+		for (to = first->at + 1; to < first->batch.n && first->batch.frames[to].ts_ns <= next_ns;
+		     to++)
 			;
 		offer(worker, first, first->at, to);
 		first->at = to;
@@ -183,7 +191,8 @@ static uint32_t receive_all(struct cap_worker *worker)
 		merge(worker);
 	for (uint32_t i = 0; got && i < worker->n_sources; i++)
 		if (worker->sources[i].batch.n)
-			worker->sources[i].src->ops->release(worker->sources[i].src, &worker->sources[i].batch);
+			worker->sources[i].src->ops->release(worker->sources[i].src,
+							     &worker->sources[i].batch);
 	return got;
 }
 
@@ -240,7 +249,8 @@ static void measure_rate(struct cap_worker *worker, uint64_t now_ns)
 
 static void nap(uint64_t ns)
 {
-	struct timespec ts = { .tv_sec = (time_t)(ns / SKEP_NSEC_PER_SEC), .tv_nsec = (long)(ns % SKEP_NSEC_PER_SEC) };
+	struct timespec ts = { .tv_sec = (time_t)(ns / SKEP_NSEC_PER_SEC),
+			       .tv_nsec = (long)(ns % SKEP_NSEC_PER_SEC) };
 
 	nanosleep(&ts, NULL);
 }
@@ -262,7 +272,8 @@ static void rest(struct cap_worker *worker)
 	}
 	for (uint32_t i = 0; i < worker->n_sources; i++)
 		if (worker->sources[i].src->ring_slots && worker->rate_pps)
-			ns = SKEP_MIN(ns, worker->sources[i].src->ring_slots * (SKEP_NSEC_PER_SEC / 4) / worker->rate_pps);
+			ns = SKEP_MIN(ns, worker->sources[i].src->ring_slots * (SKEP_NSEC_PER_SEC / 4) /
+						  worker->rate_pps);
 	/* A link that has been silent for a while is waited for; packets wake the worker only then. */
 	quiet = worker->rate_pkts == 0 && worker->rate_pps < 500;
 	if (src->ops->wait && worker->n_sources == 1 && (quiet || !src->ring_slots)) {
@@ -317,7 +328,8 @@ static void finish(struct cap_worker *worker)
 		}
 		if (abort && worker->sink.inflight == 0) {
 			for (uint32_t i = 0; i < worker->n_lanes; i++)
-				cap_writer_abandon(&worker->writers[i], cap_lane_drop_reason(&worker->lanes[i]));
+				cap_writer_abandon(&worker->writers[i],
+						   cap_lane_drop_reason(&worker->lanes[i]));
 		} else if (!worked) {
 			if (worker->sink.inflight)
 				cap_sink_wait(&worker->sink, CAP_END_NAP_NS);

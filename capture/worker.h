@@ -2,7 +2,8 @@
 #ifndef CAP_WORKER_H
 #define CAP_WORKER_H
 /*
- * A worker: one thread, pinned to one core, with one or more sources, one lane and writer per job, one pool and one ring.
+ * A worker: one thread, pinned to one core, with one or more sources, one lane and writer per job, one pool
+ * and one ring.
  */
 #include "capture/keeper.h"
 #include "capture/lane.h"

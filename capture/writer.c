@@ -2,11 +2,12 @@
 /*
  * From sealed blocks to submitted writes.
  *
- * Compressed files: PLAIN blocks are packed slice by slice into `out` (1 MiB); when out is full its aligned part is submitted and the
- * tail (under 4 KiB) moves to the next out. STORED blocks are submitted as they are, after out was padded to the alignment and submitted.
- * Uncompressed files: blocks are submitted as they are, at any offset (buffered writes).
- * A segment whose write failed is closed at once; the block that was being packed starts over in the next segment, and what was
- * packed but not durable is dropped by name when the segment settles.
+ * Compressed files: PLAIN blocks are packed slice by slice into `out` (1 MiB); when out is full its aligned
+ * part is submitted and the tail (under 4 KiB) moves to the next out. STORED blocks are submitted as they
+ * are, after out was padded to the alignment and submitted. Uncompressed files: blocks are submitted as they
+ * are, at any offset (buffered writes). A segment whose write failed is closed at once; the block that was
+ * being packed starts over in the next segment, and what was packed but not durable is dropped by name when
+ * the segment settles.
  */
 #include "capture/writer.h"
 
@@ -165,7 +166,8 @@ static void begin_entry(struct cap_writer *writer)
 }
 
 /* The block is in the file (packed or submitted): its packets now hang on the file's durability. */
-static void end_entry(struct cap_writer *writer, const struct cap_block *block, uint64_t zblock_last, uint64_t file_end)
+static void end_entry(struct cap_writer *writer, const struct cap_block *block, uint64_t zblock_last,
+		      uint64_t file_end)
 {
 	struct cap_segment *seg = writer->seg;
 	struct cap_index_entry *e = writer->entry;
@@ -189,7 +191,10 @@ static void end_entry(struct cap_writer *writer, const struct cap_block *block, 
 		writer->lane->rotate_soon = true;
 }
 
-/* Writes the end of the file into out: statistics (pcapng), end marker, zeros up to the alignment; then submits it. */
+/*
+ * Writes the end of the file into out: statistics (pcapng), end marker, zeros up to the alignment; then
+ * submits it.
+ */
 static bool end_segment(struct cap_writer *writer)
 {
 	struct cap_segment *seg = writer->seg;
@@ -273,8 +278,11 @@ static int choose_level(struct cap_lane *lane)
 {
 	bool low = lane->pool->n_free < CAP_POOL_RESERVE + lane->pool->n_blocks / 8;
 
-	/* Blocks always wait behind a source that waits for them; nothing is lost by compressing them well. */
-	return lane->patient ? cap_level_choose(&lane->level, 0, false) : cap_level_choose(&lane->level, lane->sealed.n, low);
+	/*
+	 * Blocks always wait behind a source that waits for them; nothing is lost by compressing them well.
+	 */
+	return lane->patient ? cap_level_choose(&lane->level, 0, false)
+			     : cap_level_choose(&lane->level, lane->sealed.n, low);
 }
 
 static void start_block(struct cap_writer *writer)
@@ -292,7 +300,8 @@ static void finish_block(struct cap_writer *writer, size_t zblock_last)
 	uint64_t packed = end - writer->entry->file_offset;
 
 	if (block->level != CAP_LEVEL_STORE) /* else it says nothing about the payload */
-		cap_level_result(&writer->lane->level, block->raw_bytes, (uint32_t)packed, writer->pack_ns, writer->lane->now_ns);
+		cap_level_result(&writer->lane->level, block->raw_bytes, (uint32_t)packed, writer->pack_ns,
+				 writer->lane->now_ns);
 	end_entry(writer, block, zblock_last, end);
 	writer->ending = block->ends_segment;
 	if (block->raw_bytes < CAP_BLOCK_BYTES / 2) /* sealed by age: must not wait in out */
@@ -332,8 +341,9 @@ static bool feed_crew(struct cap_writer *writer)
 	struct cap_lane *lane = writer->lane;
 	bool fed = false;
 
-	while (lane->sealed.head && lane->sealed.head->layout == CAP_LAYOUT_PLAIN && lane->sealed.head->pkts > 0 &&
-	       cap_crew_ready(writer->crew) && writer->pool->n_free > CAP_SINK_DEPTH) {
+	while (lane->sealed.head && lane->sealed.head->layout == CAP_LAYOUT_PLAIN &&
+	       lane->sealed.head->pkts > 0 && cap_crew_ready(writer->crew) &&
+	       writer->pool->n_free > CAP_SINK_DEPTH) {
 		struct cap_block *block = cap_queue_pop(&lane->sealed);
 
 		block->level = choose_level(lane);
@@ -349,7 +359,8 @@ static bool step_packed(struct cap_writer *writer)
 	struct cap_block *packed;
 	uint32_t n;
 
-	if (!writer->packed && !cap_crew_take(writer->crew, &writer->current, &writer->packed, &writer->pack_ns))
+	if (!writer->packed &&
+	    !cap_crew_take(writer->crew, &writer->current, &writer->packed, &writer->pack_ns))
 		return false;
 	if (!make_room(writer))
 		return false;
@@ -405,7 +416,8 @@ static void break_segment(struct cap_writer *writer)
 
 static bool has_work(const struct cap_writer *writer)
 {
-	return writer->current || writer->lane->sealed.n > 0 || (writer->crew && cap_crew_pending(writer->crew));
+	return writer->current || writer->lane->sealed.n > 0 ||
+	       (writer->crew && cap_crew_pending(writer->crew));
 }
 
 /* Waits for what is with the packer threads and gives it up. */
@@ -462,7 +474,8 @@ bool cap_writer_step(struct cap_writer *writer)
 	}
 	if (work)
 		return step_queue(writer);
-	if (writer->out && writer->out->used && lane->now_ns - SKEP_MIN(lane->now_ns, writer->out_since_ns) >= CAP_FLUSH_NS)
+	if (writer->out && writer->out->used &&
+	    lane->now_ns - SKEP_MIN(lane->now_ns, writer->out_since_ns) >= CAP_FLUSH_NS)
 		writer->want_flush = true;
 	if (writer->want_flush) {
 		if (!submit_out(writer))
@@ -479,7 +492,10 @@ static enum cap_drop reason_of(int error)
 	return error == -ENOSPC || error == -EDQUOT ? CAP_DROP_DISK_FULL : CAP_DROP_WRITE_ERROR;
 }
 
-/* What was rejected and dropped since the last segment belongs to this one, so that the segments of a lane add up. */
+/*
+ * What was rejected and dropped since the last segment belongs to this one, so that the segments of a lane
+ * add up.
+ */
 static void report_segment(struct cap_writer *writer, struct cap_segment *seg)
 {
 	const struct cap_account *a = &writer->lane->account;
@@ -522,7 +538,8 @@ void cap_writer_abandon(struct cap_writer *writer, enum cap_drop reason)
 		struct cap_segment *seg = TAKE_PTR(writer->closing);
 
 		assert(seg->inflight == 0);
-		cap_segment_settle(seg, &writer->lane->account, true, seg->error ? reason_of(seg->error) : reason);
+		cap_segment_settle(seg, &writer->lane->account, true,
+				   seg->error ? reason_of(seg->error) : reason);
 		report_segment(writer, seg);
 		(void)cap_segment_finish(seg, writer->files);
 	}

@@ -2,9 +2,9 @@
 #ifndef CAP_WRITER_H
 #define CAP_WRITER_H
 /*
- * The emptying end of a lane: sealed blocks -> packed -> segment file. One step is a bounded piece of work (at most one zstd block, or one
- * submission), so the worker's loop is never away from the receive ring for long.
- * Thread: the worker's.
+ * The emptying end of a lane: sealed blocks -> packed -> segment file. One step is a bounded piece of work
+ * (at most one zstd block, or one submission), so the worker's loop is never away from the receive ring for
+ * long. Thread: the worker's.
  */
 #include "capture/lane.h"
 #include "capture/pack.h"
@@ -22,7 +22,8 @@ struct cap_writer {
 	struct cap_crew *crew;         /* packer threads, or NULL */
 	struct cap_segment *seg;       /* being written, or NULL */
 	struct cap_segment *closing;   /* ended, writes still in flight */
-	struct cap_block *current;     /* PLAIN block being packed in slices, or whose packed form is being moved to out */
+	/* PLAIN block being packed in slices, or whose packed form is being moved to out */
+	struct cap_block *current;
 	struct cap_block *packed;      /* that form, from the crew */
 	struct cap_block *out;         /* packed bytes that are not submitted yet, at file offset seg->off */
 	struct cap_index_entry *entry; /* of the current block */
@@ -33,7 +34,8 @@ struct cap_writer {
 	bool ending;                   /* the job is over: end the segment when the queue is empty */
 	struct cap_account reported;   /* what earlier segments said of the lane's account */
 	bool done;                     /* ended; nothing is left to do */
-	bool cut;                      /* the stream broke: nothing may follow, not even another file header */
+	/* the stream broke: nothing may follow, not even another file header */
+	bool cut;
 	uint32_t n_segments;           /* taken so far */
 	uint64_t bytes_disk;           /* submitted to files that count */
 };
@@ -46,7 +48,10 @@ bool cap_writer_step(struct cap_writer *writer);
 void cap_writer_settle(struct cap_writer *writer);
 /* Ends the segment after what is queued. cap_writer_step goes on until writer->done. */
 void cap_writer_end(struct cap_writer *writer);
-/* Gives up: drops what is not written for a reason, and hands the segment back as it is. In flight writes must be reaped first. */
+/*
+ * Gives up: drops what is not written for a reason, and hands the segment back as it is. In flight writes
+ * must be reaped first.
+ */
 void cap_writer_abandon(struct cap_writer *writer, enum cap_drop reason);
 
 #endif

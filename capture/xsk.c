@@ -270,7 +270,8 @@ static int map_area(struct cap_xsk *xsk, int numa_node)
 			munmap(p, bytes);
 			continue;
 		}
-		(void)madvise(p, bytes, MADV_DONTFORK); /* a fork would copy the pages that the socket has pinned */
+		/* a fork would copy the pages that the socket has pinned */
+		(void)madvise(p, bytes, MADV_DONTFORK);
 		xsk->area = p;
 		xsk->area_bytes = bytes;
 		return 0;
