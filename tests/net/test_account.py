@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Proves that the account is exact when the capture is overrun: the generator flat out, small and large frames, to nowhere, to a file and with
-the slowest compression. What the generator counted as sent = stored + rejected + dropped; nothing is `unaccounted`; what is stored is there
-once, in order, intact."""
+"""Proves that the account is exact when the capture is overrun: the generator flat out, small and large frames, to nowhere, to a
+file and with the slowest compression. What the generator counted as sent = stored + rejected + dropped; nothing is `unaccounted`;
+what is stored is there once, in order, intact."""
 import pytest
 
 import rig as rig_module

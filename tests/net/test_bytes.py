@@ -88,13 +88,15 @@ def test_stored_bytes_are_the_bytes_sent(make_rig, capture_built, material, tmp_
 
 def read_back(path, folder, name):
     out = folder / name
-    done = rig_module.command([CAPTURE, "-r", path, "-w", out, "-q", "--digest", "off", *traffic.SMALL], check=False, timeout_s=60, text=True)
+    done = rig_module.command([CAPTURE, "-r", path, "-w", out, "-q", "--digest", "off", *traffic.SMALL],
+                               check=False, timeout_s=60, text=True)
     return done, out
 
 
 def compare_with_libpcap(path, folder):
     """None, or what is different. libpcap cuts a record at the file's own snapshot length, where Wireshark and we keep what is there."""
-    oracle = rig_module.command(["tcpdump", "--time-stamp-precision=nano", "-r", path, "-w", folder / (path.name + ".oracle"), "-Z", "root"],
+    oracle = rig_module.command(["tcpdump", "--time-stamp-precision=nano", "-r", path,
+                                 "-w", folder / (path.name + ".oracle"), "-Z", "root"],
                                 check=False, timeout_s=60, text=True)
     done, out = read_back(path, folder, path.name + ".pcap")
     if oracle.returncode:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Proves what happens when things go wrong during a capture: the disk fills up and gets space again, or is slower than the link; the link goes
-down, comes back, is deleted or changed; its program is taken away; a signal ends everything. The account is exact each time, against the
-generator's count; files are whole; the reason is given in words; the link is left as it was found."""
+"""Proves what happens when things go wrong during a capture: the disk fills up and gets space again, or is slower than the link;
+the link goes down, comes back, is deleted or changed; its program is taken away; a signal ends everything. The account is exact
+each time, against the generator's count; files are whole; the reason is given in words; the link is left as it was found."""
 import json
 import os
 import pathlib

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Proves that `kill -9` at any moment under load costs at most the last second: what was flushed reads in `zstd -dc | tcpdump -r -` as it lies,
-`skep-capture recover` ends it so that every tool is content, nothing stays on the link, and the next capture starts at once.
-
-100 random moments, seeded: files and folders, payload that shrinks and payload that does not, rotation every 2 MB in the folders."""
+"""Proves that `kill -9` at any moment under load costs at most the last second: what was flushed reads in `zstd -dc |
+tcpdump -r -` as it lies, `skep-capture recover` ends it so that every tool is content, nothing stays on the link, and the next capture
+starts at once. 100 random moments, seeded: files and folders, payload that shrinks and payload that does not, rotation every 2
+MB in the folders."""
 import json
 import random
 import time
@@ -26,8 +26,8 @@ def targets(kind, folder):
 
 
 def xdp_sockets(rig):
-    """A dead process's AF_XDP socket is released by a kernel worker that needs the RTNL lock. On a machine where other tests make and remove
-    namespaces all the time, that takes longer than the second for which skep-capture itself waits."""
+    """A dead process's AF_XDP socket is released by a kernel worker that needs the RTNL lock. On a machine where other tests
+    make and remove namespaces all the time, that takes longer than the second for which skep-capture itself waits."""
     return rig.run(["ss", "--xdp", "-H"], text=True).stdout.strip()
 
 

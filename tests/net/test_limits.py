@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Proves that a capture ends, rotates, cuts and chooses exactly where it was told to: -c, -a, -b, -s, --trim, filters; that standard output is a
-live stream; and that several links and several queues come together in one file by time, and apart in a folder."""
+"""Proves that a capture ends, rotates, cuts and chooses exactly where it was told to: -c, -a, -b, -s, --trim, filters; that
+standard output is a live stream; and that several links and several queues come together in one file by time, and apart in a
+folder."""
 import subprocess
 import time
 
@@ -191,7 +192,8 @@ def test_no_packet_at_all(rig, capture_built, tmp_path, name):
 
 def test_standard_output_is_live(rig, capture_built):
     """Packets appear in `tcpdump -r -` within a second of being sent, not when the capture ends."""
-    process = rig.start(["bash", "-c", '"$0" -i cap0 -w - --source xdp --link-role tap --memory 24MiB | tcpdump -nlr - 2>/dev/null', CAPTURE])
+    process = rig.start(["bash", "-c", '"$0" -i cap0 -w - --source xdp --link-role tap --memory 24MiB | tcpdump -nlr - 2>/dev/null',
+                         CAPTURE])
     process.wait_for_line(rig_module.READY)
     for count in (1, 2, 3):
         rig.send(frames.numbered(10, 100))
@@ -255,7 +257,8 @@ def test_two_links_in_a_folder(make_rig, capture_built, tmp_path):
 
 
 def two_senders(rig, count, rate="4kpps"):
-    """On a veth the receive queue is the sender's CPU: one generator for each queue, with numbers of its own. Each sees the other's frames in
+    """On a veth the receive queue is the sender's CPU: one generator for each queue, with numbers of its own. Each sees the
+    other's frames in
     the link's counters and says so; the link's counters are checked here instead."""
     before = rig.link("gen0")["stats64"]["tx"]["dropped"]
     senders = [traffic.start_gen(rig, "--cpu", str(cpu), "--count", str(count), "--rate", rate, "--size", "200",

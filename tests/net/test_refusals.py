@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Proves that what cannot or should not be done is refused within a second, in words (what, why, what to do), with exit code 2 or 1, and that
-nothing was changed: not the link, not a file that exists."""
+"""Proves that what cannot or should not be done is refused within a second, in words (what, why, what to do), with exit code 2 or
+1, and that nothing was changed: not the link, not a file that exists."""
 import os
 import pathlib
 import time
@@ -70,7 +70,8 @@ def test_bad_options(refused, words, texts):
     refused(2, ["-i", "cap0", "-w", "x.pcap", *words], *texts)
 
 
-@pytest.mark.parametrize("expression, word", [("udp prot 53", "prot"), ("tcp and port 80 or (host 10.0.0.1", "("), ("ip and and tcp", "and")])
+@pytest.mark.parametrize("expression, word",
+                         [("udp prot 53", "prot"), ("tcp and port 80 or (host 10.0.0.1", "("), ("ip and and tcp", "and")])
 def test_a_bad_filter_is_shown_with_its_place(refused, expression, word):
     """The column is named, the filter is shown, and a caret stands below the fault."""
     done = refused(2, ["-i", "cap0", "-w", "x.pcap", expression], expression)

@@ -133,5 +133,6 @@ def torn_read(path):
     is ignored."""
     script = 'case $1 in *.zst.part|*.zst) zstd -dc -q "$1" 2>/dev/null ;; *) cat "$1" ;; esac' \
         ' | tcpdump --time-stamp-precision=nano -r - -w - 2>/dev/null'
-    done = subprocess.run(["bash", "-c", script, "torn_read", str(path)], capture_output=True, timeout=30 * rig_module.PATIENCE, check=False)
+    done = subprocess.run(["bash", "-c", script, "torn_read", str(path)], capture_output=True,
+                          timeout=30 * rig_module.PATIENCE, check=False)
     return pcapfile.parse(done.stdout, torn=True)[1] if done.stdout else []
