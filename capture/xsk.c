@@ -296,7 +296,11 @@ static void drop_socket(struct cap_xsk *xsk)
 static int try_bind(struct cap_xsk *xsk, const struct cap_xsk_cfg *cfg, uint16_t flags)
 {
 	struct xsk_umem_config umem_cfg = {
-		.fill_size = xsk->slots,
+		/*
+		 * Twice the buffers there are: the kernel publishes frames in the RX ring before it moves the
+		 * fill ring's consumer (xsk_flush), so for a moment what is given back is in there twice.
+		 */
+		.fill_size = 2 * xsk->slots,
 		.comp_size = COMPLETION_SLOTS,
 		.frame_size = xsk->chunk,
 	};
