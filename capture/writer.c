@@ -276,7 +276,7 @@ static bool make_room(struct cap_writer *writer)
 
 static int choose_level(struct cap_lane *lane)
 {
-	bool low = lane->pool->n_free < CAP_POOL_RESERVE + lane->pool->n_blocks / 8;
+	bool low = lane->pool->n_free < CAP_POOL_RESERVE + lane->pool->n_blocks / 2;
 
 	/*
 	 * Blocks always wait behind a source that waits for them; nothing is lost by compressing them well.

@@ -4,8 +4,9 @@
  *
  * A buffer of the UMEM is always in exactly one place: the fill ring (waiting for a frame), the kernel or NIC
  * (being filled), the RX ring (received), or the present batch (lent to the worker; its RX slots are kept
- * until release, so the ring itself is the list of what was lent). There are as many buffers as slots, so the
- * fill ring can never overflow. A frame of several buffers is taken whole or left for the next batch.
+ * until release, so the ring itself is the list of what was lent). There are as many buffers as slots of the
+ * RX ring and half as many as of the fill ring, so neither overflows. A frame of several buffers is taken
+ * whole or left for the next batch.
  *
  * What it never does: copy, allocate or log after open, or call the kernel while frames flow and nobody asks
  * for a kick.
