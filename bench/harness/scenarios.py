@@ -32,7 +32,7 @@ class Plan:
 
 
 QUICK = Plan(mode="quick", rounds=1, duration_s=1.2, limit_s=0.4, null_sizes=("64",), disk=(("64", "random"), ("1500", "random")),
-             curve=tuple((s, "random") for s in SIZES) + (("1500", "compressible"),), curve_rates=(400_000, 1_000_000),
+             curve=tuple((s, "random") for s in SIZES) + (("1500", "compressible"),), curve_rates=(1_000_000,),
              curve_tools=(SKEP, "tcpdump"), zero_loss=(("1500", "random"),), zero_loss_s=1.2, zero_loss_steps=3, low_s=2.0,
              account_packets=10_000_000)
 FULL = Plan(mode="full", rounds=3, duration_s=4.0, limit_s=2.0, null_sizes=SIZES,
