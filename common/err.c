@@ -7,6 +7,8 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
+#include <string.h>
 
 int skep_err_set(struct skep_err *err, int code, const char *fmt, ...)
 {
@@ -40,20 +42,29 @@ int skep_err_exit_code(int r)
 	return r == 0 ? 0 : r == SKEP_E_USAGE ? 2 : 1;
 }
 
-/* What came from outside (names, filters) cannot move the cursor or forge a line. */
-static void print_sentence(FILE *out, const char *program, const char *text)
+/*
+ * What came from outside (names, filters) cannot move the cursor or forge a line. Only a hint may have several lines (a
+ * filter with a caret below it), each with the program's name; that is no sentence and gets no full stop.
+ */
+static void print_text(FILE *out, const char *program, const char *text, bool lines)
 {
+	bool stop = !(lines && strchr(text, '\n')) && !(*text && strchr(".?!", text[strlen(text) - 1]));
+
 	fprintf(out, "%s: ", program);
-	for (; *text; text++)
-		fputc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, out);
-	fputs(".\n", out);
+	for (; *text; text++) {
+		if (lines && *text == '\n')
+			fprintf(out, "\n%s: ", program);
+		else
+			fputc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, out);
+	}
+	fputs(stop ? ".\n" : "\n", out);
 }
 
 void skep_err_print(FILE *out, const char *program, const struct skep_err *err)
 {
-	print_sentence(out, program, err->text);
+	print_text(out, program, err->text, false);
 	if (err->hint[0])
-		print_sentence(out, program, err->hint);
+		print_text(out, program, err->hint, true);
 }
 
 void skep_closep(int *fd)

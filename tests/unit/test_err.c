@@ -48,9 +48,12 @@ static void test_print(void **state)
 	skep_err_print(out, "skep-capture", &err);
 	skep_err_hint(&err, "see skep-capture -D");
 	skep_err_print(out, "skep-capture", &err);
+	skep_err_hint(&err, "did you mean \"b\"?\n  a\n  ^");
+	skep_err_print(out, "p", &err);
 	fclose(out);
 	assert_string_equal(text, "skep-capture: no interface \"a?b?[2J\".\n"
-				  "skep-capture: no interface \"a?b?[2J\".\nskep-capture: see skep-capture -D.\n");
+				  "skep-capture: no interface \"a?b?[2J\".\nskep-capture: see skep-capture -D.\n"
+				  "p: no interface \"a?b?[2J\".\np: did you mean \"b\"?\np:   a\np:   ^\n");
 }
 
 static void test_close(void **state)
