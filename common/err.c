@@ -43,8 +43,9 @@ int skep_err_exit_code(int r)
 }
 
 /*
- * What came from outside (names, filters) cannot move the cursor or forge a line. Only a hint may have several lines (a
- * filter with a caret below it), each with the program's name; that is no sentence and gets no full stop.
+ * What came from outside (names, filters) cannot move the cursor or forge a line. Only a hint may have
+ * several lines (a filter with a caret below it), each with the program's name; that is no sentence and gets
+ * no full stop.
  */
 static void print_text(FILE *out, const char *program, const char *text, bool lines)
 {
