@@ -263,20 +263,12 @@ static bool prepare_next(struct cap_keeper *keeper, struct cap_keeper_lane *lane
 	return false;
 }
 
-static struct cap_keeper_lane *lane_of(struct cap_keeper *keeper, const struct cap_segment *seg)
-{
-	for (uint32_t i = 0; i < keeper->n_lanes; i++)
-		if (seg->lane == &keeper->lanes[i])
-			return &keeper->lanes[i];
-	return NULL;
-}
-
 static bool extend_open(struct cap_keeper *keeper)
 {
 	bool waiting = false;
 
 	for (struct cap_segment *seg = keeper->open; seg; seg = seg->peer) {
-		struct cap_keeper_lane *lane = lane_of(keeper, seg);
+		struct cap_keeper_lane *lane = seg->lane;
 
 		while (atomic_load_explicit(&seg->wanted, memory_order_relaxed) >
 		       atomic_load_explicit(&seg->granted, memory_order_relaxed)) {

@@ -35,6 +35,8 @@ struct cap_index_entry {
 	uint32_t pkts;
 };
 
+struct cap_keeper_lane;
+
 struct cap_write {
 	uint64_t end;  /* file offset behind it */
 	bool complete;
@@ -45,7 +47,7 @@ struct cap_segment {
 	/* by the keeper */
 	int fd;
 	int dirfd;
-	const void *lane;      /* the keeper's lane */
+	struct cap_keeper_lane *lane; /* the keeper's own */
 	uint32_t seq;
 	bool direct;           /* O_DIRECT: aligned offset, length and memory */
 	bool stream;           /* not seekable: stdout, a device; no .part, no rename, one write in flight */

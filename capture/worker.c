@@ -229,8 +229,7 @@ bool cap_worker_turn(struct cap_worker *worker)
 		tell(worker);
 
 	worker->rate_pkts += got;
-	worker->times.turns++;
-	worker->times.batches += got > 0;
+	worker->turns++;
 	return got || worked;
 }
 
@@ -265,7 +264,6 @@ static void rest(struct cap_worker *worker)
 	measure_rate(worker, now_ns);
 	if (worker->spin)
 		return;
-	worker->times.sleeps++;
 	if (worker->sink.inflight) {
 		cap_sink_wait(&worker->sink, SKEP_MIN(ns, 200000u));
 		return;
@@ -366,7 +364,7 @@ void cap_worker_run(struct cap_worker *worker)
 			if (sources_ended(worker) && worker->n_sources)
 				break;
 			rest(worker);
-		} else if ((worker->times.turns & 63) == 0) {
+		} else if ((worker->turns & 63) == 0) {
 			measure_rate(worker, cap_mono_ns());
 		}
 	}

@@ -29,11 +29,6 @@ struct cap_worker_source {
 	uint64_t after_end;          /* received after the jobs were over: part of no account but the tap's */
 };
 
-/* Where the time of the packet path goes, by stage; read by others only for display. */
-struct cap_worker_times {
-	uint64_t turns, sleeps, batches;
-};
-
 struct cap_worker {
 	char name[16];
 	int cpu;                     /* -1: not pinned */
@@ -61,7 +56,7 @@ struct cap_worker {
 	pthread_t thread;
 	bool running;
 	_Atomic uint32_t state;
-	struct cap_worker_times times;
+	uint64_t turns;
 	/* adaptive sleep */
 	uint64_t last_turn_ns;
 	uint64_t rate_pps;           /* smoothed */
