@@ -4,7 +4,8 @@
  * host.
  *
  * It always returns XDP_PASS and never changes a frame; what it cannot copy it counts. Every frame that
- * enters is counted in `seen` and in exactly one of mirrored, ring_full, too_long, unserved, rejected.
+ * enters is counted in `seen` and in exactly one of mirrored, ring_full, too_long, unserved. Jobs' filters run in user
+ * space: every frame is wanted by all.
  *
  * One ring per RX queue, not per CPU: a queue is served by one CPU at a time, so the ring's lock is never
  * contended, and the order within the queue survives when its interrupt moves to another CPU.
@@ -27,24 +28,20 @@ struct {
 	__array(values, struct ring);
 } rings SEC(".maps");
 
-/* See prefilter.bpf.c: the place of the jobs' filters. */
-static __always_inline __u64 classify(struct xdp_md *ctx)
-{
-	return ~0ULL;
-}
-
 /*
  * Copies the frame into a record of `size` bytes; 1 <= len <= size - SKEP_META_BYTES. 0, or -1 if the ring
  * has no room.
  */
-static __always_inline int copy(struct xdp_md *ctx, void *ring, const __u32 size, __u32 len, __u64 jobs,
+static __always_inline int copy(struct xdp_md *ctx, void *ring, const __u32 size, __u32 len,
 				const int hints)
 {
 	struct skep_meta *m = bpf_ringbuf_reserve(ring, size, 0);
+	struct skep_nic_facts nic;
 
 	if (!m)
 		return -1;
-	skep_meta_fill(ctx, m, jobs, hints);
+	nic = skep_nic_read(ctx, hints);
+	skep_meta_fill(ctx, m, ~0ULL, &nic);
 	/*
 	 * Keeps the bounds of len where the verifier can see them: the compiler would test another copy of
 	 * it.
@@ -64,7 +61,6 @@ static __always_inline int run(struct xdp_md *ctx, const int hints)
 	__u32 len = (__u32)bpf_xdp_get_buff_len(ctx), need = len + SKEP_META_BYTES;
 	struct skep_xdp_counters *c = bpf_map_lookup_elem(&counters, &queue);
 	void *ring = bpf_map_lookup_elem(&rings, &queue);
-	__u64 jobs;
 	int r;
 
 	if (!c)
@@ -74,27 +70,22 @@ static __always_inline int run(struct xdp_md *ctx, const int hints)
 		c->unserved++;
 		return XDP_PASS;
 	}
-	jobs = classify(ctx);
-	if (!jobs) {
-		c->rejected++;
-		return XDP_PASS;
-	}
 	if (need <= 128)
-		r = copy(ctx, ring, 128, len, jobs, hints);
+		r = copy(ctx, ring, 128, len, hints);
 	else if (need <= 256)
-		r = copy(ctx, ring, 256, len, jobs, hints);
+		r = copy(ctx, ring, 256, len, hints);
 	else if (need <= 512)
-		r = copy(ctx, ring, 512, len, jobs, hints);
+		r = copy(ctx, ring, 512, len, hints);
 	else if (need <= 1024)
-		r = copy(ctx, ring, 1024, len, jobs, hints);
+		r = copy(ctx, ring, 1024, len, hints);
 	else if (need <= 1568) /* 1,500 + Ethernet + two tags + metadata, and a little */
-		r = copy(ctx, ring, 1568, len, jobs, hints);
+		r = copy(ctx, ring, 1568, len, hints);
 	else if (need <= 4096)
-		r = copy(ctx, ring, 4096, len, jobs, hints);
+		r = copy(ctx, ring, 4096, len, hints);
 	else if (need <= 9312) /* jumbo: 9,216 + Ethernet + two tags + metadata */
-		r = copy(ctx, ring, 9312, len, jobs, hints);
+		r = copy(ctx, ring, 9312, len, hints);
 	else if (len <= SKEP_MIRROR_MAX_FRAME)
-		r = copy(ctx, ring, SKEP_MIRROR_MAX_FRAME + SKEP_META_BYTES, len, jobs, hints);
+		r = copy(ctx, ring, SKEP_MIRROR_MAX_FRAME + SKEP_META_BYTES, len, hints);
 	else {
 		c->too_long++;
 		return XDP_PASS;

@@ -50,7 +50,6 @@ static int load_prefilter(struct cap_xdp *xdp, bool hints)
 	if (!skel)
 		return -errno;
 	skel->rodata->unserved_action = xdp->all_queues ? XDP_DROP : XDP_PASS;
-	skel->rodata->rejected_action = XDP_DROP;
 	skel->rodata->nic_timestamps = xdp->nic_timestamps;
 	bpf_program__set_autoload(skel->progs.prefilter_hints, false);
 	if (hints)

@@ -19,7 +19,7 @@
 #define SKEP_ABI_U64 uint64_t
 #endif
 
-#define SKEP_ABI_VERSION 1
+#define SKEP_ABI_VERSION 2
 
 /*
  * Most RX queues of one link that are served; XSKMAP size. 256 covers every NIC of today (mlx5: 128
@@ -70,6 +70,66 @@ struct skep_xdp_counters {
 };
 
 _Static_assert(sizeof(struct skep_xdp_counters) == 64, "one cache line");
+
+/*
+ * The job filters of a link: programs that a frame passes one after the other, in the slots of the map "progs"
+ * (PROG_ARRAY). An empty slot is skipped.
+ */
+enum {
+	SKEP_PROG_LOOK = 0,	/* parses the frame once for predicates that cBPF has no word for */
+	SKEP_PROG_CLASSIFY = 1, /* which jobs' filters want it */
+	SKEP_PROG_REDUCE = 2,	/* sampling, per-flow cut-off */
+	SKEP_PROG_DELIVER = 3,	/* metadata, redirect */
+	SKEP_PROG_N = 4,
+};
+
+/* Jobs of a link; the slots are the bits of skep_meta.jobs. */
+#define SKEP_MAX_JOBS 64
+
+/* A packet that is carried inside the frame; offsets in bytes from the frame's first. */
+struct skep_inner {
+	SKEP_ABI_U16 off;     /* where byte 12 of an Ethernet header is, less 12; or the IP header (raw kinds) */
+	SKEP_ABI_U16 mac_off; /* where the two MAC addresses are */
+	SKEP_ABI_U16 kind;    /* SKEP_INNER_* (skep_inner.h); 0: none */
+	SKEP_ABI_U16 spare;
+};
+
+#define SKEP_MAX_INNER 4
+
+/*
+ * What the programs hand on about the frame in their hands (map "scratch": PERCPU_ARRAY, one value). Valid
+ * from the entry program to deliver; nothing of it survives the frame.
+ */
+struct skep_scratch {
+	SKEP_ABI_U64 jobs;	/* CLASSIFY: bit j set: job slot j wants the frame; REDUCE clears some */
+	SKEP_ABI_U64 nic_ts_ns; /* entry: the NIC's stamp, or 0 */
+	SKEP_ABI_U32 flags;	/* entry: SKEP_META_F_* */
+	SKEP_ABI_U16 vlan_tpid;
+	SKEP_ABI_U16 vlan_tci;
+	SKEP_ABI_U32 marks;	/* LOOK: SKEP_MARK_* */
+	SKEP_ABI_U32 src_lists; /* LOOK: bit i set: the source address is in list i */
+	SKEP_ABI_U32 dst_lists;
+	SKEP_ABI_U32 n_inner; /* LOOK: packets inside */
+	struct skep_inner inner[SKEP_MAX_INNER];
+};
+
+_Static_assert(sizeof(struct skep_scratch) == 72, "scratch layout");
+
+/*
+ * One value for each of SKEP_GENERATIONS sets of jobs (map "generations": PERCPU_ARRAY): the set that runs
+ * counts in one, the set before it is read from the other.
+ */
+#define SKEP_GENERATIONS 2
+
+struct skep_generation {
+	SKEP_ABI_U64 seen; /* frames that CLASSIFY of this generation ran for */
+};
+
+/* Per job slot (map "jobs": PERCPU_ARRAY). */
+struct skep_job_counters {
+	SKEP_ABI_U64 wanted;   /* redirected to the AF_XDP socket with the job's bit set */
+	SKEP_ABI_U64 unserved; /* wanted, but the queue has no socket */
+};
 
 /*
  * Mirror: the largest frame that is copied. What GRO merged before generic XDP saw it is up to 64 KiB;

@@ -10,6 +10,8 @@
  */
 #include "capture/filter/classifier.h"
 
+#include "bpf/abi/skep_abi.h"
+
 #include <assert.h>
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
@@ -22,7 +24,7 @@
 #define MAX_JOBS 64u
 
 /* The main function without the calls; what each call adds. */
-#define MAIN_INSNS 64u
+#define MAIN_INSNS 96u
 #define CALL_INSNS 9u
 
 /* One function of the program: the filter of one or more jobs. */
@@ -109,24 +111,55 @@ static void put_calls(struct image *im)
 	}
 }
 
+/* Adds one to the u64 at `offset` of the map's value, whose key is on the stack at FP - 4. */
+static void put_count(struct image *im, int map_fd, uint32_t offset)
+{
+	put_lookup(im, map_fd, 3);
+	put(im, (struct bpf_insn){ .code = BPF_LDX | BPF_MEM | BPF_DW,
+				   .dst_reg = BPF_REG_1,
+				   .src_reg = BPF_REG_0,
+				   .off = (int16_t)offset });
+	put(im, (struct bpf_insn){ .code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = BPF_REG_1, .imm = 1 });
+	put(im, (struct bpf_insn){ .code = BPF_STX | BPF_MEM | BPF_DW,
+				   .dst_reg = BPF_REG_0,
+				   .src_reg = BPF_REG_1,
+				   .off = (int16_t)offset });
+}
+
+static void put_key(struct image *im, uint32_t key)
+{
+	put(im, (struct bpf_insn){
+			.code = BPF_ST | BPF_MEM | BPF_W, .dst_reg = BPF_REG_10, .off = -4, .imm = (int32_t)key });
+}
+
+static void put_tail_call(struct image *im, int progs_fd, uint32_t index)
+{
+	put_mov(im, BPF_REG_1, BPF_REG_6);
+	put_imm64(im, BPF_REG_2, BPF_PSEUDO_MAP_FD, (uint32_t)progs_fd);
+	put_imm32(im, BPF_REG_3, index);
+	put_call(im, BPF_FUNC_tail_call);
+}
+
 static void put_main(struct image *im, const struct flt_surroundings *s)
 {
 	uint32_t branch;
 
 	put_mov(im, BPF_REG_6, BPF_REG_1);
 	put(im, (struct bpf_insn){ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_7 });
+	put_key(im, s->generation);
+	put_count(im, s->generations_fd, offsetof(struct skep_generation, seen));
 	put_calls(im);
 	branch = im->n;
 	put(im, (struct bpf_insn){ .code = BPF_JMP | BPF_JEQ | BPF_K, .dst_reg = BPF_REG_7 });
 
-	put(im, (struct bpf_insn){ .code = BPF_ST | BPF_MEM | BPF_W, .dst_reg = BPF_REG_10, .off = -4 });
-	put_lookup(im, s->verdict_fd, 6);
-	put(im, (struct bpf_insn){
-			.code = BPF_STX | BPF_MEM | BPF_DW, .dst_reg = BPF_REG_0, .src_reg = BPF_REG_7 });
-	put_mov(im, BPF_REG_1, BPF_REG_6);
-	put_imm64(im, BPF_REG_2, BPF_PSEUDO_MAP_FD, (uint32_t)s->progs_fd);
-	put_imm32(im, BPF_REG_3, s->deliver_index);
-	put_call(im, BPF_FUNC_tail_call);
+	put_key(im, 0);
+	put_lookup(im, s->scratch_fd, 1);
+	put(im, (struct bpf_insn){ .code = BPF_STX | BPF_MEM | BPF_DW,
+				   .dst_reg = BPF_REG_0,
+				   .src_reg = BPF_REG_7,
+				   .off = offsetof(struct skep_scratch, jobs) });
+	put_tail_call(im, s->progs_fd, SKEP_PROG_REDUCE);
+	put_tail_call(im, s->progs_fd, SKEP_PROG_DELIVER);
 	/* Nobody to deliver to: never while the prefilter is attached. */
 	put_imm32(im, BPF_REG_0, XDP_ABORTED);
 	put(im, (struct bpf_insn){ .code = BPF_JMP | BPF_EXIT });
@@ -140,16 +173,7 @@ static void put_main(struct image *im, const struct flt_surroundings *s)
 				   .dst_reg = BPF_REG_10,
 				   .src_reg = BPF_REG_1,
 				   .off = -4 });
-	put_lookup(im, s->counters_fd, 3);
-	put(im, (struct bpf_insn){ .code = BPF_LDX | BPF_MEM | BPF_DW,
-				   .dst_reg = BPF_REG_1,
-				   .src_reg = BPF_REG_0,
-				   .off = (int16_t)s->rejected_offset });
-	put(im, (struct bpf_insn){ .code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = BPF_REG_1, .imm = 1 });
-	put(im, (struct bpf_insn){ .code = BPF_STX | BPF_MEM | BPF_DW,
-				   .dst_reg = BPF_REG_0,
-				   .src_reg = BPF_REG_1,
-				   .off = (int16_t)s->rejected_offset });
+	put_count(im, s->counters_fd, s->rejected_offset);
 	put_imm32(im, BPF_REG_0, s->rejected_action);
 	put(im, (struct bpf_insn){ .code = BPF_JMP | BPF_EXIT });
 }

@@ -13,14 +13,16 @@ struct flt_job {
 };
 
 /*
- * Where the program finds its surroundings. The mask of the frame goes to `verdict` (PERCPU_ARRAY, key 0, a
- * u64 at its beginning), then the program tail-calls progs[deliver_index]. A frame that no job wants adds one
- * to the u64 at rejected_offset of counters[queue] and ends with rejected_action.
+ * Where the program finds its surroundings: maps of bpf/abi. Every frame adds one to generations[generation].
+ * The mask of the frame goes to scratch.jobs, then the program tail-calls progs[SKEP_PROG_REDUCE], or where
+ * that is empty progs[SKEP_PROG_DELIVER]. A frame that no job wants adds one to the u64 at rejected_offset of
+ * counters[queue] and ends with rejected_action.
  */
 struct flt_surroundings {
-	int verdict_fd;
 	int progs_fd;
-	uint32_t deliver_index;
+	int scratch_fd;
+	int generations_fd;
+	uint32_t generation;
 	int counters_fd;
 	uint32_t rejected_offset;
 	uint32_t rejected_action;
@@ -28,7 +30,7 @@ struct flt_surroundings {
 
 /*
  * Links the jobs' programs (global subprograms: each is verified by itself) and loads the result. Jobs with
- * the same program share it. Returns 0 with a program descriptor; -EPERM, or the verifier's refusal in err.
+ * the same program share it. Without any job everything is rejected. Returns 0 with a program descriptor; -EPERM, or the verifier's refusal in err.
  */
 int flt_classifier_load(const struct flt_job *jobs, uint32_t n, const struct flt_surroundings *s, int *ret_fd,
 			struct skep_err *err);

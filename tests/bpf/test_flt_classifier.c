@@ -94,17 +94,19 @@ static void open_bench(struct bench *b)
 	static const struct flt_cbpf delivered = { .code = 0x06, .k = DELIVERED };
 	struct flt_code code;
 	struct skep_err err = SKEP_ERR_NULL;
-	uint32_t one = 1;
+	uint32_t slot = SKEP_PROG_DELIVER;
 
 	*b = (struct bench){ .fd = -1 };
 	b->around =
-		(struct flt_surroundings){ .verdict_fd = per_cpu_map(8, 1),
-					   .deliver_index = 1,
+		(struct flt_surroundings){ .scratch_fd = per_cpu_map(sizeof(struct skep_scratch), 1),
+					   .generations_fd = per_cpu_map(sizeof(struct skep_generation),
+									 SKEP_GENERATIONS),
+					   .generation = 1,
 					   .counters_fd = per_cpu_map(sizeof(struct skep_xdp_counters),
 								      SKEP_MAX_QUEUES),
 					   .rejected_offset = offsetof(struct skep_xdp_counters, rejected),
 					   .rejected_action = XDP_DROP };
-	b->around.progs_fd = bpf_map_create(BPF_MAP_TYPE_PROG_ARRAY, "test", 4, 4, 2, NULL);
+	b->around.progs_fd = bpf_map_create(BPF_MAP_TYPE_PROG_ARRAY, "test", 4, 4, SKEP_PROG_N, NULL);
 	assert_true(b->around.progs_fd >= 0);
 	assert_int_equal(flt_translate(&delivered, 1, FLT_LENGTH_FRAME, &code, &err), 0);
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_XDP_HAS_FRAGS);
@@ -112,7 +114,7 @@ static void open_bench(struct bench *b)
 				      code.n, &opts);
 	assert_true(b->deliver_fd >= 0);
 	flt_code_done(&code);
-	assert_int_equal(bpf_map_update_elem(b->around.progs_fd, &one, &b->deliver_fd, 0), 0);
+	assert_int_equal(bpf_map_update_elem(b->around.progs_fd, &slot, &b->deliver_fd, 0), 0);
 }
 
 static void close_bench(struct bench *b)
@@ -122,7 +124,8 @@ static void close_bench(struct bench *b)
 		flt_front_free(b->cbpf[i]);
 		free(b->cbpf[i]);
 	}
-	close(b->around.verdict_fd);
+	close(b->around.scratch_fd);
+	close(b->around.generations_fd);
 	close(b->around.counters_fd);
 	close(b->around.progs_fd);
 	close(b->deliver_fd);
@@ -140,7 +143,7 @@ static void load(struct bench *b, uint32_t n)
 /* Sum (which = rejected) or the one value that is not zero (the verdict) over all CPUs. */
 static uint64_t read_map(int fd, uint32_t size, uint32_t offset)
 {
-	static uint8_t values[1024 * 64];
+	static uint8_t values[1024 * 80];
 	uint64_t sum = 0, one;
 	uint32_t zero = 0;
 	int cpus = libbpf_num_possible_cpus();
@@ -155,7 +158,7 @@ static uint64_t read_map(int fd, uint32_t size, uint32_t offset)
 
 static void clear_verdict(int fd)
 {
-	static const uint64_t zeros[1024];
+	static const struct skep_scratch zeros[1024];
 	uint32_t zero = 0;
 
 	assert_int_equal(bpf_map_update_elem(fd, &zero, zeros, 0), 0);
@@ -176,9 +179,9 @@ static size_t compare(struct bench *b, uint32_t n, size_t step)
 		for (uint32_t j = 0; j < n; j++)
 			if (flt_front_match(b->cbpf[j], p->bytes, p->len, p->len) > 0)
 				want |= 1ull << b->jobs[j].slot;
-		clear_verdict(b->around.verdict_fd);
+		clear_verdict(b->around.scratch_fd);
 		assert_int_equal(bpf_prog_test_run_opts(b->fd, &opts), 0);
-		got = read_map(b->around.verdict_fd, 8, 0);
+		got = read_map(b->around.scratch_fd, sizeof(struct skep_scratch), 0);
 		now = read_map(b->around.counters_fd, sizeof(struct skep_xdp_counters),
 			       b->around.rejected_offset);
 		if (got != want || opts.retval != (want ? DELIVERED : XDP_DROP) ||
