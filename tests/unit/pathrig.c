@@ -14,6 +14,8 @@
 #include <sys/eventfd.h>
 
 #define NOISE_BYTES (1u << 20)
+/* A paced source may be late by so much and still keep its rate. */
+#define CATCH_UP_NS (10 * SKEP_NSEC_PER_MSEC)
 
 void rig_fail(struct rig *rig, const char *fmt, ...)
 {
@@ -134,7 +136,8 @@ static int rig_receive(struct cap_source *head, struct cap_batch *batch)
 
 		if (now_ns < src->due_ns)
 			return 0;
-		src->due_ns = src->due_ns ? src->due_ns + cfg->pace_ns : now_ns + cfg->pace_ns;
+		/* Who was not run for long does not make up for it: a burst has no pace. */
+		src->due_ns = SKEP_MAX(src->due_ns, now_ns - CATCH_UP_NS) + cfg->pace_ns;
 	}
 	for (; batch->n < n && src->next < cfg->n_pkts; batch->n++, src->next++) {
 		struct cap_frame *f = &batch->frames[batch->n];
@@ -395,27 +398,31 @@ static void ask(struct rig *rig, enum cap_worker_state state)
 		cap_worker_ask(&rig->workers[i], state);
 }
 
+/*
+ * Being stuck is measured in turns of this loop, a millisecond at least each: on a machine that is busy with
+ * something else it gets as few of them as the worker that it judges.
+ */
 void rig_wait(struct rig *rig)
 {
-	uint64_t moved_ns = cap_mono_ns(), last = 0;
+	uint64_t last = 0;
+	uint32_t still = 0;
 
 	while (!all_done(rig)) {
 		uint64_t now = progress(rig);
 
 		(void)usleep(1000);
-		if (now != last)
-			moved_ns = cap_mono_ns();
+		still = now == last ? still + 1 : 0;
 		last = now;
 		if (atomic_load(&rig->job.done) && !rig->stopped) {
 			ask(rig, CAP_WORKER_DRAIN);
 			rig->stopped = true;
 		}
-		if (cap_mono_ns() - moved_ns < rig->cfg.stuck_ms * SKEP_NSEC_PER_MSEC)
+		if (still < rig->cfg.stuck_ms)
 			continue;
 		ask(rig, rig->stopped ? CAP_WORKER_ABORT : CAP_WORKER_DRAIN);
 		rig->aborted |= rig->stopped;
 		rig->stopped = true;
-		moved_ns = cap_mono_ns();
+		still = 0;
 	}
 	for (uint32_t i = 0; i < rig->cfg.n_workers; i++)
 		cap_worker_join(&rig->workers[i]);

@@ -87,6 +87,21 @@ static void wait_full(struct rig *rig, uint64_t more_than)
 	fail_msg("the disk never got full");
 }
 
+/* Waits until so many packets more than now have been stored. */
+static void wait_stored(struct rig *rig, uint64_t more)
+{
+	struct cap_account a;
+	uint64_t until;
+
+	rig_totals(rig, &a);
+	until = a.stored + more;
+	for (int i = 0; i < 20000 && a.stored < until; i++) {
+		(void)usleep(1000);
+		rig_totals(rig, &a);
+	}
+	assert_true(a.stored >= until);
+}
+
 static void full_and_space_again(void **state)
 {
 	(void)state;
@@ -95,7 +110,7 @@ static void full_and_space_again(void **state)
 	for (unsigned i = 0; i < 3; i++) {
 		struct rig_cfg cfg = { .base = mnt,
 				       .payload = RIG_RANDOM,
-				       .n_pkts = 70000,
+				       .n_pkts = UINT32_MAX, /* until we have seen enough */
 				       .size_min = 1400,
 				       .size_max = 1500,
 				       .lossy = true,
@@ -123,13 +138,15 @@ static void full_and_space_again(void **state)
 		assert_true(a.stored > 0);
 		number = atomic_load(&rig->sources[0].given);
 		fill_to(RESERVE + 200 * CAP_MIB);
+		/* more than the pool holds: what came after the fill is among them */
+		wait_stored(rig, 40000);
+		rig_stop(rig);
 		rig_wait(rig);
 		rig_verify(rig, &a, &r);
-		assert_int_equal(a.seen, cfg.n_pkts);
 		/* When there is space again memory is still full for a moment: that has its own name. */
 		assert_int_equal(a.stored + a.dropped[CAP_DROP_DISK_FULL] + a.dropped[CAP_DROP_BUFFERS_FULL],
-				 cfg.n_pkts);
-		assert_true(r.last == cfg.n_pkts - 1 && number < r.last);
+				 a.seen);
+		assert_true(number < r.last);
 		assert_int_equal(r.n_parts, 0);
 		rig_free(rig);
 	}

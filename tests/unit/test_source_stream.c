@@ -8,6 +8,7 @@
 #include "capture/source.h"
 #include "tool.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <time.h>
 
@@ -157,60 +158,48 @@ static void a_failing_command_is_reported(void **state)
 	}
 }
 
-/* Processes that still hold the test's mark in their environment. */
-static int alive(const char *mark)
+/*
+ * Each command opens a FIFO for writing before it says anything, and whatever it starts inherits that: the FIFO
+ * hangs up when the last of them is gone, and not before. (Looking for a mark in /proc would miss a process
+ * between its fork and its exec.)
+ */
+static bool all_gone(int fifo, int timeout_ms)
 {
-	_skep_free_ char *out = NULL;
+	struct pollfd pfd = { .fd = fifo, .events = POLLIN };
 
-	(void)tool_run(&out, NULL,
-		       "grep -lz '^SKEP_TEST_MARK=%s$' /proc/[0-9]*/environ 2>/dev/null | grep -cv \"/$$/\"",
-		       mark);
-	return (int)strtol(out, NULL, 10);
-}
-
-static void expect_none(const char *mark)
-{
-	const uint64_t end = now_ms() + 8000;
-
-	while (alive(mark) > 0 && now_ms() < end)
-		usleep(50000);
-	assert_int_equal(alive(mark), 0);
+	assert_true(poll(&pfd, 1, timeout_ms) >= 0);
+	return pfd.revents & POLLHUP;
 }
 
 static void nothing_is_left(void **state)
 {
 	static const char *const commands[] = {
-		"export SKEP_TEST_MARK=%s; cat three.pcap; sleep 1000 & sleep 1000 & wait",
-		"export SKEP_TEST_MARK=%s; trap '' TERM; cat three.pcap; sh -c 'while :; do sleep 0.2; done'",
-		"export SKEP_TEST_MARK=%s; cat three.pcap; (sleep 1000 &) ; exit 0",
+		"exec 9>fifo; cat three.pcap; sleep 1000 & sleep 1000 & wait",
+		"exec 9>fifo; trap '' TERM; cat three.pcap; sh -c 'while :; do sleep 0.2; done'",
+		"exec 9>fifo; cat three.pcap; (sleep 1000 &) ; exit 0",
 	};
+	char path[4096];
 
 	(void)state;
+	assert_true(snprintf(path, sizeof(path), "%s/fifo", dir) > 0);
+	assert_int_equal(mkfifo(path, 0600), 0);
 	for (size_t i = 0; i < 2 * ARRAY_LEN(commands); i++) {
-		char mark[64], text[512];
-		_skep_free_ char *command = NULL;
+		const int fifo = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+		_skep_free_ char *command = command_of(commands[i / 2]);
+		const struct cap_source_cfg cfg = { .stream_command = command };
 		struct cap_tap *tap = NULL;
 		uint32_t n;
 		int status;
 		pid_t pid;
 
-		assert_true(snprintf(mark, sizeof(mark), "%d-%zu", getpid(), i) > 0);
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-		assert_true(snprintf(text, sizeof(text), commands[i / 2], mark) > 0);
-#pragma GCC diagnostic pop
-		command = command_of(text);
-		const struct cap_source_cfg cfg = { .stream_command = command };
-
+		assert_true(fifo >= 0);
 		if (i % 2 == 0) {
 			assert_int_equal(cap_source_stream.open(&cfg, &tap, NULL), 0);
 			assert_int_equal(receive(tap, 3, &n), 0);
-			/* The shell itself does not show the mark, what it starts does. */
-			for (int tries = 0; tries < 100 && alive(mark) == 0; tries++)
-				usleep(20000);
-			assert_true(alive(mark) > 0);
+			assert_false(all_gone(fifo, 0));
 			cap_source_stream.close(tap);
-			assert_int_equal(alive(mark), 0);
+			assert_true(all_gone(fifo, 0));
+			close(fifo);
 			continue;
 		}
 		/* The same, but whoever opened it is killed. */
@@ -222,7 +211,8 @@ static void nothing_is_left(void **state)
 		}
 		assert_int_equal(waitpid(pid, &status, 0), pid);
 		assert_true(WIFSIGNALED(status));
-		expect_none(mark);
+		assert_true(all_gone(fifo, 20000));
+		close(fifo);
 	}
 }
 
