@@ -86,12 +86,16 @@ enum {
 /* Jobs of a link; the slots are the bits of skep_meta.jobs. */
 #define SKEP_MAX_JOBS 64
 
-/* A packet that is carried inside the frame; offsets in bytes from the frame's first. */
+/*
+ * A packet that is carried inside the frame, seen as an Ethernet frame: bytes 0 to 11 (MAC addresses) are at
+ * mac_off, byte k from 14 on is at off + k, bytes 12 and 13 are `type` or, if that is 0, at off + 12. Offsets
+ * in bytes from the frame's first.
+ */
 struct skep_inner {
-	SKEP_ABI_U16 off;     /* where byte 12 of an Ethernet header is, less 12; or the IP header (raw kinds) */
-	SKEP_ABI_U16 mac_off; /* where the two MAC addresses are */
+	SKEP_ABI_U16 off;
+	SKEP_ABI_U16 mac_off; /* an IP packet has those of the Ethernet header in front of it */
 	SKEP_ABI_U16 kind;    /* SKEP_INNER_* (skep_inner.h); 0: none */
-	SKEP_ABI_U16 spare;
+	SKEP_ABI_U16 type;    /* host byte order */
 };
 
 #define SKEP_MAX_INNER 4
