@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef FLT_REDUCE_H
+#define FLT_REDUCE_H
+/*
+ * Sampling and per-flow cut-off, per job: in XDP (bpf/reduce.bpf.c, progs[SKEP_PROG_REDUCE] of a link), and the
+ * same decision in user space for sources without XDP. bpf/abi/skep_reduce.h says what a flow is.
+ *
+ * In XDP: control thread; open needs CAP_BPF and CAP_NET_ADMIN, nothing after it needs privileges. In user
+ * space: one struct flt_reducer for each job and worker, the worker's alone; take() allocates nothing.
+ */
+#include "bpf/abi/skep_reduce.h"
+#include "common/err.h"
+
+#include <stdbool.h>
+
+/* Flows remembered for the cut-off: of all jobs of a link in XDP, of a job and worker in user space. */
+#define FLT_REDUCE_FLOWS 65536u
+
+/* What a job asks for; all zero: nothing is taken away. Sampling comes first, the cut-off sees what it leaves. */
+struct flt_reduction {
+	uint32_t sample_every;	/* one of so many; 0 and 1: all */
+	bool sample_by_flow;	/* of flows, not of packets */
+	uint64_t cutoff_pkts;	/* of each flow; 0: no limit */
+	uint64_t cutoff_bytes;	/* of each flow, on the wire: the packet that reaches it is the last; 0: no limit */
+};
+
+struct flt_reduce_account {
+	uint64_t matched_pkts;	   /* came here: the filter wanted them */
+	uint64_t sampled_out_pkts;
+	uint64_t cut_off_pkts;
+	uint64_t flows;		   /* begun, as the cut-off counts: one that was forgotten begins again */
+};
+
+static inline bool flt_reduction_any(const struct flt_reduction *r)
+{
+	return r->sample_every > 1 || r->cutoff_pkts || r->cutoff_bytes;
+}
+
+/* -- in XDP -- */
+
+struct flt_reduce;
+
+/* Maps of bpf/prefilter.bpf.c; borrowed for the call. */
+struct flt_reduce_cfg {
+	int progs_fd;
+	int scratch_fd;
+	int counters_fd;
+	uint32_t rejected_action;
+	uint32_t flows; /* remembered; 0: FLT_REDUCE_FLOWS */
+	uint64_t seed;	/* of flow hashes, one for all links that should choose the same flows; 0: random */
+};
+
+/* Loads the program. Nothing is reduced until set() and until the program is in progs[SKEP_PROG_REDUCE]. */
+int flt_reduce_open(const struct flt_reduce_cfg *cfg, struct flt_reduce **ret, struct skep_err *err);
+/* Takes NULL, returns NULL. */
+struct flt_reduce *flt_reduce_close(struct flt_reduce *reduce);
+/* For progs[SKEP_PROG_REDUCE]; stays the reduce's own. */
+int flt_reduce_prog_fd(const struct flt_reduce *reduce);
+
+/*
+ * What the job in the slot asks for, from the next frame on, and its counters at zero. NULL: nothing. Order for a
+ * job that comes: set, then the program in slot CLASSIFY that names it; for one that goes: the program without it,
+ * account, then set NULL.
+ */
+int flt_reduce_set(struct flt_reduce *reduce, uint32_t slot, const struct flt_reduction *reduction,
+		   struct skep_err *err);
+/* Exact while no frame passes. A slot with nothing to reduce counts nothing. */
+int flt_reduce_account(const struct flt_reduce *reduce, uint32_t slot, struct flt_reduce_account *ret);
+/*
+ * Flows of all jobs that were forgotten to make room for others since open, at least; if they go on they get their
+ * first packets again. Looks through the whole table.
+ */
+int flt_reduce_forgotten(const struct flt_reduce *reduce, uint64_t *ret_flows);
+
+/* -- in user space -- */
+
+struct flt_reducer;
+
+/* -ENOMEM. flows 0: FLT_REDUCE_FLOWS; the table exists only where there is a cut-off. */
+int flt_reducer_new(const struct flt_reduction *reduction, uint64_t seed, uint32_t flows, struct flt_reducer **ret);
+struct flt_reducer *flt_reducer_free(struct flt_reducer *reducer);
+/* Is the frame that the job's filter wants still wanted? The first `len` of its bytes are in one piece. */
+bool flt_reducer_take(struct flt_reducer *reducer, const uint8_t *bytes, uint32_t len, uint32_t wire_len);
+void flt_reducer_account(const struct flt_reducer *reducer, struct flt_reduce_account *ret);
+uint64_t flt_reducer_forgotten(const struct flt_reducer *reducer);
+
+#endif
