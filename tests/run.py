@@ -226,6 +226,14 @@ def suite_net(runner, log):
     return runner.pytest(ROOT / "tests" / "net", log, 600, {"SKEP_BIN": str(BUILD / "bin")})
 
 
+def suite_hive(runner, log):
+    """The layers, each by itself, and then the program and its clients."""
+    count = runner.meson("hive", log, 300)
+    if list((ROOT / "tests" / "hive").glob("test_*.py")):
+        count.add(runner.pytest(ROOT / "tests" / "hive", log, 300, {"SKEP_BIN": str(BUILD / "bin")}))
+    return count
+
+
 def suite_sanitizers(runner, log):
     """Unit tests, corpus and network tests again, with a build in which every bad access and every leak is fatal."""
     count = Count()
@@ -234,6 +242,7 @@ def suite_sanitizers(runner, log):
         return count
     count.add(runner.meson("unit", log, 300, SANITIZED, SANITIZER_ENV))
     count.add(runner.meson("fuzz", log, 180, SANITIZED, SANITIZER_ENV))
+    count.add(runner.meson("hive", log, 300, SANITIZED, SANITIZER_ENV))
     env = {**SANITIZER_ENV, "SKEP_BIN": str(SANITIZED / "bin"), "SKEP_SANITIZED": "1"}
     count.add(runner.pytest(ROOT / "tests" / "net", log, 480, env))
     return count
@@ -245,6 +254,7 @@ SUITES = {
     "fuzz": suite_fuzz,
     "bpf": suite_bpf,
     "net": suite_net,
+    "hive": suite_hive,
     "sanitizers": suite_sanitizers,
 }
 

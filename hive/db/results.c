@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The tables of datasets. They say what there is and what it should be (size, SHA-256); the bytes are
+ * hive/store's. Any thread that holds a transaction.
+ */
+#include "hive/db/results.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const struct hive_field dataset_fields[] = {
+	HIVE_FIELD(hive_dataset, owner_id, HIVE_REF, HIVE_F_QUERY),
+	HIVE_FIELD(hive_dataset, job_id, HIVE_REF, HIVE_F_QUERY | HIVE_F_FIXED),
+	HIVE_FIELD(hive_dataset, name, HIVE_TEXT, HIVE_F_QUERY),
+	HIVE_FIELD(hive_dataset, notes, HIVE_TEXT, 0),
+	HIVE_FIELD(hive_dataset, folder, HIVE_TEXT, HIVE_F_SECRET | HIVE_F_FIXED),
+	HIVE_FIELD(hive_dataset, state, HIVE_TEXT, HIVE_F_QUERY),
+	HIVE_FIELD(hive_dataset, pinned, HIVE_BOOL, HIVE_F_QUERY),
+	HIVE_FIELD(hive_dataset, created_ns, HIVE_TIME, HIVE_F_QUERY | HIVE_F_FIXED),
+	HIVE_FIELD(hive_dataset, expires_ns, HIVE_TIME, HIVE_F_QUERY),
+	HIVE_FIELD(hive_dataset, first_ns, HIVE_TIME, HIVE_F_QUERY),
+	HIVE_FIELD(hive_dataset, last_ns, HIVE_TIME, HIVE_F_QUERY),
+	HIVE_FIELD(hive_dataset, pkts, HIVE_INT, HIVE_F_QUERY),
+	HIVE_FIELD(hive_dataset, bytes, HIVE_INT, HIVE_F_QUERY),
+	HIVE_FIELD(hive_dataset, stored_bytes, HIVE_INT, HIVE_F_QUERY),
+	HIVE_FIELD(hive_dataset, reasons, HIVE_TEXT, 0),
+};
+
+static const struct hive_field file_fields[] = {
+	HIVE_FIELD(hive_file, dataset_id, HIVE_REF, HIVE_F_QUERY | HIVE_F_FIXED),
+	HIVE_FIELD(hive_file, job_link_id, HIVE_REF, HIVE_F_FIXED),
+	HIVE_FIELD(hive_file, link_name, HIVE_TEXT, HIVE_F_QUERY | HIVE_F_FIXED),
+	HIVE_FIELD(hive_file, name, HIVE_TEXT, HIVE_F_QUERY | HIVE_F_FIXED),
+	HIVE_FIELD(hive_file, bytes, HIVE_INT, HIVE_F_QUERY | HIVE_F_FIXED),
+	HIVE_FIELD(hive_file, sha256, HIVE_TEXT, HIVE_F_FIXED),
+	HIVE_FIELD(hive_file, first_ns, HIVE_TIME, HIVE_F_QUERY | HIVE_F_FIXED),
+	HIVE_FIELD(hive_file, last_ns, HIVE_TIME, HIVE_F_FIXED),
+	HIVE_FIELD(hive_file, pkts, HIVE_INT, HIVE_F_FIXED),
+	HIVE_FIELD(hive_file, created_ns, HIVE_TIME, HIVE_F_QUERY | HIVE_F_FIXED),
+};
+
+static const struct hive_field share_fields[] = {
+	HIVE_FIELD(hive_share, dataset_id, HIVE_REF, HIVE_F_QUERY | HIVE_F_FIXED),
+	HIVE_FIELD(hive_share, owner_id, HIVE_REF, HIVE_F_QUERY | HIVE_F_FIXED),
+	HIVE_FIELD(hive_share, digest, HIVE_TEXT, HIVE_F_SECRET | HIVE_F_FIXED),
+	HIVE_FIELD(hive_share, password, HIVE_TEXT, HIVE_F_SECRET),
+	HIVE_FIELD(hive_share, created_ns, HIVE_TIME, HIVE_F_QUERY | HIVE_F_FIXED),
+	HIVE_FIELD(hive_share, expires_ns, HIVE_TIME, HIVE_F_QUERY),
+	HIVE_FIELD(hive_share, revoked_ns, HIVE_TIME, HIVE_F_QUERY),
+	HIVE_FIELD(hive_share, downloads, HIVE_INT, 0),
+	HIVE_FIELD(hive_share, used_ns, HIVE_TIME, 0),
+};
+
+const struct hive_table hive_datasets = HIVE_TABLE("datasets", dataset_fields, hive_dataset);
+const struct hive_table hive_files = HIVE_TABLE("files", file_fields, hive_file);
+const struct hive_table hive_shares = HIVE_TABLE("shares", share_fields, hive_share);
+
+void hive_dataset_clear(struct hive_dataset *dataset)
+{
+	hive_row_clear(&hive_datasets, dataset);
+}
+
+void hive_file_clear(struct hive_file *file)
+{
+	hive_row_clear(&hive_files, file);
+}
+
+void hive_share_clear(struct hive_share *share)
+{
+	hive_row_clear(&hive_shares, share);
+}
+
+int hive_datasets_bytes(struct hive_tx *tx, int64_t user_id, int64_t *ret)
+{
+	return hive_sql_int(tx, ret, "SELECT coalesce(sum(stored_bytes), 0) FROM datasets WHERE ?1 = 0 OR owner_id = ?1", "i", user_id);
+}
