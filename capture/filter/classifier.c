@@ -10,7 +10,7 @@
  */
 #include "capture/filter/classifier.h"
 
-#include "bpf/abi/skep_abi.h"
+#include "bpf/abi/skep_inner.h"
 
 #include <assert.h>
 #include <bpf/bpf.h>
@@ -26,12 +26,16 @@
 /* The main function without the calls; what each call adds. */
 #define MAIN_INSNS 96u
 #define CALL_INSNS 9u
+/* A function that looks inside, at most. */
+#define INSIDE_INSNS 64u
 
 /* One function of the program: the filter of one or more jobs. */
 struct function {
 	const struct flt_code *code;
 	uint64_t jobs;
-	uint32_t at;
+	uint32_t inside; /* kinds */
+	uint32_t at;	 /* what the main function calls: the filter itself, or what calls it for each packet */
+	uint32_t code_at;
 };
 
 struct image {
@@ -39,6 +43,7 @@ struct image {
 	uint32_t n;
 	struct function f[MAX_JOBS];
 	uint32_t n_f;
+	int scratch_fd;
 };
 
 static void put(struct image *im, struct bpf_insn insn)
@@ -178,14 +183,89 @@ static void put_main(struct image *im, const struct flt_surroundings *s)
 	put(im, (struct bpf_insn){ .code = BPF_JMP | BPF_EXIT });
 }
 
+/* Calls the filter where struct skep_inner in r7 says, or, if at is negative, for the frame itself. */
+static void put_filter_call(struct image *im, const struct function *f, int16_t at)
+{
+	static const size_t members[] = { offsetof(struct skep_inner, off), offsetof(struct skep_inner, mac_off),
+					  offsetof(struct skep_inner, type) };
+
+	put_mov(im, BPF_REG_1, BPF_REG_6);
+	for (uint8_t i = 0; i < 3; i++) {
+		if (at < 0)
+			put_imm32(im, BPF_REG_2 + i, 0);
+		else
+			put(im, (struct bpf_insn){ .code = BPF_LDX | BPF_MEM | BPF_H,
+						   .dst_reg = BPF_REG_2 + i,
+						   .src_reg = BPF_REG_7,
+						   .off = (int16_t)(at + (int16_t)members[i]) });
+	}
+	put(im, (struct bpf_insn){ .code = BPF_JMP | BPF_CALL,
+				   .src_reg = BPF_PSEUDO_CALL,
+				   .imm = (int32_t)f->code_at - (int32_t)im->n - 1 });
+}
+
+/*
+ * A job that looks inside: the filter's answer for the frame, or else for the first packet inside that the job
+ * looks at (flt_inside_wanted()) and that matches.
+ */
+static void put_inside(struct image *im, const struct function *f)
+{
+	uint32_t leave[2 * SKEP_MAX_INNER + 2], n = 0;
+
+	put_mov(im, BPF_REG_6, BPF_REG_1);
+	put_filter_call(im, f, -1);
+	leave[n++] = im->n;
+	put(im, (struct bpf_insn){ .code = BPF_JMP32 | BPF_JNE | BPF_K, .dst_reg = BPF_REG_0 });
+	put_key(im, 0);
+	put_imm64(im, BPF_REG_1, BPF_PSEUDO_MAP_FD, (uint32_t)im->scratch_fd);
+	put_mov(im, BPF_REG_2, BPF_REG_10);
+	put(im, (struct bpf_insn){ .code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = BPF_REG_2, .imm = -4 });
+	put_call(im, BPF_FUNC_map_lookup_elem);
+	put_mov(im, BPF_REG_7, BPF_REG_0);
+	put_imm32(im, BPF_REG_0, 0);
+	leave[n++] = im->n;
+	put(im, (struct bpf_insn){ .code = BPF_JMP | BPF_JEQ | BPF_K, .dst_reg = BPF_REG_7 });
+	for (uint32_t i = 0; i < SKEP_MAX_INNER; i++) {
+		int16_t at = (int16_t)(offsetof(struct skep_scratch, inner) + i * sizeof(struct skep_inner));
+
+		put(im, (struct bpf_insn){ .code = BPF_LDX | BPF_MEM | BPF_W,
+					   .dst_reg = BPF_REG_1,
+					   .src_reg = BPF_REG_7,
+					   .off = offsetof(struct skep_scratch, n_inner) });
+		leave[n++] = im->n;
+		put(im, (struct bpf_insn){
+				.code = BPF_JMP32 | BPF_JLE | BPF_K, .dst_reg = BPF_REG_1, .imm = (int32_t)i });
+		put(im, (struct bpf_insn){ .code = BPF_LDX | BPF_MEM | BPF_H,
+					   .dst_reg = BPF_REG_1,
+					   .src_reg = BPF_REG_7,
+					   .off = (int16_t)(at + (int16_t)offsetof(struct skep_inner, kind)) });
+		/* 6: the call below and the jump behind it, if what is around the packet is not of our kinds. */
+		put(im, (struct bpf_insn){ .code = BPF_JMP32 | BPF_JSET | BPF_K,
+					   .dst_reg = BPF_REG_1,
+					   .off = 6,
+					   .imm = (int32_t)SKEP_INNER_PATH(~f->inside) });
+		put_filter_call(im, f, at);
+		leave[n++] = im->n;
+		put(im, (struct bpf_insn){ .code = BPF_JMP32 | BPF_JNE | BPF_K, .dst_reg = BPF_REG_0 });
+		put_imm32(im, BPF_REG_0, 0);
+	}
+	for (uint32_t i = 0; i < n; i++)
+		im->v[leave[i]].off = (int16_t)(im->n - leave[i] - 1);
+	put(im, (struct bpf_insn){ .code = BPF_JMP | BPF_EXIT });
+}
+
 static void put_functions(struct image *im)
 {
 	uint32_t end = im->n;
 
 	for (uint32_t i = 0; i < im->n_f; i++) {
-		im->f[i].at = im->n;
+		im->f[i].at = im->f[i].code_at = im->n;
 		memcpy(im->v + im->n, im->f[i].code->v, im->f[i].code->n * sizeof(*im->v));
 		im->n += im->f[i].code->n;
+		if (!im->f[i].inside)
+			continue;
+		im->f[i].at = im->n;
+		put_inside(im, &im->f[i]);
 	}
 	for (uint32_t at = 0; at < end; at++)
 		if (im->v[at].code == (BPF_JMP | BPF_CALL) && im->v[at].src_reg == BPF_PSEUDO_CALL)
@@ -201,12 +281,12 @@ static uint32_t group(struct image *im, const struct flt_job *jobs, uint32_t n)
 		const struct flt_code *code = jobs[i].code;
 		uint32_t k = 0;
 
-		while (k < im->n_f && (im->f[k].code->n != code->n ||
+		while (k < im->n_f && (im->f[k].code->n != code->n || im->f[k].inside != jobs[i].inside ||
 				       memcmp(im->f[k].code->v, code->v, code->n * sizeof(*code->v)) != 0))
 			k++;
 		if (k == im->n_f) {
-			im->f[im->n_f++] = (struct function){ .code = code };
-			insns += code->n;
+			im->f[im->n_f++] = (struct function){ .code = code, .inside = jobs[i].inside };
+			insns += code->n + (jobs[i].inside ? INSIDE_INSNS : 0);
 		}
 		im->f[k].jobs |= 1ull << jobs[i].slot;
 	}
@@ -218,30 +298,54 @@ static void btf_unref(struct btf **btf)
 	btf__free(*btf);
 }
 
-/* BTF of `int f(struct xdp_md *ctx)`: main is static, the filters are global; func_info tells where each
- * begins. */
-static int describe(const struct image *im, struct bpf_func_info *info, struct btf **ret)
+/* One more function for the description. */
+static int describe_function(struct btf *btf, struct bpf_func_info *info, uint32_t *n, uint32_t at, int proto,
+			     const char *what)
+{
+	char name[32];
+	int id;
+
+	(void)snprintf(name, sizeof(name), *n == 0 ? "%s" : "%s_%u", what, *n - 1);
+	id = btf__add_func(btf, name, *n == 0 ? BTF_FUNC_STATIC : BTF_FUNC_GLOBAL, proto);
+	if (id < 0)
+		return id;
+	info[(*n)++] = (struct bpf_func_info){ .insn_off = at, .type_id = (uint32_t)id };
+	return 0;
+}
+
+/*
+ * BTF of `int f(struct xdp_md *ctx)`, and of filters that are told where the packet is: main is static, the others
+ * are global; func_info tells where each begins.
+ */
+static int describe(const struct image *im, struct bpf_func_info *info, uint32_t *ret_n, struct btf **ret)
 {
 	SKEP_CLEANUP(btf_unref) struct btf *btf = btf__new_empty();
-	int i32, ctx, ptr, proto, id;
-	char name[32];
+	int i32, ctx, ptr, plain, placed, r;
+	uint32_t n = 0;
 
 	if (!btf)
 		return -ENOMEM;
 	i32 = btf__add_int(btf, "int", 4, BTF_INT_SIGNED);
 	ctx = btf__add_struct(btf, "xdp_md", 0);
 	ptr = btf__add_ptr(btf, ctx);
-	proto = btf__add_func_proto(btf, i32);
-	if (i32 < 0 || ctx < 0 || ptr < 0 || proto < 0 || btf__add_func_param(btf, "ctx", ptr) < 0)
+	plain = btf__add_func_proto(btf, i32);
+	if (i32 < 0 || ctx < 0 || ptr < 0 || plain < 0 || btf__add_func_param(btf, "ctx", ptr) < 0)
 		return -ENOMEM;
-	for (uint32_t i = 0; i <= im->n_f; i++) {
-		(void)snprintf(name, sizeof(name), i == 0 ? "classify" : "filter_%u", i - 1);
-		id = btf__add_func(btf, name, i == 0 ? BTF_FUNC_STATIC : BTF_FUNC_GLOBAL, proto);
-		if (id < 0)
-			return id;
-		info[i] = (struct bpf_func_info){ .insn_off = i == 0 ? 0 : im->f[i - 1].at,
-						  .type_id = (uint32_t)id };
+	placed = btf__add_func_proto(btf, i32);
+	if (placed < 0 || btf__add_func_param(btf, "ctx", ptr) < 0 || btf__add_func_param(btf, "off", i32) < 0 ||
+	    btf__add_func_param(btf, "mac_off", i32) < 0 || btf__add_func_param(btf, "type", i32) < 0)
+		return -ENOMEM;
+	r = describe_function(btf, info, &n, 0, plain, "classify");
+	for (uint32_t i = 0; i < im->n_f && r == 0; i++) {
+		const struct function *f = &im->f[i];
+
+		r = describe_function(btf, info, &n, f->code_at, f->inside ? placed : plain, "filter");
+		if (r == 0 && f->inside)
+			r = describe_function(btf, info, &n, f->at, plain, "inside");
 	}
+	if (r < 0)
+		return r;
+	*ret_n = n;
 	*ret = TAKE_PTR(btf);
 	return 0;
 }
@@ -249,12 +353,12 @@ static int describe(const struct image *im, struct bpf_func_info *info, struct b
 static int load(const struct image *im, int *ret_fd, struct skep_err *err)
 {
 	SKEP_CLEANUP(btf_unref) struct btf *btf = NULL;
-	struct bpf_func_info info[MAX_JOBS + 1];
+	struct bpf_func_info info[2 * MAX_JOBS + 1];
 	_skep_close_ int btf_fd = -1;
 	char log[4096] = "";
 	const void *raw;
-	uint32_t size;
-	int r = describe(im, info, &btf);
+	uint32_t size, n_info = 0;
+	int r = describe(im, info, &n_info, &btf);
 	int fd;
 
 	if (r < 0)
@@ -267,7 +371,7 @@ static int load(const struct image *im, int *ret_fd, struct skep_err *err)
 				    strerror(-r));
 	}
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_XDP_HAS_FRAGS,
-		    .prog_btf_fd = (uint32_t)btf_fd, .func_info = info, .func_info_cnt = im->n_f + 1,
+		    .prog_btf_fd = (uint32_t)btf_fd, .func_info = info, .func_info_cnt = n_info,
 		    .func_info_rec_size = sizeof(info[0]));
 	fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "skep_classify", "Dual BSD/GPL", im->v, im->n, &opts);
 	if (fd >= 0) {
@@ -289,7 +393,7 @@ int flt_classifier_load(const struct flt_job *jobs, uint32_t n, const struct flt
 			struct skep_err *err)
 {
 	_skep_free_ struct bpf_insn *insns = NULL;
-	struct image im = { 0 };
+	struct image im = { .scratch_fd = s->scratch_fd };
 	uint32_t body;
 
 	assert(n <= MAX_JOBS);

@@ -10,6 +10,11 @@
 struct flt_job {
 	uint32_t slot;		     /* bit of the mask, 0 to 63 */
 	const struct flt_code *code; /* of flt_translate with FLT_LENGTH_FRAME; borrowed for the call */
+	/*
+	 * SKEP_INNER_* kinds that the job looks inside; then code is of flt_translate_inside. What is inside is read
+	 * from scratch.inner, so progs[SKEP_PROG_LOOK] has to find it.
+	 */
+	uint32_t inside;
 };
 
 /*

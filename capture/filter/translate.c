@@ -11,12 +11,17 @@
  * exactly at the load that libpcap fails at. So the choice of guards is a matter of speed only, never of
  * meaning.
  *
+ * A program for packets inside (flt_translate_inside) gets where the packet is as arguments: MAC addresses, the
+ * rest, and the ether type if the packet has none. Loads of the addresses go through a pointer of their own (r1,
+ * fast copy only), those of the ether type choose; what straddles the three, or may, is left to the slow copy,
+ * which then reads byte by byte.
+ *
  * Registers: r6 data, r7 data_end, r8 A, r9 X, r5 data + X while a guard for it holds, r0 scratch. Stack: see
  * the offsets. No state between calls; any thread; linear time.
  */
 #include "capture/filter/translate.h"
 
-#include "bpf/abi/skep_abi.h"
+#include "bpf/abi/skep_inner.h"
 #include "capture/filter/limits.h"
 
 #include <errno.h>
@@ -30,16 +35,30 @@ _Static_assert(sizeof(struct flt_cbpf) == sizeof(struct sock_filter), "cBPF layo
 _Static_assert(sizeof(struct flt_ebpf) == sizeof(struct bpf_insn), "eBPF layout");
 
 enum reg { R0, R1, R2, R3, R4, IND, DATA, END, A, X, FP };
+/* Fast copy of a program for packets inside: the MAC addresses. */
+#define MAC R1
 
 #define STACK_CTX (-8)
 #define STACK_BUF (-16)
 #define STACK_LEN (-24)
+/* The arguments of a program for packets inside. */
+#define STACK_OFF (-20)
+#define STACK_MAC (-28)
+#define STACK_TYPE (-32)
 #define STACK_M(i) (-96 + 4 * (int)(i))
 
 /* No way from here needs packet bytes and accepts: a guard may ask for anything. */
 #define NEED_ANY UINT32_MAX
 /* The largest offset of a load through a pointer (16-bit signed in the instruction), and so of a guard. */
 #define OFFSET_MAX 32767u
+/* No packet inside is further in the frame: what is behind SKEP_INNER_REACH is not looked at. A mask bounds it again
+ * when it comes from the stack, where the verifier does not follow it. */
+#define PLACE_MAX (2 * SKEP_INNER_REACH)
+#define PLACE_MASK (2 * PLACE_MAX - 1)
+_Static_assert((PLACE_MAX & (PLACE_MAX - 1)) == 0, "a mask");
+/* An Ethernet header: where the MAC addresses and the ether type end. */
+#define MACS_END 12u
+#define TYPE_END 14u
 /* A guard also asks for what only some ways need if it is this near: the next field of the same header. */
 #define NEAR_BYTES 8u
 
@@ -63,7 +82,8 @@ struct ctx {
 	const struct flt_cbpf *in;
 	uint32_t n;
 	enum flt_length length;
-	bool uses_len, uses_packet;
+	bool inside;		       /* the packet is where the arguments say */
+	bool uses_len, uses_packet, uses_macs;
 	uint16_t zero_m;	       /* M[] slots that must start as zero */
 	uint32_t *need_abs, *need_ind; /* per instruction: what a guard in front of it should ask for */
 	struct known *known;
@@ -152,6 +172,16 @@ static bool writes_x(const struct flt_cbpf *p)
 static bool is_jump(const struct flt_cbpf *p)
 {
 	return BPF_CLASS(p->code) == BPF_JMP;
+}
+
+static bool reads_macs(const struct flt_cbpf *p)
+{
+	return is_abs(p) && p->k < MACS_END && p->k + load_bytes(p) <= MACS_END;
+}
+
+static bool reads_type(const struct flt_cbpf *p)
+{
+	return p->code == (BPF_LD | BPF_H | BPF_ABS) && p->k == MACS_END;
 }
 
 /* Offsets with the top bit set are beyond every frame for libpcap. */
@@ -246,6 +276,7 @@ static int check(struct ctx *c, struct skep_err *err)
 		c->uses_len |= BPF_MODE(p->code) == BPF_LEN &&
 			       (BPF_CLASS(p->code) == BPF_LD || BPF_CLASS(p->code) == BPF_LDX);
 		c->uses_packet |= is_abs(p) || is_ind(p);
+		c->uses_macs |= reads_macs(p);
 		if (p->code == (BPF_LD | BPF_MEM) || p->code == (BPF_LDX | BPF_MEM))
 			c->zero_m |= (uint16_t)(1u << p->k);
 	}
@@ -301,33 +332,97 @@ static void plan_guards(struct ctx *c, uint32_t *far_abs, uint32_t *far_ind)
 	}
 }
 
+static void load_stack(struct ctx *c, uint8_t dst, int16_t slot)
+{
+	emit(c, BPF_LDX | BPF_MEM | BPF_W, dst, FP, slot, 0);
+}
+
+/* An offset in the frame that came as an argument; bounded. */
+static void load_place(struct ctx *c, uint8_t dst, int16_t slot)
+{
+	load_stack(c, dst, slot);
+	emit(c, BPF_ALU | BPF_AND | BPF_K, dst, 0, 0, PLACE_MASK);
+}
+
+/* u32 f(ctx, off, mac_off, type): struct skep_inner. */
+static void emit_arguments(struct ctx *c)
+{
+	for (uint8_t r = R2; r <= R3; r++) {
+		aim(c, LABEL_REJECT, 0);
+		emit(c, BPF_JMP | BPF_JGT | BPF_K, r, 0, 0, PLACE_MAX);
+	}
+	emit(c, BPF_STX | BPF_MEM | BPF_W, FP, R2, STACK_OFF, 0);
+	emit(c, BPF_STX | BPF_MEM | BPF_W, FP, R3, STACK_MAC, 0);
+	emit(c, BPF_STX | BPF_MEM | BPF_W, FP, R4, STACK_TYPE, 0);
+}
+
+/* Takes the length of the frame on the wire from R0; R1 stays. */
+static void emit_keep_length(struct ctx *c)
+{
+	if (c->inside) {
+		load_stack(c, R4, STACK_OFF);
+		aim(c, LABEL_REJECT, 0);
+		emit(c, BPF_JMP32 | BPF_JLT | BPF_X, R0, R4, 0, 0);
+		emit(c, BPF_ALU | BPF_SUB | BPF_X, R0, R4, 0, 0);
+	}
+	emit(c, BPF_STX | BPF_MEM | BPF_W, FP, R0, STACK_LEN, 0);
+}
+
+static void emit_length(struct ctx *c)
+{
+	if (c->length == FLT_LENGTH_FRAME) {
+		emit(c, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_xdp_get_buff_len);
+		emit_keep_length(c);
+		emit(c, BPF_LDX | BPF_MEM | BPF_DW, R1, FP, STACK_CTX, 0);
+		return;
+	}
+	emit(c, BPF_LDX | BPF_MEM | BPF_W, R2, R1, offsetof(struct xdp_md, data_meta), 0);
+	emit(c, BPF_LDX | BPF_MEM | BPF_W, R3, R1, offsetof(struct xdp_md, data), 0);
+	mov64(c, R0, R2);
+	emit(c, BPF_ALU64 | BPF_ADD | BPF_K, R0, 0, 0, SKEP_META_BYTES);
+	aim(c, LABEL_REJECT, 0);
+	emit(c, BPF_JMP | BPF_JGT | BPF_X, R0, R3, 0, 0);
+	emit(c, BPF_LDX | BPF_MEM | BPF_W, R0, R2, offsetof(struct skep_meta, wire_len), 0);
+	emit_keep_length(c);
+}
+
+/* The pointers of the fast copy. */
+static void emit_pointers(struct ctx *c)
+{
+	emit(c, BPF_LDX | BPF_MEM | BPF_W, DATA, R1, offsetof(struct xdp_md, data), 0);
+	emit(c, BPF_LDX | BPF_MEM | BPF_W, END, R1, offsetof(struct xdp_md, data_end), 0);
+	if (!c->inside)
+		return;
+	if (c->uses_macs) {
+		mov64(c, MAC, DATA);
+		load_place(c, R0, STACK_MAC);
+		emit(c, BPF_ALU64 | BPF_ADD | BPF_X, MAC, R0, 0, 0);
+	}
+	load_place(c, R0, STACK_OFF);
+	emit(c, BPF_ALU64 | BPF_ADD | BPF_X, DATA, R0, 0, 0);
+}
+
 static void emit_entry(struct ctx *c)
 {
 	if (c->uses_packet || c->uses_len)
 		emit(c, BPF_STX | BPF_MEM | BPF_DW, FP, R1, STACK_CTX, 0);
-	if (c->uses_len && c->length == FLT_LENGTH_FRAME) {
-		emit(c, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_xdp_get_buff_len);
-		emit(c, BPF_STX | BPF_MEM | BPF_W, FP, R0, STACK_LEN, 0);
-		emit(c, BPF_LDX | BPF_MEM | BPF_DW, R1, FP, STACK_CTX, 0);
-	} else if (c->uses_len) {
-		emit(c, BPF_LDX | BPF_MEM | BPF_W, R2, R1, offsetof(struct xdp_md, data_meta), 0);
-		emit(c, BPF_LDX | BPF_MEM | BPF_W, R3, R1, offsetof(struct xdp_md, data), 0);
-		mov64(c, R0, R2);
-		emit(c, BPF_ALU64 | BPF_ADD | BPF_K, R0, 0, 0, SKEP_META_BYTES);
-		aim(c, LABEL_REJECT, 0);
-		emit(c, BPF_JMP | BPF_JGT | BPF_X, R0, R3, 0, 0);
-		emit(c, BPF_LDX | BPF_MEM | BPF_W, R0, R2, offsetof(struct skep_meta, wire_len), 0);
-		emit(c, BPF_STX | BPF_MEM | BPF_W, FP, R0, STACK_LEN, 0);
-	}
-	if (c->uses_packet) {
-		emit(c, BPF_LDX | BPF_MEM | BPF_W, DATA, R1, offsetof(struct xdp_md, data), 0);
-		emit(c, BPF_LDX | BPF_MEM | BPF_W, END, R1, offsetof(struct xdp_md, data_end), 0);
-	}
+	if (c->inside && (c->uses_packet || c->uses_len))
+		emit_arguments(c);
+	if (c->uses_len)
+		emit_length(c);
+	if (c->uses_packet)
+		emit_pointers(c);
 	mov32_imm(c, A, 0);
 	mov32_imm(c, X, 0);
 	for (uint32_t i = 0; i < BPF_MEMWORDS; i++)
 		if (c->zero_m & (1u << i))
 			emit(c, BPF_ST | BPF_MEM | BPF_W, FP, 0, (int16_t)STACK_M(i), 0);
+	if (c->inside && c->uses_macs) {
+		mov64(c, R0, MAC);
+		emit(c, BPF_ALU64 | BPF_ADD | BPF_K, R0, 0, 0, MACS_END);
+		aim(c, LABEL_SLOW, 0);
+		emit(c, BPF_JMP | BPF_JGT | BPF_X, R0, END, 0, 0);
+	}
 }
 
 /* Takes the bytes at base + off into A (or, for MSH, X), in host order. */
@@ -344,28 +439,74 @@ static void emit_take(struct ctx *c, const struct flt_cbpf *p, uint8_t base, int
 		emit(c, BPF_ALU | BPF_END | BPF_TO_BE, A, 0, 0, (int32_t)load_bytes(p) * 8);
 }
 
-/* Loads of the slow copy: through the helper, which knows all buffers of a frame and where it ends. */
-static void emit_slow_load(struct ctx *c, const struct flt_cbpf *p)
+/* bpf_xdp_load_bytes(ctx, r2, buf + at, n) */
+static void emit_helper_load(struct ctx *c, int32_t at, uint32_t n)
 {
-	if (is_ind(p)) {
-		/* The helper's offset is 32 bits wide; X + k must not wrap to a small one. */
-		aim(c, LABEL_REJECT, 0);
-		emit(c, BPF_JMP | BPF_JGT | BPF_K, X, 0, 0, 0xffff);
-		mov64(c, R2, X);
-		emit(c, BPF_ALU64 | BPF_ADD | BPF_K, R2, 0, 0, (int32_t)p->k);
-		aim(c, LABEL_REJECT, 0);
-		emit(c, BPF_JMP | BPF_JGT | BPF_K, R2, 0, 0, 0xffff);
-	} else {
-		mov32_imm(c, R2, p->k);
-	}
 	emit(c, BPF_LDX | BPF_MEM | BPF_DW, R1, FP, STACK_CTX, 0);
 	mov64(c, R3, FP);
-	emit(c, BPF_ALU64 | BPF_ADD | BPF_K, R3, 0, 0, STACK_BUF);
-	mov32_imm(c, R4, load_bytes(p));
+	emit(c, BPF_ALU64 | BPF_ADD | BPF_K, R3, 0, 0, STACK_BUF + at);
+	mov32_imm(c, R4, n);
 	emit(c, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_xdp_load_bytes);
 	aim(c, LABEL_REJECT, 0);
 	emit(c, BPF_JMP | BPF_JNE | BPF_K, R0, 0, 0, 0);
+}
+
+/* Byte r2 of a packet inside, less than 2^17, to buf + at: whichever of the three parts it is in. */
+static void emit_byte_inside(struct ctx *c, int32_t at)
+{
+	emit(c, BPF_JMP | BPF_JGE | BPF_K, R2, 0, 9, TYPE_END);
+	emit(c, BPF_JMP | BPF_JGE | BPF_K, R2, 0, 2, MACS_END);
+	load_stack(c, R3, STACK_MAC);
+	emit(c, BPF_JMP | BPF_JA, 0, 0, 7, 0);
+	load_stack(c, R3, STACK_TYPE);
+	emit(c, BPF_JMP | BPF_JEQ | BPF_K, R3, 0, 4, 0);
+	emit(c, BPF_JMP | BPF_JEQ | BPF_K, R2, 0, 1, MACS_END + 1);
+	emit(c, BPF_ALU | BPF_RSH | BPF_K, R3, 0, 0, 8);
+	emit(c, BPF_STX | BPF_MEM | BPF_B, FP, R3, (int16_t)(STACK_BUF + at), 0);
+	emit(c, BPF_JMP | BPF_JA, 0, 0, 9, 0);
+	load_stack(c, R3, STACK_OFF);
+	emit(c, BPF_ALU64 | BPF_ADD | BPF_X, R2, R3, 0, 0);
+	emit_helper_load(c, at, 1); /* 7 instructions */
+}
+
+/* Loads of the slow copy: through the helper, which knows all buffers of a frame and where it ends. */
+static void emit_slow_load(struct ctx *c, const struct flt_cbpf *p)
+{
+	bool apart = c->inside && p->k < TYPE_END && !reads_macs(p);
+
+	if (is_ind(p)) { /* The helper's offset is 32 bits wide; X + k must not wrap to a small one. */
+		aim(c, LABEL_REJECT, 0);
+		emit(c, BPF_JMP | BPF_JGT | BPF_K, X, 0, 0, 0xffff);
+	}
+	for (uint32_t j = 0; j < (apart ? load_bytes(p) : 1); j++) {
+		if (is_ind(p)) {
+			mov64(c, R2, X);
+			emit(c, BPF_ALU64 | BPF_ADD | BPF_K, R2, 0, 0, (int32_t)(p->k + j));
+			aim(c, LABEL_REJECT, 0);
+			emit(c, BPF_JMP | BPF_JGT | BPF_K, R2, 0, 0, 0xffff);
+		} else {
+			mov32_imm(c, R2, p->k + j);
+		}
+		if (apart)
+			emit_byte_inside(c, (int32_t)j);
+	}
+	if (!apart) {
+		if (c->inside) {
+			load_stack(c, R3, reads_macs(p) ? STACK_MAC : STACK_OFF);
+			emit(c, BPF_ALU64 | BPF_ADD | BPF_X, R2, R3, 0, 0);
+		}
+		emit_helper_load(c, 0, load_bytes(p));
+	}
 	emit_take(c, p, FP, STACK_BUF);
+}
+
+/* The ether type of a packet inside; a guard has shown that the one in the frame can be read. */
+static void emit_take_type(struct ctx *c, const struct flt_cbpf *p)
+{
+	load_stack(c, A, STACK_TYPE);
+	emit(c, BPF_JMP | BPF_JNE | BPF_K, A, 0, 2, 0);
+	emit_take(c, p, DATA, (int16_t)p->k); /* 2 instructions */
+	emit(c, BPF_ALU | BPF_AND | BPF_K, A, 0, 0, 0xffff);
 }
 
 /* Loads of the fast copy. False: the load is never possible there, and the code has gone elsewhere. */
@@ -374,7 +515,11 @@ static bool emit_fast_load(struct ctx *c, uint32_t i, struct known *k)
 	const struct flt_cbpf *p = &c->in[i];
 	uint32_t own = p->k + load_bytes(p), want;
 
-	if (own > OFFSET_MAX) {
+	if (c->inside && reads_macs(p)) {
+		emit_take(c, p, MAC, (int16_t)p->k);
+		return true;
+	}
+	if (own > OFFSET_MAX || (c->inside && p->k < TYPE_END && !reads_type(p))) {
 		jump(c, LABEL_SLOW, i);
 		return false;
 	}
@@ -387,7 +532,10 @@ static bool emit_fast_load(struct ctx *c, uint32_t i, struct known *k)
 			emit(c, BPF_JMP | BPF_JGT | BPF_X, R0, END, 0, 0);
 			k->abs = want;
 		}
-		emit_take(c, p, DATA, (int16_t)p->k);
+		if (c->inside && reads_type(p))
+			emit_take_type(c, p);
+		else
+			emit_take(c, p, DATA, (int16_t)p->k);
 		return true;
 	}
 	if (k->ind < own) {
@@ -651,10 +799,10 @@ static int allocate(struct ctx *c)
 	return c->need_abs && c->need_ind && c->known && c->slow && c->fast_at && c->slow_at ? 0 : -ENOMEM;
 }
 
-int flt_translate(const struct flt_cbpf *in, uint32_t n, enum flt_length length, struct flt_code *ret,
-		  struct skep_err *err)
+static int translate(const struct flt_cbpf *in, uint32_t n, enum flt_length length, bool inside,
+		     struct flt_code *ret, struct skep_err *err)
 {
-	SKEP_CLEANUP(ctx_done) struct ctx c = { .in = in, .n = n, .length = length };
+	SKEP_CLEANUP(ctx_done) struct ctx c = { .in = in, .n = n, .length = length, .inside = inside };
 	_skep_free_ uint32_t *far_abs = calloc(n, sizeof(*far_abs)), *far_ind = calloc(n, sizeof(*far_ind));
 	uint32_t n_fast;
 	int r;
@@ -677,6 +825,18 @@ int flt_translate(const struct flt_cbpf *in, uint32_t n, enum flt_length length,
 		return r;
 	*ret = (struct flt_code){ .v = TAKE_PTR(c.out), .n = c.n_out, .n_fast = n_fast };
 	return 0;
+}
+
+int flt_translate(const struct flt_cbpf *in, uint32_t n, enum flt_length length, struct flt_code *ret,
+		  struct skep_err *err)
+{
+	return translate(in, n, length, false, ret, err);
+}
+
+int flt_translate_inside(const struct flt_cbpf *in, uint32_t n, enum flt_length length, struct flt_code *ret,
+			 struct skep_err *err)
+{
+	return translate(in, n, length, true, ret, err);
 }
 
 void flt_code_done(struct flt_code *code)

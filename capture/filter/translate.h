@@ -55,6 +55,13 @@ enum flt_length {
  */
 int flt_translate(const struct flt_cbpf *in, uint32_t n, enum flt_length length, struct flt_code *ret,
 		  struct skep_err *err);
+/*
+ * The same for the frame and for packets inside it: `u32 f(struct xdp_md *ctx, u32 off, u32 mac_off, u32 type)`
+ * with the meaning of struct skep_inner; all zero: the frame itself. `len` is that of the packet inside. A global
+ * subprogram only: by itself it has no arguments.
+ */
+int flt_translate_inside(const struct flt_cbpf *in, uint32_t n, enum flt_length length, struct flt_code *ret,
+			 struct skep_err *err);
 void flt_code_done(struct flt_code *code);
 
 #endif
