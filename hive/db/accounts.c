@@ -19,8 +19,6 @@ static const struct hive_field user_fields[] = {
 	HIVE_FIELD(hive_user, disabled, HIVE_BOOL, HIVE_F_QUERY),
 	HIVE_FIELD(hive_user, created_ns, HIVE_TIME, HIVE_F_QUERY | HIVE_F_FIXED),
 	HIVE_FIELD(hive_user, last_login_ns, HIVE_TIME, HIVE_F_QUERY),
-	HIVE_FIELD(hive_user, failures, HIVE_INT, HIVE_F_SECRET),
-	HIVE_FIELD(hive_user, failed_ns, HIVE_TIME, HIVE_F_SECRET),
 	HIVE_FIELD(hive_user, checked_ns, HIVE_TIME, HIVE_F_SECRET),
 };
 

@@ -17,8 +17,6 @@ struct hive_user {
 	int64_t disabled;
 	int64_t created_ns;
 	int64_t last_login_ns;
-	int64_t failures; /* wrong passwords since the last right one */
-	int64_t failed_ns;
 	int64_t checked_ns; /* LDAP groups were last read */
 };
 

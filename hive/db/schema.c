@@ -18,7 +18,7 @@ static const char *const accounts[] = {
 	"name TEXT NOT NULL UNIQUE COLLATE NOCASE CHECK (length(name) BETWEEN 1 AND 64), full_name TEXT, email TEXT,"
 	"source TEXT NOT NULL CHECK (source IN ('local', 'ldap')), password TEXT, ldap_dn TEXT,"
 	"disabled INTEGER NOT NULL, created_ns INTEGER, last_login_ns INTEGER,"
-	"failures INTEGER NOT NULL, failed_ns INTEGER, checked_ns INTEGER) STRICT",
+	"checked_ns INTEGER) STRICT",
 
 	"CREATE TABLE groups (" HEAD
 	"name TEXT NOT NULL UNIQUE COLLATE NOCASE CHECK (length(name) BETWEEN 1 AND 64), description TEXT,"
