@@ -64,7 +64,8 @@ struct skep_transport {
 	SKEP_ABI_U32 at;    /* offset of the header in the frame */
 	SKEP_ABI_U8 proto;  /* IP protocol number behind the extension headers */
 	SKEP_ABI_U8 there;  /* 0: no IP packet, a later fragment, or the frame ends before it */
-	SKEP_ABI_U16 ports; /* 1: src and dst are set (TCP, UDP, SCTP) */
+	SKEP_ABI_U8 ports;  /* 1: src and dst are set (TCP, UDP, SCTP) */
+	SKEP_ABI_U8 part;   /* 1: the first of several fragments: the others do not have this header */
 	SKEP_ABI_U16 src;   /* as on the wire */
 	SKEP_ABI_U16 dst;
 };
@@ -114,6 +115,8 @@ SKEP_ABI_INLINE int skep_transport_find6(const struct skep_view *v, struct skep_
 			return -1;
 		if (next == 44 && (head[2] || head[3] & 0xf8))
 			return -1; /* a later fragment: its ports were in the first */
+		if (next == 44 && head[3] & 1)
+			ret->part = 1;
 		at += next == 44 ? 8u : 8u + 8u * head[1];
 		next = head[0];
 	}
@@ -130,6 +133,7 @@ SKEP_ABI_INLINE int skep_transport_find4(const struct skep_view *v, struct skep_
 		return -1;
 	if (head[6] & 0x1f || head[7])
 		return -1;
+	ret->part = head[6] >> 5 & 1;
 	ret->at = SKEP_ETHER_BYTES + 4u * (head[0] & 0xfu);
 	ret->proto = head[9];
 	return 0;

@@ -2,18 +2,19 @@
 #ifndef FLT_REDUCE_H
 #define FLT_REDUCE_H
 /*
- * Sampling and per-flow cut-off, per job: in XDP (bpf/reduce.bpf.c, progs[SKEP_PROG_REDUCE] of a link), and the
- * same decision in user space for sources without XDP. bpf/abi/skep_reduce.h says what a flow is.
+ * Sampling and per-flow cut-off, per job, in XDP (bpf/reduce.bpf.c, progs[SKEP_PROG_REDUCE] of a link). The same for
+ * sources without XDP: reducer.h. bpf/abi/skep_reduce_flow.h says what a flow is.
  *
- * In XDP: control thread; open needs CAP_BPF and CAP_NET_ADMIN, nothing after it needs privileges. In user
- * space: one struct flt_reducer for each job and worker, the worker's alone; take() allocates nothing.
+ * Control thread; open needs CAP_BPF and CAP_NET_ADMIN, nothing after it needs privileges.
  */
 #include "bpf/abi/skep_reduce.h"
 #include "common/err.h"
 
 #include <stdbool.h>
 
-/* Flows remembered for the cut-off: of all jobs of a link in XDP, of a job and worker in user space. */
+/*
+ * Flows remembered for the cut-off: of all jobs of a link in XDP (8 MiB), of one job and worker in user space (4 MiB).
+ */
 #define FLT_REDUCE_FLOWS 65536u
 
 /* What a job asks for; all zero: nothing is taken away. Sampling comes first, the cut-off sees what it leaves. */
@@ -35,8 +36,6 @@ static inline bool flt_reduction_any(const struct flt_reduction *r)
 {
 	return r->sample_every > 1 || r->cutoff_pkts || r->cutoff_bytes;
 }
-
-/* -- in XDP -- */
 
 struct flt_reduce;
 
@@ -71,17 +70,5 @@ int flt_reduce_account(const struct flt_reduce *reduce, uint32_t slot, struct fl
  * first packets again. Looks through the whole table.
  */
 int flt_reduce_forgotten(const struct flt_reduce *reduce, uint64_t *ret_flows);
-
-/* -- in user space -- */
-
-struct flt_reducer;
-
-/* -ENOMEM. flows 0: FLT_REDUCE_FLOWS; the table exists only where there is a cut-off. */
-int flt_reducer_new(const struct flt_reduction *reduction, uint64_t seed, uint32_t flows, struct flt_reducer **ret);
-struct flt_reducer *flt_reducer_free(struct flt_reducer *reducer);
-/* Is the frame that the job's filter wants still wanted? The first `len` of its bytes are in one piece. */
-bool flt_reducer_take(struct flt_reducer *reducer, const uint8_t *bytes, uint32_t len, uint32_t wire_len);
-void flt_reducer_account(const struct flt_reducer *reducer, struct flt_reduce_account *ret);
-uint64_t flt_reducer_forgotten(const struct flt_reducer *reducer);
 
 #endif
