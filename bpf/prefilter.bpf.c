@@ -10,8 +10,8 @@
  * Without filters (`filtered` false) it is one program: everything is wanted. With filters it is the first of
  * a chain of tail calls, see SKEP_PROG_*: the set of jobs changes by one update of progs[SKEP_PROG_CLASSIFY],
  * which loses no frame. `deliver` is the last of the chain. NIC metadata can be read by the first only (the
- * functions need a program that is bound to the device, and such a program cannot be in a PROG_ARRAY), so they
- * travel in `scratch`.
+ * functions need a program that is bound to the device, and such a program cannot be in a PROG_ARRAY), so
+ * they travel in `scratch`.
  *
  * Two entries with one body: `prefilter_hints` reads the NIC's time stamp and VLAN tag and must be loaded for
  * the device it runs on (native mode only); `prefilter` runs anywhere. "xdp.frags": frames of several buffers

@@ -42,6 +42,9 @@ void cap_account_add(struct cap_account *to, const struct cap_account *a)
 	for (unsigned i = 0; i < CAP_DROP_N; i++)
 		to->dropped[i] += a->dropped[i];
 	to->pending += a->pending;
+	to->matched += a->matched;
+	to->matched_after_end += a->matched_after_end;
+	to->after_end += a->after_end;
 	to->bytes_wire += a->bytes_wire;
 	to->bytes_raw += a->bytes_raw;
 	to->bytes_disk += a->bytes_disk;

@@ -32,6 +32,11 @@ struct cap_account {
 	uint64_t rejected;
 	uint64_t dropped[CAP_DROP_N];
 	uint64_t pending;     /* in memory or in flight; not part of seen */
+	/* Beside the account: received with the job's bit set by the source's filters, ever; of those, and of
+	 * all others, after the job was over. */
+	uint64_t matched;
+	uint64_t matched_after_end;
+	uint64_t after_end;
 	uint64_t bytes_wire;  /* of stored packets, as on the wire */
 	/* of stored packets, with record headers: what `tcpdump -r` reads; file headers not counted */
 	uint64_t bytes_raw;

@@ -21,7 +21,7 @@
 
 struct item {
 	struct item *next;
-	int dirfd;
+	int dirfd; /* its own: the job may be gone before its turn comes */
 	char name[272];
 };
 
@@ -32,6 +32,12 @@ struct cap_digest {
 	struct item *head, *tail;
 	bool stop, abandon;
 };
+
+static void free_item(struct item *item)
+{
+	skep_closep(&item->dirfd);
+	free(item);
+}
 
 static int hash_file(struct cap_digest *digest, const struct item *item,
 		     char hex[2 * crypto_hash_sha256_BYTES + 1])
@@ -107,7 +113,7 @@ static void *digest_main(void *arg)
 			digest->tail = NULL;
 		pthread_mutex_unlock(&digest->lock);
 		digest_one(digest, item);
-		free(item);
+		free_item(item);
 		pthread_mutex_lock(&digest->lock);
 	}
 	pthread_mutex_unlock(&digest->lock);
@@ -141,7 +147,7 @@ void cap_digest_add(struct cap_digest *digest, int dirfd, const char *name)
 
 	if (!item)
 		return;
-	item->dirfd = dirfd;
+	item->dirfd = fcntl(dirfd, F_DUPFD_CLOEXEC, 3);
 	(void)snprintf(item->name, sizeof(item->name), "%s", name);
 	pthread_mutex_lock(&digest->lock);
 	if (digest->tail)
@@ -170,7 +176,7 @@ struct cap_digest *cap_digest_stop(struct cap_digest *digest, bool abandon)
 		struct item *item = digest->head;
 
 		digest->head = item->next;
-		free(item);
+		free_item(item);
 	}
 	pthread_cond_destroy(&digest->wake);
 	pthread_mutex_destroy(&digest->lock);

@@ -7,6 +7,8 @@
  */
 #include "capture/limits.h"
 
+#include <stdbool.h>
+
 struct cap_frag {
 	const uint8_t *data;
 	uint32_t len; /* bytes */
@@ -26,6 +28,8 @@ struct cap_frame {
 struct cap_batch {
 	uint32_t n;
 	uint32_t frag_n;
+	/* the source's filters have decided: frame->jobs says exactly which jobs want the frame */
+	bool filtered;
 	struct cap_frame frames[CAP_BATCH];
 	struct cap_frag frags[CAP_BATCH_FRAGS];
 	uint8_t tags[CAP_BATCH][4]; /* room for VLAN tags that are put back (TPID, TCI, network order) */

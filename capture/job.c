@@ -11,6 +11,7 @@ void cap_job_init(struct cap_job *job)
 {
 	memset(job, 0, sizeof(*job));
 	job->snaplen = CAP_SNAPLEN_MAX;
+	job->budget = &job->own_budget;
 	atomic_init(&job->end_ns, CAP_NO_LIMIT);
 }
 
@@ -28,10 +29,10 @@ uint32_t cap_job_take_pkts(struct cap_job *job, uint32_t want)
 
 	if (!job->limits_pkts || want == 0)
 		return want;
-	left = atomic_load_explicit(&job->pkts_left, memory_order_relaxed);
+	left = atomic_load_explicit(&job->budget->pkts_left, memory_order_relaxed);
 	do
 		take = left < (int64_t)want ? SKEP_MAX(left, 0) : (int64_t)want;
-	while (!atomic_compare_exchange_weak_explicit(&job->pkts_left, &left, left - take,
+	while (!atomic_compare_exchange_weak_explicit(&job->budget->pkts_left, &left, left - take,
 						      memory_order_relaxed, memory_order_relaxed));
 	return (uint32_t)take;
 }
@@ -43,11 +44,11 @@ bool cap_job_take_bytes(struct cap_job *job, uint64_t want)
 	if (!job->limits_bytes)
 		return true;
 	/* Not subtract and put back: another lane could meanwhile find the budget empty that is not. */
-	left = atomic_load_explicit(&job->bytes_left, memory_order_relaxed);
+	left = atomic_load_explicit(&job->budget->bytes_left, memory_order_relaxed);
 	do
 		if (left < (int64_t)want)
 			return false;
-	while (!atomic_compare_exchange_weak_explicit(&job->bytes_left, &left, left - (int64_t)want,
+	while (!atomic_compare_exchange_weak_explicit(&job->budget->bytes_left, &left, left - (int64_t)want,
 						      memory_order_relaxed, memory_order_relaxed));
 	return true;
 }
@@ -55,9 +56,9 @@ bool cap_job_take_bytes(struct cap_job *job, uint64_t want)
 void cap_job_refund(struct cap_job *job, uint32_t pkts, uint64_t bytes)
 {
 	if (job->limits_pkts)
-		atomic_fetch_add_explicit(&job->pkts_left, pkts, memory_order_relaxed);
+		atomic_fetch_add_explicit(&job->budget->pkts_left, pkts, memory_order_relaxed);
 	if (job->limits_bytes)
-		atomic_fetch_add_explicit(&job->bytes_left, (int64_t)bytes, memory_order_relaxed);
+		atomic_fetch_add_explicit(&job->budget->bytes_left, (int64_t)bytes, memory_order_relaxed);
 }
 
 uint64_t cap_job_end_ns(struct cap_job *job, uint64_t first_ts_ns)

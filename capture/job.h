@@ -16,6 +16,16 @@ struct cap_trim;
 
 #define CAP_NO_LIMIT UINT64_MAX
 
+/*
+ * What a job may still take, shared by its lanes (and by engines, where it is mapped from a file) and taken
+ * in batches.
+ */
+struct cap_budget {
+	_Atomic int64_t pkts_left;
+	/* of records: 16 or 32 bytes + data each; file headers are taken off at start */
+	_Atomic int64_t bytes_left;
+};
+
 struct cap_job {
 	char name[64];
 	uint32_t slot;                         /* bit in frame->jobs */
@@ -24,12 +34,11 @@ struct cap_job {
 	const struct cap_trim *trim;           /* NULL: nothing is trimmed */
 	uint32_t snaplen;                      /* bytes kept of a frame, at most */
 	bool pcapng;
-	/* Limits. The budgets are shared by the job's lanes and taken in batches. */
+	/* Limits */
 	bool limits_pkts;
 	bool limits_bytes;
-	_Atomic int64_t pkts_left;
-	/* of records: 16 or 32 bytes + data each; file headers are taken off at start */
-	_Atomic int64_t bytes_left;
+	struct cap_budget *budget;             /* own_budget unless shared; never NULL */
+	struct cap_budget own_budget;
 	uint64_t duration_ns;                  /* 0: no limit */
 	/* UTC; packets from here on are not part of the job; CAP_NO_LIMIT: not yet known */
 	_Atomic uint64_t end_ns;
@@ -39,6 +48,8 @@ struct cap_job {
 	uint64_t rotate_raw_bytes;             /* of the uncompressed file, header included */
 	uint64_t rotate_disk_bytes;            /* about, checked at block borders */
 	uint64_t rotate_ns;
+	/* control thread: frames are not the job's for now */
+	_Atomic bool paused;
 	/* Set by whoever finds that a limit is reached; lanes stop taking packets. */
 	_Atomic bool done;
 	/* control thread: a signal, or the clock; what is in the rings still counts */
@@ -47,7 +58,7 @@ struct cap_job {
 };
 
 enum cap_job_end { CAP_JOB_RUNS, CAP_JOB_END_PKTS, CAP_JOB_END_BYTES, CAP_JOB_END_DURATION, CAP_JOB_END_INPUT,
-		   CAP_JOB_END_DISK_FULL, CAP_JOB_END_LOST, CAP_JOB_END_WRITE };
+		   CAP_JOB_END_DISK_FULL, CAP_JOB_END_LOST, CAP_JOB_END_WRITE, CAP_JOB_END_STOPPED };
 
 void cap_job_init(struct cap_job *job);
 /* Ends the job for a reason; the first one counts. */

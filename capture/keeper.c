@@ -323,36 +323,47 @@ static bool is_whole(const struct cap_segment *seg)
 	return seg->ended && !seg->error;
 }
 
-static void remember(struct cap_keeper *keeper, const struct cap_keeper_lane *lane,
-		     const struct cap_segment *seg)
+static void remember(struct cap_keeper *keeper, struct cap_keeper_lane *lane, const struct cap_segment *seg)
 {
-	struct cap_kept *k;
+	struct cap_kept kept = { .lane = lane, .bytes = seg->end, .pkts = seg->account.stored,
+				 .complete = is_whole(seg) };
 
+	(void)snprintf(kept.name, sizeof(kept.name), "%s", seg->stream ? lane->output->stem : seg->name);
+	lane->bytes_kept += seg->end;
 	pthread_mutex_lock(&keeper->lock);
 	if (keeper->n_kept == keeper->room_kept) {
 		size_t room = keeper->room_kept ? 2 * keeper->room_kept : 64;
-		struct cap_kept *kept = reallocarray(keeper->kept, room, sizeof(*kept));
+		struct cap_kept *more = reallocarray(keeper->kept, room, sizeof(*more));
 
-		if (kept) {
-			keeper->kept = kept;
+		if (more) {
+			keeper->kept = more;
 			keeper->room_kept = room;
 		}
 	}
-	if (keeper->n_kept < keeper->room_kept) {
-		k = &keeper->kept[keeper->n_kept++];
-		memset(k, 0, sizeof(*k));
-		(void)snprintf(k->name, sizeof(k->name), "%s", seg->stream ? lane->output->stem : seg->name);
-		k->bytes = seg->end;
-		k->pkts = seg->account.stored;
-		k->lane = lane;
-		k->complete = is_whole(seg);
-	}
-	keeper->bytes_kept += seg->end;
+	if (keeper->n_kept < keeper->room_kept)
+		keeper->kept[keeper->n_kept++] = kept;
+	pthread_mutex_unlock(&keeper->lock);
+	if (keeper->kept_one)
+		keeper->kept_one(keeper->kept_arg, &kept);
+}
+
+static void remove_kept(struct cap_keeper *keeper, size_t i)
+{
+	keeper->n_kept--;
+	memmove(&keeper->kept[i], &keeper->kept[i + 1], (keeper->n_kept - i) * sizeof(keeper->kept[0]));
+}
+
+void cap_keeper_forget(struct cap_keeper *keeper, const struct cap_keeper_lane *lane)
+{
+	pthread_mutex_lock(&keeper->lock);
+	for (size_t i = keeper->n_kept; i-- > 0;)
+		if (keeper->kept[i].lane == lane)
+			remove_kept(keeper, i);
 	pthread_mutex_unlock(&keeper->lock);
 }
 
 /* -b files:N: the oldest of this lane's files go. */
-static void forget_oldest(struct cap_keeper *keeper, const struct cap_keeper_lane *lane)
+static void forget_oldest(struct cap_keeper *keeper, struct cap_keeper_lane *lane)
 {
 	uint32_t keep = lane->output->keep_files, have = 0;
 	char side[288];
@@ -363,13 +374,13 @@ static void forget_oldest(struct cap_keeper *keeper, const struct cap_keeper_lan
 	for (size_t i = keeper->n_kept; i-- > 0;) {
 		struct cap_kept *k = &keeper->kept[i];
 
-		if (k->deleted || k->lane != lane || ++have <= keep)
+		if (k->lane != lane || ++have <= keep)
 			continue;
-		k->deleted = true;
-		keeper->bytes_kept -= k->bytes;
+		lane->bytes_kept -= k->bytes;
 		(void)keeper->io->unlinkat(keeper->io->arg, lane->output->dirfd, k->name);
 		(void)snprintf(side, sizeof(side), "%s%s", k->name, CAP_SIDECAR_SUFFIX);
 		(void)keeper->io->unlinkat(keeper->io->arg, lane->output->dirfd, side);
+		remove_kept(keeper, i);
 	}
 	pthread_mutex_unlock(&keeper->lock);
 }
@@ -434,7 +445,7 @@ static void complete(struct cap_keeper *keeper, struct cap_keeper_lane *lane, st
 		atomic_fetch_add(&lane->files.lost_pkts, seg->account.stored);
 		atomic_fetch_add(&lane->files.lost_bytes_wire, seg->account.bytes_wire);
 		atomic_fetch_add(&lane->files.lost_bytes_raw, seg->account.bytes_raw);
-		keeper->lost_files++;
+		lane->lost_files++;
 		say(keeper, "%s/%s could not be completed: %s; its %llu packets are not counted as stored", lane->output->dir,
 		    seg->part, strerror(-r), (unsigned long long)seg->account.stored);
 		return;
@@ -545,6 +556,14 @@ static bool has_newer(const struct cap_keeper *keeper, const struct cap_segment 
 	return false;
 }
 
+static void tell_control(struct cap_keeper *keeper)
+{
+	uint64_t one = 1;
+
+	if (keeper->done_fd > 0 && write(keeper->done_fd, &one, sizeof(one)) < 0)
+		return; /* the counter is full: the control thread is awake */
+}
+
 static void collect(struct cap_keeper *keeper, struct cap_keeper_lane *lane)
 {
 	struct cap_segment *seg = atomic_exchange_explicit(&lane->files.finished, NULL, memory_order_acquire);
@@ -564,17 +583,71 @@ static void collect(struct cap_keeper *keeper, struct cap_keeper_lane *lane)
 			block_lane(keeper, lane, reason_of(seg->error), seg->error, has_newer(keeper, seg));
 		complete(keeper, lane, seg);
 		close_open(keeper, seg);
+		atomic_fetch_add(&lane->n_done, 1);
+		tell_control(keeper);
 	}
+}
+
+static void add_lane(struct cap_keeper *keeper, struct cap_keeper_lane *lane)
+{
+	lane->files.wake_fd = keeper->wake_fd;
+	lane->seq = cap_output_first_seq(lane->output, lane->link, lane->queue);
+	lane->peer = keeper->lanes;
+	keeper->lanes = lane;
+}
+
+static void take_incoming(struct cap_keeper *keeper)
+{
+	struct cap_keeper_lane *lane =
+		atomic_exchange_explicit(&keeper->incoming, NULL, memory_order_acquire);
+
+	while (lane) {
+		struct cap_keeper_lane *next = lane->peer;
+
+		add_lane(keeper, lane);
+		lane = next;
+	}
+}
+
+/* The segment that was made ahead and is not needed. */
+static void discard_next(struct cap_keeper *keeper, struct cap_keeper_lane *lane)
+{
+	struct cap_segment *unused = atomic_exchange(&lane->files.next, NULL);
+
+	if (!unused)
+		return;
+	if (!unused->stream)
+		(void)keeper->io->unlinkat(keeper->io->arg, unused->dirfd, unused->part);
+	close_open(keeper, unused);
+}
+
+static void end_lane(struct cap_keeper *keeper, struct cap_keeper_lane *lane)
+{
+	struct cap_keeper_lane **p = &keeper->lanes;
+
+	while (*p != lane)
+		p = &(*p)->peer;
+	*p = lane->peer;
+	discard_next(keeper, lane);
+	atomic_store_explicit(&lane->closed, true, memory_order_release);
+	tell_control(keeper);
 }
 
 bool cap_keeper_turn(struct cap_keeper *keeper)
 {
 	bool waiting = false;
 
+	take_incoming(keeper);
 	waiting |= extend_open(keeper); /* first: a worker may be waiting for it */
-	for (uint32_t i = 0; i < keeper->n_lanes; i++) {
-		waiting |= prepare_next(keeper, &keeper->lanes[i]);
-		collect(keeper, &keeper->lanes[i]);
+	for (struct cap_keeper_lane *lane = keeper->lanes, *next; lane; lane = next) {
+		bool closing = atomic_load_explicit(&lane->closing, memory_order_acquire);
+
+		next = lane->peer;
+		if (!closing)
+			waiting |= prepare_next(keeper, lane);
+		collect(keeper, lane);
+		if (closing)
+			end_lane(keeper, lane);
 	}
 	return waiting;
 }
@@ -605,30 +678,58 @@ int cap_keeper_init(struct cap_keeper *keeper, struct skep_err *err)
 	keeper->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (keeper->wake_fd < 0)
 		return skep_err_set(err, -errno, "cannot make an eventfd: %s", strerror(errno));
-	for (uint32_t i = 0; i < keeper->n_lanes; i++) {
-		struct cap_keeper_lane *lane = &keeper->lanes[i];
-		struct cap_segment *seg;
-		int r;
-
-		lane->files.wake_fd = keeper->wake_fd;
-		lane->seq = cap_output_first_seq(lane->output, lane->link, lane->queue);
-		r = make_segment(keeper, lane, &seg);
-		if (r == -ENOSPC) {
-			skep_err_set(err, SKEP_E_NO_SPACE, "not enough disk in %s: less than %llu MB are free above the reserve of %llu MB",
-				     lane->output->dir, (unsigned long long)(SMALLEST_GRANT / 1000000),
-				     (unsigned long long)(lane->output->reserve_bytes / 1000000));
-			skep_err_hint(err, "free some space, write elsewhere, or lower --reserve");
-			return SKEP_E_NO_SPACE;
-		}
-		if (r < 0) {
-			skep_err_set(err, r, "cannot make a file in %s: %s", lane->output->dir, strerror(-r));
-			if (r == -EACCES || r == -EROFS)
-				skep_err_hint(err, "choose a directory that this user may write");
-			return r;
-		}
-		atomic_init(&lane->files.next, seg);
-	}
 	return 0;
+}
+
+int cap_keeper_open(struct cap_keeper *keeper, struct cap_keeper_lane *lane, struct skep_err *err)
+{
+	struct cap_segment *seg;
+	int r;
+
+	add_lane(keeper, lane);
+	r = make_segment(keeper, lane, &seg);
+	if (r == 0) {
+		atomic_init(&lane->files.next, seg);
+		return 0;
+	}
+	keeper->lanes = lane->peer;
+	if (r == -ENOSPC) {
+		skep_err_set(err, SKEP_E_NO_SPACE,
+			     "not enough disk in %s: less than %llu MB are free above the reserve of %llu MB",
+			     lane->output->dir, (unsigned long long)(SMALLEST_GRANT / 1000000),
+			     (unsigned long long)(lane->output->reserve_bytes / 1000000));
+		skep_err_hint(err, "free some space, write elsewhere, or lower --reserve");
+		return SKEP_E_NO_SPACE;
+	}
+	skep_err_set(err, r, "cannot make a file in %s: %s", lane->output->dir, strerror(-r));
+	if (r == -EACCES || r == -EROFS)
+		skep_err_hint(err, "choose a directory that this user may write");
+	return r;
+}
+
+static void wake(struct cap_keeper *keeper)
+{
+	uint64_t one = 1;
+
+	if (write(keeper->wake_fd, &one, sizeof(one)) < 0)
+		return; /* EAGAIN: awake already */
+}
+
+void cap_keeper_add(struct cap_keeper *keeper, struct cap_keeper_lane *lane)
+{
+	atomic_store(&lane->files.want_next, true);
+	lane->files.wake_fd = keeper->wake_fd;
+	lane->peer = atomic_load_explicit(&keeper->incoming, memory_order_relaxed);
+	while (!atomic_compare_exchange_weak_explicit(&keeper->incoming, &lane->peer, lane,
+						      memory_order_release, memory_order_relaxed))
+		;
+	wake(keeper);
+}
+
+void cap_keeper_close(struct cap_keeper *keeper, struct cap_keeper_lane *lane)
+{
+	atomic_store_explicit(&lane->closing, true, memory_order_release);
+	wake(keeper);
 }
 
 int cap_keeper_start(struct cap_keeper *keeper, struct skep_err *err)
@@ -643,26 +744,18 @@ int cap_keeper_start(struct cap_keeper *keeper, struct skep_err *err)
 
 void cap_keeper_stop(struct cap_keeper *keeper)
 {
-	uint64_t one = 1;
-
 	if (keeper->running) {
 		atomic_store(&keeper->stop, true);
-		if (write(keeper->wake_fd, &one, sizeof(one)) < 0)
-			keeper->running = true; /* EAGAIN: awake already */
+		wake(keeper);
 		pthread_join(keeper->thread, NULL);
 		keeper->running = false;
 	}
-	for (uint32_t i = 0; i < keeper->n_lanes; i++) {
-		struct cap_keeper_lane *lane = &keeper->lanes[i];
-		struct cap_segment *unused = atomic_exchange(&lane->files.next, NULL);
-
+	take_incoming(keeper);
+	for (struct cap_keeper_lane *lane = keeper->lanes; lane; lane = lane->peer) {
 		collect(keeper, lane);
-		if (!unused)
-			continue;
-		if (!unused->stream)
-			(void)keeper->io->unlinkat(keeper->io->arg, unused->dirfd, unused->part);
-		close_open(keeper, unused);
+		discard_next(keeper, lane);
 	}
+	keeper->lanes = NULL; /* the lanes are their owners' again */
 }
 
 void cap_keeper_fini(struct cap_keeper *keeper)

@@ -27,6 +27,7 @@ _Static_assert(CAP_ALIGN > (CAP_BLOCK_BYTES / CAP_ZBLOCK_MAX + 1) * CAP_ZBLOCK_H
 
 struct selection {
 	uint32_t n;
+	uint32_t offered;          /* frames that were looked at for the job */
 	uint16_t frame[CAP_BATCH];
 	uint32_t keep[CAP_BATCH];  /* bytes of the frame to store */
 	uint32_t record[CAP_BATCH]; /* bytes of the record */
@@ -81,6 +82,7 @@ static bool rotate(struct cap_lane *lane)
 		lane->block->used = 0;
 	}
 	lane->block->ends_segment = true;
+	lane->n_ends++;
 	seal(lane);
 	lane->segment_raw_bytes = lane->header_raw_bytes;
 	lane->segment_start_ns = 0;
@@ -244,7 +246,8 @@ static bool wants(const struct cap_lane *lane, const struct cap_batch *batch, co
 {
 	if (!(frame->jobs >> lane->job->slot & 1))
 		return false;
-	return !lane->job->filter || cap_filter_user_match(lane->job->filter, batch, frame, lane->scratch);
+	return batch->filtered || !lane->job->filter ||
+	       cap_filter_user_match(lane->job->filter, batch, frame, lane->scratch);
 }
 
 /* Chooses frames from [from, to) until the budgets end; returns the first frame that was not looked at. */
@@ -293,7 +296,24 @@ static uint32_t choose(struct cap_lane *lane, const struct cap_batch *batch, uin
 		sel->n = k;
 		cap_job_end(job, CAP_JOB_END_BYTES);
 	}
+	/* What the source's filters rejected for this job was never offered to it: they count it. */
+	sel->offered = batch->filtered ? sel->n : i - from;
 	return i;
+}
+
+/* Frames behind the end of the job. */
+static void count_late(struct cap_lane *lane, const struct cap_batch *batch, uint32_t from, uint32_t to)
+{
+	uint32_t n = to - from;
+
+	if (batch->filtered) {
+		n = 0;
+		for (uint32_t i = from; i < to; i++)
+			n += batch->frames[i].jobs >> lane->job->slot & 1;
+		lane->account.matched += n;
+		lane->account.matched_after_end += n;
+	}
+	lane->account.after_end += n;
 }
 
 void cap_lane_take(struct cap_lane *lane, const struct cap_batch *batch, uint32_t from, uint32_t to,
@@ -319,11 +339,14 @@ void cap_lane_take(struct cap_lane *lane, const struct cap_batch *batch, uint32_
 			cap_job_refund(job, lost_pkts, lost_bytes);
 		}
 		lane->account.pending += sel.n - lost_pkts;
-		lane->account.rejected += end - from - sel.n;
-		lane->received += end - from;
+		lane->account.rejected += sel.offered - sel.n;
+		lane->account.matched += batch->filtered ? sel.n : 0;
+		lane->received += sel.offered;
 		from = end;
 	}
-	if (job->limits_pkts && atomic_load_explicit(&job->pkts_left, memory_order_relaxed) <= 0)
+	if (SKEP_UNLIKELY(from < to))
+		count_late(lane, batch, from, to);
+	if (job->limits_pkts && atomic_load_explicit(&job->budget->pkts_left, memory_order_relaxed) <= 0)
 		cap_job_end(job, CAP_JOB_END_PKTS);
 }
 
@@ -340,6 +363,11 @@ void cap_lane_age(struct cap_lane *lane, bool force)
 		(void)rotate(lane);
 	if (force && lane->block) /* opened for a packet that never came */
 		lane->block = cap_pool_put(lane->pool, lane->block);
+}
+
+bool cap_lane_rotate(struct cap_lane *lane)
+{
+	return !lane->segment_start_ns || rotate(lane);
 }
 
 void cap_lane_drop_sealed(struct cap_lane *lane, enum cap_drop reason)

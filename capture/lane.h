@@ -25,11 +25,16 @@ struct cap_lane {
 	struct cap_account account;
 	/* frames that were offered and counted: stored + rejected + dropped + pending */
 	uint64_t received;
+	/*
+	 * what the source's filters rejected for the job, told by the control thread; for the sidecars only
+	 */
+	_Atomic uint64_t rejected_before;
 	/* the segment that is being filled (the writer may be behind) */
 	uint64_t segment_raw_bytes;
 	uint64_t segment_start_ns;      /* time stamp of its first packet (1 if that is 0), 0: none yet */
 	uint64_t segment_opened_ns;     /* monotonic, when that packet came */
 	bool rotate_soon;               /* the writer asks: the file is large enough */
+	uint64_t n_ends;                /* files that were ended by rotation */
 	uint32_t header_raw_bytes;      /* of each file */
 	bool compressed;
 	bool finished;
@@ -44,6 +49,8 @@ void cap_lane_take(struct cap_lane *lane, const struct cap_batch *batch, uint32_
 		   uint32_t interface_id);
 /* Seals the block if it is older than CAP_FLUSH_NS, or now if asked; rotates by time. */
 void cap_lane_age(struct cap_lane *lane, bool force);
+/* Ends the file now, if it has a packet; false: there is no block for the mark, ask again. */
+bool cap_lane_rotate(struct cap_lane *lane);
 /* Gives up what is in memory but not with the writer. */
 void cap_lane_drop_sealed(struct cap_lane *lane, enum cap_drop reason);
 /* Why a packet that finds no block is dropped. */

@@ -6,7 +6,6 @@
 #include "capture/run.h"
 
 #include "capture/engine.h"
-#include "capture/filter_user.h"
 #include "capture/guard.h"
 #include "capture/mono.h"
 #include "capture/priv.h"
@@ -27,7 +26,7 @@
 struct run {
 	const struct cap_options *opts;
 	struct cap_engine engine;
-	struct cap_filter_user *filter;
+	struct cap_engine_job ej;
 	struct cap_trim trim;
 	struct cap_guard *guard;
 	struct cap_priv_plan plan;
@@ -67,6 +66,7 @@ static void fill_source(struct run *run, struct cap_source_cfg *cfg, const char 
 		.busy_poll = o->busy_poll,
 		.need_wakeup = !o->no_need_wakeup,
 		.snaplen = o->snaplen == CAP_SNAPLEN_MAX ? 0 : o->snaplen,
+		.job_filters = o->filter && *o->filter,
 		.n_queues = o->n_queues,
 		.say = run_say,
 		.say_arg = run,
@@ -78,7 +78,7 @@ static void fill_engine(struct run *run)
 {
 	const struct cap_options *o = run->opts;
 	struct cap_engine_cfg *cfg = &run->engine.cfg;
-	struct cap_job *job = &run->engine.job;
+	struct cap_job *job = &run->ej.job;
 
 	for (uint32_t i = 0; i < o->links.n && i < CAP_MAX_LINKS; i++)
 		fill_source(run, &cfg->links[cfg->n_links++], o->links.items[i]);
@@ -88,8 +88,8 @@ static void fill_engine(struct run *run)
 	memcpy(cfg->cpus, o->cpus, sizeof(cfg->cpus));
 	cfg->pool_bytes = o->memory_bytes;
 	cfg->pack_threads = o->pack_threads;
-	cfg->level_auto = o->level == CAP_LEVEL_AUTO;
-	cfg->level = o->level == 0 ? CAP_LEVEL_STORE : o->level;
+	run->ej.level_auto = o->level == CAP_LEVEL_AUTO;
+	run->ej.level = o->level == 0 ? CAP_LEVEL_STORE : o->level;
 	cfg->stop_when_full = o->on_full == CAP_FULL_STOP;
 	cfg->digest = o->digest;
 	cfg->say = run_say;
@@ -103,9 +103,9 @@ static void fill_engine(struct run *run)
 	job->trim = o->trim.kind ? &run->trim : NULL;
 	job->pcapng = o->format == CAP_FORMAT_PCAPNG;
 	job->limits_pkts = o->stop_pkts > 0;
-	job->pkts_left = (int64_t)SKEP_MIN(o->stop_pkts, (uint64_t)INT64_MAX);
+	job->budget->pkts_left = (int64_t)SKEP_MIN(o->stop_pkts, (uint64_t)INT64_MAX);
 	job->limits_bytes = o->stop_raw_bytes > 0;
-	job->bytes_left = (int64_t)SKEP_MIN(o->stop_raw_bytes, (uint64_t)INT64_MAX);
+	job->budget->bytes_left = (int64_t)SKEP_MIN(o->stop_raw_bytes, (uint64_t)INT64_MAX);
 	job->duration_ns = o->stop_ns;
 	job->clock_from_packets = o->source == CAP_SOURCE_FILE;
 	job->rotate_raw_bytes = o->rotate_raw_bytes;
@@ -115,7 +115,7 @@ static void fill_engine(struct run *run)
 static int open_output(struct run *run, struct skep_err *err)
 {
 	const struct cap_options *o = run->opts;
-	struct cap_output *out = &run->engine.output;
+	struct cap_output *out = &run->ej.output;
 	int r;
 
 	out->compressed = o->compressed;
@@ -129,27 +129,9 @@ static int open_output(struct run *run, struct skep_err *err)
 	r = cap_output_open(out, o->write, err);
 	if (r == 0)
 		r = cap_output_check(out, err);
+	run->engine.cfg.one_worker = out->kind != CAP_OUTPUT_DIR;
 	if (out->kind == CAP_OUTPUT_DIR && !out->numbered)
-		run->engine.job.rotate_disk_bytes = SEGMENT_DISK_BYTES;
-	return r;
-}
-
-static int make_filter(struct run *run, struct skep_err *err)
-{
-	struct cap_engine *engine = &run->engine;
-	int r;
-
-	if (!run->opts->filter || !*run->opts->filter)
-		return 0;
-	for (uint32_t i = 1; i < engine->n_taps; i++)
-		if (engine->taps[i]->linktype != engine->taps[0]->linktype) {
-			skep_err_set(err, SKEP_E_UNSUPPORTED, "one filter cannot serve links of different types (%s and %s)",
-				     engine->taps[0]->link, engine->taps[i]->link);
-			skep_err_hint(err, "start one capture per link");
-			return SKEP_E_UNSUPPORTED;
-		}
-	r = cap_filter_user_new(run->opts->filter, engine->taps[0]->linktype, &run->filter, err);
-	engine->job.filter = run->filter;
+		run->ej.job.rotate_disk_bytes = SEGMENT_DISK_BYTES;
 	return r;
 }
 
@@ -165,14 +147,14 @@ static void describe_links(struct run *run)
 static void list_files(struct run *run)
 {
 	struct cap_engine *engine = &run->engine;
-	const char *dir = engine->output.dir;
+	const char *dir = run->ej.output.dir;
 
 	run->files = calloc(engine->keeper.n_kept + 1, sizeof(*run->files));
 	for (size_t i = 0; run->files && i < engine->keeper.n_kept; i++) {
 		const struct cap_kept *k = &engine->keeper.kept[i];
-		bool bare = engine->output.kind == CAP_OUTPUT_STREAM || strcmp(dir, ".") == 0;
+		bool bare = run->ej.output.kind == CAP_OUTPUT_STREAM || strcmp(dir, ".") == 0;
 
-		if (!k->deleted && asprintf(&run->files[run->n_files], "%s%s%s", bare ? "" : dir, bare ? "" : "/", k->name) > 0)
+		if (asprintf(&run->files[run->n_files], "%s%s%s", bare ? "" : dir, bare ? "" : "/", k->name) > 0)
 			run->n_files++;
 	}
 }
@@ -183,7 +165,7 @@ static struct cap_report make_report(struct run *run)
 	struct cap_engine_totals *t = &run->totals;
 	struct cap_report report;
 
-	cap_engine_totals(engine, t);
+	cap_engine_totals(engine, &run->ej, t);
 	report = (struct cap_report){
 		.seen = t->account.seen,
 		.stored = t->account.stored,
@@ -199,8 +181,8 @@ static struct cap_report make_report(struct run *run)
 		.reasons = run->reason_ptrs,
 		.n_reasons = t->n_reasons,
 		.complete = t->complete,
-		.compressed = engine->output.compressed,
-		.has_level = engine->output.compressed && t->level_now != CAP_LEVEL_STORE,
+		.compressed = run->ej.output.compressed,
+		.has_level = run->ej.output.compressed && t->level_now != CAP_LEVEL_STORE,
 		.level_last = t->level_now,
 	};
 	for (unsigned i = 0; i < CAP_DROP_N; i++)
@@ -228,7 +210,7 @@ static void tick(void *arg, struct cap_engine *engine)
 static void say_check(struct run *run)
 {
 	struct cap_engine *engine = &run->engine;
-	const struct cap_output *out = &engine->output;
+	const struct cap_output *out = &run->ej.output;
 	char name[300] = "", plan[256], reserve[SKEP_FORMAT_MAX];
 
 	for (uint32_t i = 0; i < engine->n_taps; i++)
@@ -242,8 +224,8 @@ static void say_check(struct run *run)
 		(void)snprintf(name, sizeof(name), "%s", out->stem);
 	else
 		cap_output_name(
-			out, engine->taps[0]->link, engine->keeper.lanes[0].queue,
-			cap_output_first_seq(out, engine->taps[0]->link, engine->keeper.lanes[0].queue), name,
+			out, engine->taps[0]->link, run->ej.keeper_lanes[0].queue,
+			cap_output_first_seq(out, engine->taps[0]->link, run->ej.keeper_lanes[0].queue), name,
 			sizeof(name));
 	printf("write    %s%s%s, %s, %s\n", out->kind == CAP_OUTPUT_STREAM ? "" : out->dir,
 	       out->kind == CAP_OUTPUT_STREAM ? "" : "/", name, out->pcapng ? "pcapng" : "pcap",
@@ -300,7 +282,7 @@ static void set_offloads(struct run *run)
 
 static int open_all(struct run *run, struct skep_err *err)
 {
-	const struct cap_output *out = &run->engine.output;
+	const struct cap_output *out = &run->ej.output;
 	struct cap_priv_cfg priv = { .user = run->opts->user };
 	int r;
 
@@ -318,7 +300,7 @@ static int open_all(struct run *run, struct skep_err *err)
 		return r;
 	describe_links(run);
 	run->trim.linktype = run->engine.taps[0]->linktype;
-	r = make_filter(run, err);
+	r = cap_engine_add(&run->engine, &run->ej, err);
 	if (r)
 		return r;
 	if (out->kind != CAP_OUTPUT_STREAM)
@@ -369,8 +351,7 @@ static void run_fini(struct run *run)
 	cap_engine_close(&run->engine);
 	if (cap_guard_end(&run->guard, &why))
 		skep_log(SKEP_LOG_WARNING, "%s", why.text);
-	cap_output_close(&run->engine.output);
-	cap_filter_user_free(run->filter);
+	cap_output_close(&run->ej.output);
 	for (uint32_t i = 0; i < run->n_files; i++)
 		free(run->files[i]);
 	free(run->files);
@@ -386,7 +367,7 @@ int cap_run(const struct cap_options *opts, struct skep_err *err)
 	if (!run)
 		return skep_err_exit_code(skep_err_set(err, -ENOMEM, "no memory"));
 	run->opts = opts;
-	run->engine.output.dirfd = run->engine.output.stream_fd = -1;
+	run->ej.output.dirfd = run->ej.output.stream_fd = -1;
 	fill_engine(run);
 	r = open_all(run, err);
 	if (r == 0 && opts->command == CAP_COMMAND_CHECK) {
@@ -404,7 +385,7 @@ int cap_run(const struct cap_options *opts, struct skep_err *err)
 		if (!opts->quiet)
 			for (uint32_t i = 0; i < run->engine.n_taps; i++)
 				skep_log(SKEP_LOG_INFO, "capturing on %s", run->links[i]);
-		cap_engine_run(&run->engine, tick, run);
+		cap_engine_run(&run->engine, &run->ej, tick, run);
 		cap_engine_stop(&run->engine);
 		report_end(run);
 		r = run->totals.complete ? 0 : 3;

@@ -49,6 +49,19 @@ struct cap_source_cfg {
 	/* Called for things worth telling the user once ("falls back to afpacket: …"); control thread. */
 	void (*say)(void *arg, const char *sentence);
 	void *say_arg;
+	/*
+	 * Job filters are wanted before the frames reach us, where the source can; see cap_tap.filters_jobs.
+	 */
+	bool job_filters;
+};
+
+struct cap_classify;
+
+/* What the filters of a tap did for a job since it joined. Final when it has left. */
+struct cap_filter_count {
+	uint64_t seen;     /* frames that were judged for it */
+	uint64_t wanted;   /* and handed to our sockets */
+	uint64_t unserved; /* and wanted, but of a queue without a socket */
 };
 
 /* What the kernel side says about a tap; all counts since start. Exact after stop(), a snapshot before. */
@@ -134,6 +147,9 @@ struct cap_tap {
 	char driver[32];
 	bool hw_timestamps;
 	bool zero_copy;                /* of at least one source */
+	/* Jobs' filters run before the frames reach us: frame->jobs is exact. Fixed at open. */
+	bool filters_jobs;
+	struct cap_classify *classify; /* those filters, if so */
 	bool tags_kept;                /* a VLAN tag that the NIC takes out of the frame is put back */
 };
 

@@ -13,6 +13,7 @@
  *
  * Tap functions: control thread. receive, release: see capture/xsk.c.
  */
+#include "capture/classify.h"
 #include "capture/source.h"
 #include "capture/xdp.h"
 #include "capture/xsk.h"
@@ -51,6 +52,7 @@ static int load_prefilter(struct cap_xdp *xdp, bool hints)
 		return -errno;
 	skel->rodata->unserved_action = xdp->all_queues ? XDP_DROP : XDP_PASS;
 	skel->rodata->nic_timestamps = xdp->nic_timestamps;
+	skel->rodata->filtered = xdp->head.cfg.job_filters;
 	bpf_program__set_autoload(skel->progs.prefilter_hints, false);
 	if (hints)
 		cap_xdp_bind_hints(xdp, skel->progs.prefilter_hints);
@@ -61,6 +63,31 @@ static int load_prefilter(struct cap_xdp *xdp, bool hints)
 	}
 	xdp_tap(&xdp->head)->skel = skel;
 	return 0;
+}
+
+/* The jobs' filters, and behind them the program that delivers. */
+static int open_filters(struct xdp_tap *tap, struct skep_err *err)
+{
+	const struct skep_prefilter *skel = tap->skel;
+	const struct cap_classify_cfg cfg = {
+		.maps = { .progs_fd = bpf_map__fd(skel->maps.progs),
+			  .scratch_fd = bpf_map__fd(skel->maps.scratch),
+			  .generations_fd = bpf_map__fd(skel->maps.generations),
+			  .counters_fd = bpf_map__fd(skel->maps.counters),
+			  .rejected_action = XDP_DROP },
+		.jobs_fd = bpf_map__fd(skel->maps.jobs),
+		.cpus = tap->xdp.cpus,
+	};
+	uint32_t slot = SKEP_PROG_DELIVER;
+	int fd = bpf_program__fd(skel->progs.deliver);
+
+	if (!tap->xdp.head.cfg.job_filters)
+		return 0;
+	if (bpf_map_update_elem(cfg.maps.progs_fd, &slot, &fd, BPF_ANY))
+		return skep_err_set(err, -errno, "%s: the kernel refused the chain of XDP programs: %s",
+				    tap->xdp.hook.ifname, strerror(errno));
+	tap->xdp.head.filters_jobs = true;
+	return cap_classify_new(&cfg, &tap->xdp.head.classify, err);
 }
 
 static uint32_t xdp_backlog(struct cap_source *src)
@@ -145,6 +172,7 @@ static struct cap_tap *xdp_close(struct cap_tap *head)
 	cap_xdp_fini(&tap->xdp);
 	for (uint32_t i = 0; i < head->n_sources; i++)
 		tap->queues[i].xsk = cap_xsk_close(tap->queues[i].xsk);
+	head->classify = cap_classify_free(head->classify);
 	skep_prefilter__destroy(tap->skel);
 	free(tap);
 	return NULL;
@@ -165,6 +193,8 @@ static int xdp_open(const struct cap_source_cfg *cfg, struct cap_tap **ret_tap, 
 	r = cap_xdp_init(&tap->xdp, &cap_source_xdp, cfg, err);
 	if (!r)
 		r = cap_xdp_load(&tap->xdp, load_prefilter, err);
+	if (!r)
+		r = open_filters(tap, err);
 	if (!r)
 		r = open_queues(tap, err);
 	if (r)

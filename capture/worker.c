@@ -26,47 +26,43 @@
 static void publish(struct cap_worker *worker);
 static void rest(struct cap_worker *worker);
 
-static uint64_t received_by(const struct cap_worker *worker)
-{
-	uint64_t most = 0;
-
-	for (uint32_t i = 0; i < worker->n_lanes; i++)
-		most = SKEP_MAX(most, worker->lanes[i].received);
-	return most;
-}
-
 /* Seal, pack, submit, reap; true if anything was done. */
 static bool serve(struct cap_worker *worker)
 {
 	uint32_t reaped;
 	bool worked = false;
 
-	for (uint32_t i = 0; i < worker->n_lanes; i++) {
-		cap_lane_age(&worker->lanes[i], false);            /* seal */
-		worked |= cap_writer_step(&worker->writers[i]);    /* pack, submit */
+	for (uint32_t i = 0; i < worker->n_channels; i++) {
+		struct cap_channel *c = worker->channels[i];
+
+		cap_lane_age(&c->lane, c->ended);            /* seal */
+		worked |= cap_writer_step(&c->writer);       /* pack, submit */
 	}
 	cap_sink_flush(&worker->sink);
-	reaped = cap_sink_reap(&worker->sink);                     /* reap */
+	reaped = cap_sink_reap(&worker->sink);               /* reap */
 	worked |= reaped > 0;
-	for (uint32_t i = 0; worked && i < worker->n_lanes; i++)
-		cap_writer_settle(&worker->writers[i]);
+	for (uint32_t i = 0; worked && i < worker->n_channels; i++)
+		cap_writer_settle(&worker->channels[i]->writer);
 	publish(worker);
 	return worked;
 }
 
 static void route(struct cap_worker *worker, struct cap_worker_source *source, uint32_t from, uint32_t to)
 {
-	uint64_t before = received_by(worker);
+	const struct cap_batch *batch = &source->batch;
+	uint64_t wanted = batch->filtered ? 0 : ~0ull;
 
-	for (uint32_t i = 0; i < worker->n_lanes; i++) {
-		struct cap_lane *lane = &worker->lanes[i];
+	for (uint32_t i = from; i < to && batch->filtered; i++)
+		wanted |= batch->frames[i].jobs;
+	for (uint32_t i = 0; i < worker->n_channels; i++) {
+		struct cap_channel *c = worker->channels[i];
 
-		if (atomic_load_explicit(&lane->job->done, memory_order_relaxed))
+		if (!(wanted >> c->lane.job->slot & 1) || c->ended)
 			continue;
-		cap_lane_take(lane, &source->batch, from, to, source->interface_id);
+		/* What the filters chose before the pause still counts. */
+		if (batch->filtered || !atomic_load_explicit(&c->lane.job->paused, memory_order_relaxed))
+			cap_lane_take(&c->lane, batch, from, to, source->interface_id);
 	}
-	/* Behind the packet at which the last job ended. */
-	source->after_end += to - from - (received_by(worker) - before);
 }
 
 /*
@@ -79,12 +75,12 @@ static void route_lossless(struct cap_worker *worker, struct cap_worker_source *
 	while (from < to) {
 		uint32_t free_blocks =
 			worker->pool.n_free > CAP_POOL_RESERVE ? worker->pool.n_free - CAP_POOL_RESERVE : 0;
-		uint32_t n = SKEP_MIN(free_blocks / (2 * worker->n_lanes), to - from);
+		uint32_t n = SKEP_MIN(free_blocks / (2 * SKEP_MAX(worker->n_channels, 1u)), to - from);
 
 		if (n == 0 &&
 		    atomic_load_explicit(&worker->state, memory_order_relaxed) != CAP_WORKER_ABORT) {
-			for (uint32_t i = 0; i < worker->n_lanes; i++)
-				worker->lanes[i].now_ns = cap_mono_ns();
+			for (uint32_t i = 0; i < worker->n_channels; i++)
+				worker->channels[i]->lane.now_ns = cap_mono_ns();
 			if (!serve(worker))
 				rest(worker);
 			continue;
@@ -103,17 +99,108 @@ static void offer(struct cap_worker *worker, struct cap_worker_source *source, u
 		route(worker, source, from, to);
 }
 
-/* Once: some job has reached a limit, so the control thread may have to stop. */
-static void tell(struct cap_worker *worker)
+static void wake_control(struct cap_worker *worker)
 {
 	uint64_t one = 1;
 
-	for (uint32_t i = 0; i < worker->n_lanes; i++) {
-		if (!atomic_load_explicit(&worker->lanes[i].job->done, memory_order_relaxed))
+	if (worker->wake_fd > 0 && write(worker->wake_fd, &one, sizeof(one)) < 0)
+		return; /* the counter is full: the control thread is awake */
+}
+
+/* Once per job: it has reached a limit, so the control thread has to do something. */
+static void tell(struct cap_worker *worker)
+{
+	for (uint32_t i = 0; i < worker->n_channels; i++) {
+		struct cap_channel *c = worker->channels[i];
+
+		if (c->told || !atomic_load_explicit(&c->lane.job->done, memory_order_relaxed))
 			continue;
-		worker->told = true;
-		if (worker->wake_fd > 0 && write(worker->wake_fd, &one, sizeof(one)) < 0)
-			return; /* the counter is full: the control thread is awake */
+		c->told = true;
+		wake_control(worker);
+	}
+}
+
+/* Channels that the control thread has made meanwhile. */
+static void take_incoming(struct cap_worker *worker)
+{
+	struct cap_channel *c;
+
+	if (SKEP_LIKELY(!atomic_load_explicit(&worker->incoming, memory_order_relaxed)))
+		return;
+	c = atomic_exchange_explicit(&worker->incoming, NULL, memory_order_acquire);
+	while (c) {
+		struct cap_channel *next = TAKE_PTR(c->next);
+
+		c->lane.now_ns = cap_mono_ns();
+		worker->channels[worker->n_channels++] = c;
+		c = next;
+	}
+}
+
+/* Files that are to be ended now. */
+static void rotate_channels(struct cap_worker *worker)
+{
+	for (uint32_t i = 0; i < worker->n_channels; i++) {
+		struct cap_channel *c = worker->channels[i];
+		uint32_t asked = atomic_load_explicit(&c->rotate_asked, memory_order_relaxed);
+
+		if (SKEP_LIKELY(asked == atomic_load_explicit(&c->rotate_done, memory_order_relaxed)) ||
+		    c->ended || !cap_lane_rotate(&c->lane))
+			continue;
+		atomic_store_explicit(&c->rotate_files, c->lane.n_ends, memory_order_relaxed);
+		atomic_store_explicit(&c->rotate_done, asked, memory_order_release);
+		wake_control(worker);
+	}
+}
+
+/* Have all frames been received that were in the rings when the channel began to close? */
+static bool drained(struct cap_worker *worker, struct cap_channel *c)
+{
+	for (uint32_t i = 0; i < worker->n_sources; i++) {
+		struct cap_worker_source *s = &worker->sources[i];
+
+		if (!c->draining) /* without a number, a whole ring; an empty one is seen below */
+			c->drain_to[i] = s->received + (s->src->backlog ? s->src->backlog(s->src)
+									: s->src->ring_slots);
+		else if (!s->ended && s->batch.n == 0)
+			c->drain_to[i] = s->received;
+	}
+	c->draining = true;
+	for (uint32_t i = 0; i < worker->n_sources; i++)
+		if (!worker->sources[i].ended && worker->sources[i].received < c->drain_to[i])
+			return false;
+	return true;
+}
+
+static void forget(struct cap_worker *worker, uint32_t i)
+{
+	struct cap_channel *c = worker->channels[i];
+
+	worker->channels[i] = worker->channels[--worker->n_channels];
+	atomic_store_explicit(&c->gone, true, memory_order_release);
+	wake_control(worker);
+}
+
+/* Channels whose job is over: take what is meant for it, end the files, go. */
+static void close_channels(struct cap_worker *worker)
+{
+	for (uint32_t i = worker->n_channels; i-- > 0;) {
+		struct cap_channel *c = worker->channels[i];
+
+		if (SKEP_LIKELY(!atomic_load_explicit(&c->closing, memory_order_acquire)))
+			continue;
+		if (!c->ended && drained(worker, c)) {
+			c->ended = true;
+			cap_lane_age(&c->lane, true);
+			cap_writer_end(&c->writer);
+		}
+		if (c->ended && !c->writer.done && atomic_load_explicit(&c->abandon, memory_order_relaxed) &&
+		    cap_writer_inflight(&c->writer) == 0) {
+			cap_writer_abandon(&c->writer, cap_lane_drop_reason(&c->lane));
+			publish(worker);
+		}
+		if (c->writer.done)
+			forget(worker, i);
 	}
 }
 
@@ -184,6 +271,8 @@ static uint32_t receive_all(struct cap_worker *worker)
 		if (!receive(worker, source))
 			continue;
 		got += source->batch.n;
+		/* After the frames: none of them can be meant for a job that is not here yet. */
+		take_incoming(worker);
 		if (worker->n_sources == 1)
 			offer(worker, source, 0, source->batch.n);
 	}
@@ -198,12 +287,13 @@ static uint32_t receive_all(struct cap_worker *worker)
 
 static void publish(struct cap_worker *worker)
 {
-	for (uint32_t i = 0; i < worker->n_lanes; i++) {
-		struct cap_account *a = &worker->lanes[i].account;
+	for (uint32_t i = 0; i < worker->n_channels; i++) {
+		struct cap_channel *c = worker->channels[i];
+		struct cap_account *a = &c->lane.account;
 
-		a->seen = worker->lanes[i].received - a->pending;
-		a->bytes_disk = worker->writers[i].bytes_disk;
-		cap_account_publish(&worker->slots[i], a);
+		a->seen = c->lane.received - a->pending;
+		a->bytes_disk = c->writer.bytes_disk;
+		cap_account_publish(&c->slot, a);
 	}
 }
 
@@ -213,8 +303,9 @@ bool cap_worker_turn(struct cap_worker *worker)
 	uint32_t got = 0;
 	bool worked;
 
-	for (uint32_t i = 0; i < worker->n_lanes; i++)
-		worker->lanes[i].now_ns = now_ns;
+	take_incoming(worker);
+	for (uint32_t i = 0; i < worker->n_channels; i++)
+		worker->channels[i]->lane.now_ns = now_ns;
 
 	/* receive, route, recycle: the ring comes first, memory is there to wait in */
 	for (uint32_t i = 0; i < RECEIVE_BURST; i++) {
@@ -225,8 +316,9 @@ bool cap_worker_turn(struct cap_worker *worker)
 			break;
 	}
 	worked = serve(worker); /* seal, pack, submit, reap */
-	if (!worker->told)
-		tell(worker);
+	tell(worker);
+	rotate_channels(worker);
+	close_channels(worker);
 
 	worker->rate_pkts += got;
 	worker->turns++;
@@ -283,8 +375,8 @@ static void rest(struct cap_worker *worker)
 
 static bool all_done(const struct cap_worker *worker)
 {
-	for (uint32_t i = 0; i < worker->n_lanes; i++)
-		if (!worker->writers[i].done)
+	for (uint32_t i = 0; i < worker->n_channels; i++)
+		if (!worker->channels[i]->writer.done)
 			return false;
 	return true;
 }
@@ -297,37 +389,46 @@ static bool sources_ended(const struct cap_worker *worker)
 	return true;
 }
 
+static void abandon_all(struct cap_worker *worker)
+{
+	for (uint32_t i = 0; i < worker->n_channels; i++)
+		cap_writer_abandon(&worker->channels[i]->writer,
+				   cap_lane_drop_reason(&worker->channels[i]->lane));
+}
+
 /* The jobs are over: write what is in memory and end the files. */
 static void finish(struct cap_worker *worker)
 {
 	bool cancelled = false;
 
-	for (uint32_t i = 0; i < worker->n_lanes; i++) {
-		worker->lanes[i].now_ns = cap_mono_ns();
-		cap_lane_age(&worker->lanes[i], true);
-		cap_writer_end(&worker->writers[i]);
+	take_incoming(worker);
+	for (uint32_t i = 0; i < worker->n_channels; i++) {
+		struct cap_channel *c = worker->channels[i];
+
+		c->lane.now_ns = cap_mono_ns();
+		cap_lane_age(&c->lane, true);
+		cap_writer_end(&c->writer);
+		c->ended = true;
 	}
 	while (!all_done(worker)) {
 		bool abort = atomic_load(&worker->state) == CAP_WORKER_ABORT, worked = false;
 
-		for (uint32_t i = 0; i < worker->n_lanes; i++) {
-			worker->lanes[i].now_ns = cap_mono_ns();
+		for (uint32_t i = 0; i < worker->n_channels; i++) {
+			worker->channels[i]->lane.now_ns = cap_mono_ns();
 			if (!abort)
-				worked |= cap_writer_step(&worker->writers[i]);
+				worked |= cap_writer_step(&worker->channels[i]->writer);
 		}
 		cap_sink_flush(&worker->sink);
 		worked |= cap_sink_reap(&worker->sink) > 0;
-		for (uint32_t i = 0; i < worker->n_lanes; i++)
-			cap_writer_settle(&worker->writers[i]);
+		for (uint32_t i = 0; i < worker->n_channels; i++)
+			cap_writer_settle(&worker->channels[i]->writer);
 		publish(worker);
 		if (abort && !cancelled) {
 			cap_sink_cancel(&worker->sink);
 			cancelled = true;
 		}
 		if (abort && worker->sink.inflight == 0) {
-			for (uint32_t i = 0; i < worker->n_lanes; i++)
-				cap_writer_abandon(&worker->writers[i],
-						   cap_lane_drop_reason(&worker->lanes[i]));
+			abandon_all(worker);
 		} else if (!worked) {
 			if (worker->sink.inflight)
 				cap_sink_wait(&worker->sink, CAP_END_NAP_NS);
@@ -336,6 +437,8 @@ static void finish(struct cap_worker *worker)
 		}
 	}
 	publish(worker);
+	while (worker->n_channels)
+		forget(worker, 0);
 }
 
 /* After the taps were stopped: what is left in the rings. */
@@ -373,8 +476,7 @@ void cap_worker_run(struct cap_worker *worker)
 	finish(worker);
 	cap_sink_fini(&worker->sink);
 	atomic_store(&worker->state, CAP_WORKER_DONE);
-	worker->told = false;
-	tell(worker);
+	wake_control(worker);
 }
 
 static void *worker_main(void *arg)
@@ -399,18 +501,8 @@ int cap_worker_init(struct cap_worker *worker, struct skep_err *err)
 	worker->scratch = malloc(CAP_SNAPLEN_MAX);
 	if (!worker->scratch)
 		return skep_err_set(err, -ENOMEM, "no memory for a worker");
-	for (uint32_t i = 0; i < worker->n_lanes; i++) {
-		worker->lanes[i].pool = &worker->pool;
-		worker->lanes[i].scratch = worker->scratch;
-		worker->lanes[i].patient = worker->lossless;
-		worker->writers[i].lane = &worker->lanes[i];
-		worker->writers[i].pool = &worker->pool;
-		worker->writers[i].sink = &worker->sink;
-		worker->writers[i].files = worker->lanes[i].files;
-		r = cap_writer_init(&worker->writers[i], err);
-		if (r < 0)
-			return r;
-	}
+	for (uint32_t i = 0; i < worker->n_sources; i++)
+		worker->sources[i].batch.filtered = worker->sources[i].src->tap->filters_jobs;
 	return 0;
 }
 
@@ -420,11 +512,6 @@ int cap_worker_start(struct cap_worker *worker, struct skep_err *err)
 	cpu_set_t cpus;
 	int r;
 
-	for (uint32_t i = 0; worker->pack_threads && i < worker->n_lanes; i++) {
-		r = cap_crew_start(&worker->writers[i].crew, worker->pack_threads, err);
-		if (r < 0)
-			return r;
-	}
 	pthread_attr_init(&attr);
 	if (worker->cpu >= 0) {
 		CPU_ZERO(&cpus);
@@ -459,13 +546,47 @@ void cap_worker_join(struct cap_worker *worker)
 	worker->running = false;
 }
 
+int cap_channel_init(struct cap_channel *channel, struct cap_worker *worker, struct skep_err *err)
+{
+	channel->drain_to = calloc(worker->n_sources, sizeof(*channel->drain_to));
+	if (!channel->drain_to)
+		return skep_err_set(err, -ENOMEM, "no memory for a job");
+	channel->lane.pool = &worker->pool;
+	channel->lane.scratch = worker->scratch;
+	channel->lane.patient = worker->lossless;
+	channel->writer.lane = &channel->lane;
+	channel->writer.pool = &worker->pool;
+	channel->writer.sink = &worker->sink;
+	channel->writer.files = channel->lane.files;
+	return cap_writer_init(&channel->writer, err);
+}
+
+void cap_channel_fini(struct cap_channel *channel)
+{
+	channel->writer.crew = cap_crew_stop(channel->writer.crew);
+	cap_writer_fini(&channel->writer);
+	free(channel->drain_to);
+	channel->drain_to = NULL;
+}
+
+int cap_worker_add(struct cap_worker *worker, struct cap_channel *channel, struct skep_err *err)
+{
+	if (worker->pack_threads && channel->lane.compressed) {
+		int r = cap_crew_start(&channel->writer.crew, worker->pack_threads, err);
+
+		if (r < 0)
+			return r;
+	}
+	channel->next = atomic_load_explicit(&worker->incoming, memory_order_relaxed);
+	while (!atomic_compare_exchange_weak_explicit(&worker->incoming, &channel->next, channel,
+						      memory_order_release, memory_order_relaxed))
+		;
+	return 0;
+}
+
 void cap_worker_fini(struct cap_worker *worker)
 {
 	cap_worker_join(worker);
-	for (uint32_t i = 0; i < worker->n_lanes; i++) {
-		worker->writers[i].crew = cap_crew_stop(worker->writers[i].crew);
-		cap_writer_fini(&worker->writers[i]);
-	}
 	cap_sink_fini(&worker->sink);
 	cap_pool_fini(&worker->pool);
 	free(worker->scratch);

@@ -2,13 +2,11 @@
 #ifndef CAP_WORKER_H
 #define CAP_WORKER_H
 /*
- * A worker: one thread, pinned to one core, with one or more sources, one lane and writer per job, one pool
- * and one ring.
+ * A worker: one thread, pinned to one core, with one or more sources, one channel per job, one pool and one
+ * ring.
  */
-#include "capture/keeper.h"
-#include "capture/lane.h"
+#include "capture/channel.h"
 #include "capture/source.h"
-#include "capture/writer.h"
 
 #include <pthread.h>
 
@@ -25,8 +23,7 @@ struct cap_worker_source {
 	bool ended;
 	struct cap_batch batch;
 	uint32_t at;                 /* merging: frames before this one have been taken */
-	uint64_t received;
-	uint64_t after_end;          /* received after the jobs were over: part of no account but the tap's */
+	uint64_t received;           /* ever */
 };
 
 struct cap_worker {
@@ -35,21 +32,20 @@ struct cap_worker {
 	int numa_node;
 	uint32_t pool_blocks;
 	const struct cap_io *io;
-	int wake_fd;                 /* eventfd of the control thread: told when a job is over */
-	bool told;
+	/* eventfd of the control thread: told when a job is done, a channel gone */
+	int wake_fd;
 	struct cap_worker_source *sources;
 	uint32_t n_sources;
-	struct cap_lane *lanes;      /* [n_lanes], one per job */
-	struct cap_writer *writers;  /* [n_lanes] */
-	struct cap_account_slot *slots; /* [n_lanes]: published accounts */
-	uint32_t n_lanes;
-	uint32_t pack_threads;       /* per lane; 0: the worker packs */
+	uint32_t pack_threads;       /* per channel; 0: the worker packs */
 	bool lossless;               /* sources wait for us: never take what cannot be kept */
 	bool spin;                   /* busy polling: never sleep */
 	uint64_t sleep_max_ns;
 	void (*say)(void *arg, const char *sentence);
 	void *say_arg;
 
+	struct cap_channel *channels[CAP_MAX_JOBS]; /* the worker's own: one per job */
+	uint32_t n_channels;
+	_Atomic(struct cap_channel *) incoming;
 	struct cap_pool pool;
 	struct cap_sink sink;
 	uint8_t *scratch;
@@ -65,9 +61,21 @@ struct cap_worker {
 	int broken;                  /* -errno of a source that broke */
 };
 
-/* Pool, ring, compressors. The fields above `pool` must be set; lanes' job and files too. */
+/* Pool and ring. The fields above `channels` must be set. */
 int cap_worker_init(struct cap_worker *worker, struct skep_err *err);
 int cap_worker_start(struct cap_worker *worker, struct skep_err *err);
+/*
+ * Makes the channel (zeroed, but for lane.job, lane.files and the like) fit for this worker: compressor,
+ * pool. After cap_worker_init; any number of times. cap_channel_fini frees what it made, also after a
+ * failure.
+ */
+int cap_channel_init(struct cap_channel *channel, struct cap_worker *worker, struct skep_err *err);
+void cap_channel_fini(struct cap_channel *channel);
+/*
+ * Gives the channel to the worker, before or while that runs: it takes part from the next turn on. Starts the
+ * packer threads, if there are to be any. On failure the channel is the caller's as before.
+ */
+int cap_worker_add(struct cap_worker *worker, struct cap_channel *channel, struct skep_err *err);
 /* Asks the thread for the next state (only forward). */
 void cap_worker_ask(struct cap_worker *worker, enum cap_worker_state state);
 bool cap_worker_done(const struct cap_worker *worker);

@@ -498,8 +498,10 @@ static enum cap_drop reason_of(int error)
  */
 static void report_segment(struct cap_writer *writer, struct cap_segment *seg)
 {
-	const struct cap_account *a = &writer->lane->account;
+	struct cap_account now = writer->lane->account;
+	const struct cap_account *a = &now;
 
+	now.rejected += atomic_load_explicit(&writer->lane->rejected_before, memory_order_relaxed);
 	seg->account.rejected = a->rejected - writer->reported.rejected;
 	for (unsigned i = 0; i < CAP_DROP_N; i++)
 		seg->account.dropped[i] = a->dropped[i] - writer->reported.dropped[i];
@@ -518,6 +520,11 @@ void cap_writer_settle(struct cap_writer *writer)
 	report_segment(writer, seg);
 	writer->closing = NULL;
 	(void)cap_segment_finish(seg, writer->files);
+}
+
+uint32_t cap_writer_inflight(const struct cap_writer *writer)
+{
+	return (writer->seg ? writer->seg->inflight : 0) + (writer->closing ? writer->closing->inflight : 0);
 }
 
 void cap_writer_end(struct cap_writer *writer)

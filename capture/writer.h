@@ -48,6 +48,8 @@ bool cap_writer_step(struct cap_writer *writer);
 void cap_writer_settle(struct cap_writer *writer);
 /* Ends the segment after what is queued. cap_writer_step goes on until writer->done. */
 void cap_writer_end(struct cap_writer *writer);
+/* Its writes that the kernel has not completed. */
+uint32_t cap_writer_inflight(const struct cap_writer *writer);
 /*
  * Gives up: drops what is not written for a reason, and hands the segment back as it is. In flight writes
  * must be reaped first.

@@ -49,7 +49,9 @@ static __always_inline struct skep_nic_facts skep_nic_read(struct xdp_md *ctx, c
 
 	if (!hints)
 		return f;
-	/* A driver that supports the function but has no stamp for this frame leaves 0 or returns an error. */
+	/*
+	 * A driver that supports the function but has no stamp for this frame leaves 0 or returns an error.
+	 */
 	if (nic_timestamps && bpf_xdp_metadata_rx_timestamp && !bpf_xdp_metadata_rx_timestamp(ctx, &ts_ns) &&
 	    ts_ns) {
 		f.ts_ns = ts_ns;

@@ -133,8 +133,10 @@ static void put_count(struct image *im, int map_fd, uint32_t offset)
 
 static void put_key(struct image *im, uint32_t key)
 {
-	put(im, (struct bpf_insn){
-			.code = BPF_ST | BPF_MEM | BPF_W, .dst_reg = BPF_REG_10, .off = -4, .imm = (int32_t)key });
+	put(im, (struct bpf_insn){ .code = BPF_ST | BPF_MEM | BPF_W,
+				   .dst_reg = BPF_REG_10,
+				   .off = -4,
+				   .imm = (int32_t)key });
 }
 
 static void put_tail_call(struct image *im, int progs_fd, uint32_t index)
@@ -371,8 +373,8 @@ static int load(const struct image *im, int *ret_fd, struct skep_err *err)
 				    strerror(-r));
 	}
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_XDP_HAS_FRAGS,
-		    .prog_btf_fd = (uint32_t)btf_fd, .func_info = info, .func_info_cnt = n_info,
-		    .func_info_rec_size = sizeof(info[0]));
+		    .expected_attach_type = BPF_XDP, .prog_btf_fd = (uint32_t)btf_fd, .func_info = info,
+		    .func_info_cnt = n_info, .func_info_rec_size = sizeof(info[0]));
 	fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "skep_classify", "Dual BSD/GPL", im->v, im->n, &opts);
 	if (fd >= 0) {
 		*ret_fd = fd;

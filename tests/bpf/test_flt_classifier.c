@@ -109,7 +109,8 @@ static void open_bench(struct bench *b)
 	b->around.progs_fd = bpf_map_create(BPF_MAP_TYPE_PROG_ARRAY, "test", 4, 4, SKEP_PROG_N, NULL);
 	assert_true(b->around.progs_fd >= 0);
 	assert_int_equal(flt_translate(&delivered, 1, FLT_LENGTH_FRAME, &code, &err), 0);
-	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_XDP_HAS_FRAGS);
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_XDP_HAS_FRAGS,
+		    .expected_attach_type = BPF_XDP);
 	b->deliver_fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "deliver", "GPL", (const struct bpf_insn *)code.v,
 				      code.n, &opts);
 	assert_true(b->deliver_fd >= 0);

@@ -80,7 +80,7 @@ bool rig_wanted(const struct rig *rig, uint64_t number)
 
 static void check_identity(struct rig *rig, uint32_t w)
 {
-	const struct cap_lane *lane = &rig->lanes[w];
+	const struct cap_lane *lane = &rig->channels[w].lane;
 	const struct cap_account *a = &lane->account;
 	uint64_t sum = a->stored + a->rejected + cap_account_dropped(a) + a->pending;
 	struct cap_account p;
@@ -88,7 +88,7 @@ static void check_identity(struct rig *rig, uint32_t w)
 	if (lane->received != sum)
 		rig_fail(rig, "worker %u: received %llu, but stored + rejected + dropped + pending is %llu",
 			 w, (unsigned long long)lane->received, (unsigned long long)sum);
-	cap_account_read(&rig->slots[w], &p);
+	cap_account_read(&rig->channels[w].slot, &p);
 	if (p.seen != p.stored + p.rejected + cap_account_dropped(&p))
 		rig_fail(rig, "worker %u: published seen %llu is not the sum of its parts", w,
 			 (unsigned long long)p.seen);
@@ -245,9 +245,9 @@ static void make_job(struct rig *rig)
 	job->pcapng = cfg->pcapng;
 	job->snaplen = cfg->snaplen ? cfg->snaplen : CAP_SNAPLEN_MAX;
 	job->limits_pkts = cfg->limit_pkts > 0;
-	atomic_store(&job->pkts_left, (int64_t)cfg->limit_pkts);
+	atomic_store(&job->budget->pkts_left, (int64_t)cfg->limit_pkts);
 	job->limits_bytes = cfg->limit_bytes > 0;
-	atomic_store(&job->bytes_left, (int64_t)cfg->limit_bytes);
+	atomic_store(&job->budget->bytes_left, (int64_t)cfg->limit_bytes);
 	job->duration_ns = cfg->duration_ns;
 	job->clock_from_packets = true;
 	job->rotate_raw_bytes = cfg->rotate_raw;
@@ -273,7 +273,7 @@ static void make_worker(struct rig *rig, uint32_t i)
 {
 	const struct rig_cfg *cfg = &rig->cfg;
 	struct cap_worker *w = &rig->workers[i];
-	struct cap_lane *lane = &rig->lanes[i];
+	struct cap_lane *lane = &rig->channels[i].lane;
 
 	(void)snprintf(w->name, sizeof(w->name), "worker-%u", i % RIG_MAX_WORKERS);
 	w->cpu = -1;
@@ -284,10 +284,6 @@ static void make_worker(struct rig *rig, uint32_t i)
 	w->n_sources = cfg->n_sources;
 	for (uint32_t k = 0; k < cfg->n_sources; k++)
 		make_source(rig, i, i + k);
-	w->lanes = lane;
-	w->writers = &rig->writers[i];
-	w->slots = &rig->slots[i];
-	w->n_lanes = 1;
 	w->lossless = !cfg->lossy;
 	w->pack_threads = cfg->plain ? 0 : cfg->pack_threads;
 	w->sleep_max_ns = CAP_SLEEP_MAX_NS;
@@ -297,6 +293,7 @@ static void make_worker(struct rig *rig, uint32_t i)
 	lane->header_raw_bytes = lane->segment_raw_bytes = rig->header_bytes;
 	cap_level_init(&lane->level, !cfg->fixed_level && !cfg->plain, cfg->level);
 	assert_int_equal(cap_worker_init(w, NULL), 0);
+	assert_int_equal(cap_channel_init(&rig->channels[i], w, NULL), 0);
 }
 
 static void make_keeper_lane(struct rig *rig, uint32_t i)
@@ -347,24 +344,26 @@ struct rig *rig_new(const struct rig_cfg *cfg, struct skep_err *err)
 		make_worker(rig, i);
 	}
 	rig->keeper.io = rig->cfg.io;
-	rig->keeper.lanes = rig->keeper_lanes;
-	rig->keeper.n_lanes = rig->cfg.n_workers;
 	rig->keeper.stop_when_full = rig->cfg.stop_when_full;
 	rig->keeper.retry_ns = rig->cfg.retry_ns ? rig->cfg.retry_ns : 2 * SKEP_NSEC_PER_MSEC;
 	rig->keeper.say = rig_say;
 	rig->keeper.say_arg = rig;
-	if (cap_keeper_init(&rig->keeper, err) != 0) {
-		rig_free(rig);
-		return NULL;
-	}
+	assert_int_equal(cap_keeper_init(&rig->keeper, NULL), 0);
+	for (uint32_t i = 0; i < rig->cfg.n_workers; i++)
+		if (cap_keeper_open(&rig->keeper, &rig->keeper_lanes[i], err) != 0) {
+			rig_free(rig);
+			return NULL;
+		}
 	return rig;
 }
 
 void rig_start(struct rig *rig)
 {
 	assert_int_equal(cap_keeper_start(&rig->keeper, NULL), 0);
-	for (uint32_t i = 0; i < rig->cfg.n_workers; i++)
+	for (uint32_t i = 0; i < rig->cfg.n_workers; i++) {
+		assert_int_equal(cap_worker_add(&rig->workers[i], &rig->channels[i], NULL), 0);
 		assert_int_equal(cap_worker_start(&rig->workers[i], NULL), 0);
+	}
 }
 
 static bool all_done(struct rig *rig)
@@ -382,7 +381,7 @@ static uint64_t progress(struct rig *rig)
 	for (uint32_t i = 0; i < rig->cfg.n_workers; i++) {
 		struct cap_account a;
 
-		cap_account_read(&rig->slots[i], &a);
+		cap_account_read(&rig->channels[i].slot, &a);
 		sum += a.stored + a.bytes_disk;
 	}
 	for (uint32_t i = 0; i < RIG_MAX_WORKERS; i++)
@@ -443,8 +442,11 @@ void rig_run(struct rig *rig)
 
 void rig_free(struct rig *rig)
 {
-	for (uint32_t i = 0; i < rig->cfg.n_workers; i++)
+	for (uint32_t i = 0; i < rig->cfg.n_workers; i++) {
+		cap_worker_join(&rig->workers[i]);
+		cap_channel_fini(&rig->channels[i]);
 		cap_worker_fini(&rig->workers[i]);
+	}
 	for (uint32_t i = 0; i < RIG_MAX_WORKERS; i++)
 		free(rig->sources[i].bytes);
 	cap_keeper_fini(&rig->keeper);
@@ -463,7 +465,7 @@ void rig_totals(struct rig *rig, struct cap_account *ret)
 		uint64_t lost = atomic_load(&files->lost_pkts);
 		struct cap_account a;
 
-		cap_account_read(&rig->slots[i], &a);
+		cap_account_read(&rig->channels[i].slot, &a);
 		cap_account_add(ret, &a);
 		ret->stored -= lost;
 		ret->dropped[CAP_DROP_WRITE_ERROR] += lost;
@@ -479,7 +481,7 @@ void rig_assert_ok(struct rig *rig)
 
 	for (uint32_t i = 0; i < rig->cfg.n_workers; i++) {
 		check_identity(rig, i);
-		received += rig->lanes[i].received;
+		received += rig->channels[i].lane.received;
 	}
 	if (atomic_load(&rig->failed))
 		fail_msg("%s", rig->failure);

@@ -11,6 +11,7 @@
  */
 #include "unit.h"
 
+#include "capture/keeper.h"
 #include "capture/worker.h"
 
 #define RIG_EPOCH_NS UINT64_C(1700000000000000000)
@@ -75,9 +76,7 @@ struct rig {
 	struct cap_keeper keeper;
 	struct cap_worker workers[RIG_MAX_WORKERS];
 	struct cap_worker_source worker_sources[RIG_MAX_WORKERS];
-	struct cap_lane lanes[RIG_MAX_WORKERS];
-	struct cap_writer writers[RIG_MAX_WORKERS];
-	struct cap_account_slot slots[RIG_MAX_WORKERS];
+	struct cap_channel channels[RIG_MAX_WORKERS];
 	struct cap_keeper_lane keeper_lanes[RIG_MAX_WORKERS];
 	struct rig_source sources[RIG_MAX_WORKERS];
 	struct cap_tap tap;

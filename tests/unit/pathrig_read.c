@@ -216,6 +216,15 @@ void rig_read(struct rig *rig, struct rig_read *ret)
 	free(rd.expect);
 }
 
+static uint64_t kept_bytes(const struct rig *rig)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < rig->cfg.n_workers; i++)
+		sum += rig->keeper_lanes[i].bytes_kept;
+	return sum;
+}
+
 void rig_verify(struct rig *rig, struct cap_account *ret_account, struct rig_read *ret_read)
 {
 	rig_assert_ok(rig);
@@ -223,7 +232,7 @@ void rig_verify(struct rig *rig, struct cap_account *ret_account, struct rig_rea
 	rig_read(rig, ret_read);
 	assert_int_equal(ret_read->pkts, ret_account->stored);
 	assert_int_equal(ret_read->raw_bytes, ret_account->bytes_raw);
-	assert_int_equal(ret_read->disk_bytes, rig->keeper.bytes_kept);
+	assert_int_equal(ret_read->disk_bytes, kept_bytes(rig));
 }
 
 uint64_t rig_read_torn(struct rig *rig, const char *path, uint32_t queue, uint64_t *ret_last)

@@ -23,7 +23,7 @@ static struct cap_account run_rig(struct rig *rig, enum cap_job_end why, struct 
 	/* what came behind the end is counted, too: nothing vanishes */
 	for (uint32_t i = 0; i < rig->cfg.n_workers; i++)
 		assert_int_equal(rig->worker_sources[i].received,
-				 rig->lanes[i].received + rig->worker_sources[i].after_end);
+				 rig->channels[i].lane.received + rig->channels[i].lane.account.after_end);
 	rig_free(rig);
 	return a;
 }
@@ -186,14 +186,14 @@ static void budgets_are_exact_between_threads(void **state)
 	(void)state;
 	cap_job_init(&shared);
 	shared.limits_pkts = shared.limits_bytes = true;
-	atomic_store(&shared.pkts_left, 100);
-	atomic_store(&shared.bytes_left, 1000);
+	atomic_store(&shared.budget->pkts_left, 100);
+	atomic_store(&shared.budget->bytes_left, 1000);
 	for (uintptr_t i = 0; i < 2; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, taker, (void *)(i + 1)), 0);
 	for (unsigned i = 0; i < 2; i++)
 		pthread_join(threads[i], NULL);
-	assert_int_equal(atomic_load(&shared.pkts_left), 100);
-	assert_int_equal(atomic_load(&shared.bytes_left), 1000);
+	assert_int_equal(atomic_load(&shared.budget->pkts_left), 100);
+	assert_int_equal(atomic_load(&shared.budget->bytes_left), 1000);
 }
 
 static void rotates_by_size(void **state)

@@ -153,12 +153,12 @@ static void without_blocks_packets_are_dropped_by_name(void **state)
 
 	(void)state;
 	job.limits_pkts = true;
-	atomic_store(&job.pkts_left, 1000000);
+	atomic_store(&job.budget->pkts_left, 1000000);
 	for (int i = 0; i < 200; i++)
 		offer(CAP_BATCH, 1500, SECOND);
 	assert_true(lane.account.dropped[CAP_DROP_BUFFERS_FULL] > 0);
 	assert_int_equal(pool.n_free, CAP_POOL_RESERVE);
-	assert_int_equal(atomic_load(&job.pkts_left), 1000000 - (int64_t)lane.account.pending);
+	assert_int_equal(atomic_load(&job.budget->pkts_left), 1000000 - (int64_t)lane.account.pending);
 	before = lane.account.dropped[CAP_DROP_BUFFERS_FULL];
 	atomic_store(&files.blocked, 1 + CAP_DROP_DISK_FULL);
 	offer(CAP_BATCH, 1500, SECOND);

@@ -153,7 +153,7 @@ static void the_reader_goes_away(void **state)
 	/* a pipe holds 64 KiB, and one write more was under way */
 	assert_true(a.bytes_raw <= reader.got + 65536 + 2 * CAP_BLOCK_BYTES);
 	assert_true(a.dropped[CAP_DROP_WRITE_ERROR] > 0);
-	assert_int_equal(rig->writers[0].n_segments, 1);
+	assert_int_equal(rig->channels[0].writer.n_segments, 1);
 	rig_free(rig);
 }
 

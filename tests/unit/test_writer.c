@@ -149,7 +149,7 @@ static bool one_run(struct rig_cfg cfg, struct faults *f)
 		assert_true(a.stored >= cfg.n_pkts / 3);
 		assert_true(r.n_parts <= 1);
 	}
-	if (f->op != OP_UNLINKAT && rig->keeper.lost_files == 0)
+	if (f->op != OP_UNLINKAT && rig->keeper_lanes[0].lost_files == 0)
 		assert_int_equal(r.n_parts, 0);
 	if (cap_account_dropped(&a) > 0)
 		assert_true(rig->said > 0 || rig->aborted); /* nobody has to guess */

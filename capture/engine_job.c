@@ -1,0 +1,590 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One job on an engine: how it comes, what it counted, how it goes.
+ *
+ * Coming: the filter is compiled first, because that can be refused; then the channels go to the workers;
+ * then the filter joins. So no frame with the job's bit can arrive before there is a channel for it. Going is
+ * the reverse: the filter leaves (after which no new frame has the bit), the channels take what is in the
+ * rings, the writers end their files, the keeper completes them. At each step the job's account is whole.
+ */
+#include "capture/engine_job.h"
+
+#include "capture/capwrite.h"
+#include "capture/classify.h"
+#include "capture/filter_user.h"
+#include "capture/mono.h"
+#include "common/clock.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+/* After its end a job waits so long for a disk that takes nothing. */
+#define STUCK_NS (3 * SKEP_NSEC_PER_SEC)
+
+/* ---- coming ---- */
+
+static int make_header(struct cap_engine *engine, struct cap_engine_job *ej, struct skep_err *err)
+{
+	struct utsname uts;
+	char os[200];
+	size_t n;
+
+	if (!ej->output.pcapng) {
+		cap_capwrite_pcap_header(ej->header, ej->job.snaplen, engine->taps[0]->linktype);
+		ej->header_bytes = CAP_CAPWRITE_PCAP_HEADER_BYTES;
+		return 0;
+	}
+	uname(&uts);
+	(void)snprintf(os, sizeof(os), "%.60s %.120s", uts.sysname, uts.release);
+	n = cap_capwrite_shb(ej->header, sizeof(ej->header),
+			     &(struct cap_capwrite_shb){ .os = os, .application = "skep-capture " SKEP_VERSION });
+	for (uint32_t i = 0; i < engine->n_taps; i++) {
+		struct cap_capwrite_idb idb = {
+			.linktype = engine->taps[i]->linktype,
+			.snaplen = ej->job.snaplen,
+			.name = engine->taps[i]->link,
+			.filter = ej->job.filter_text,
+			.os = os,
+			.hardware = engine->taps[i]->driver[0] ? engine->taps[i]->driver : NULL,
+		};
+		size_t m = cap_capwrite_idb(ej->header + n, sizeof(ej->header) - n, &idb);
+
+		if (m == 0) { /* a filter of kilobytes: it is in the sidecar */
+			idb.filter = NULL;
+			m = cap_capwrite_idb(ej->header + n, sizeof(ej->header) - n, &idb);
+		}
+		if (m == 0)
+			return skep_err_set(err, SKEP_E_USAGE, "too many links for one pcapng file");
+		n += m;
+	}
+	ej->header_bytes = (uint32_t)n;
+	return 0;
+}
+
+static int check_linktypes(const struct cap_engine *engine, const struct cap_engine_job *ej,
+			   struct skep_err *err)
+{
+	bool filter = ej->job.filter_text && *ej->job.filter_text;
+
+	for (uint32_t i = 1; i < engine->n_taps; i++) {
+		if (engine->taps[i]->linktype == engine->taps[0]->linktype || (ej->output.pcapng && !filter))
+			continue;
+		skep_err_set(err, SKEP_E_UNSUPPORTED, "%s and %s have different link types, which %s",
+			     engine->taps[0]->link, engine->taps[i]->link,
+			     ej->output.pcapng ? "one filter cannot serve" : "one pcap file cannot hold");
+		skep_err_hint(err, ej->output.pcapng ? "start one capture per link"
+						     : "use --format pcapng, or one capture per link");
+		return SKEP_E_UNSUPPORTED;
+	}
+	return 0;
+}
+
+static struct flt_job_spec spec_of(const struct cap_engine_job *ej)
+{
+	return (struct flt_job_spec){ .slot = ej->job.slot, .filter = ej->job.filter_text };
+}
+
+/* For taps that do not filter: the workers do. */
+static int make_user_filter(struct cap_engine *engine, struct cap_engine_job *ej, struct skep_err *err)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < engine->n_taps && !ej->user_filter; i++)
+		if (!engine->taps[i]->filters_jobs)
+			r = cap_filter_user_new(ej->job.filter_text, engine->taps[i]->linktype,
+						&ej->user_filter, err);
+	ej->job.filter = ej->user_filter;
+	return r;
+}
+
+static const struct cap_tap *tap_of_worker(const struct cap_worker *worker)
+{
+	return worker->sources[0].src->tap;
+}
+
+static int make_channels(struct cap_engine *engine, struct cap_engine_job *ej, struct skep_err *err)
+{
+	ej->channels = calloc(engine->n_workers, sizeof(*ej->channels));
+	ej->keeper_lanes = calloc(engine->n_workers, sizeof(*ej->keeper_lanes));
+	if (!ej->channels || !ej->keeper_lanes)
+		return skep_err_set(err, -ENOMEM, "no memory for a job");
+	for (uint32_t i = 0; i < engine->n_workers; i++) {
+		struct cap_channel *c = &ej->channels[i];
+		int r;
+
+		c->lane.job = &ej->job;
+		c->lane.files = &ej->keeper_lanes[i].files;
+		c->lane.compressed = ej->output.compressed;
+		c->lane.header_raw_bytes = c->lane.segment_raw_bytes = ej->header_bytes;
+		cap_level_init(&c->lane.level, ej->level_auto && ej->output.compressed, ej->level);
+		r = cap_channel_init(c, &engine->workers[i], err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* The facts about a lane that every sidecar of it repeats. */
+static void fill_template(const struct cap_engine_job *ej, struct cap_keeper_lane *lane)
+{
+	static struct utsname uts;
+	struct cap_sidecar *t = &lane->template;
+	struct skep_clock_state clock;
+
+	uname(&uts);
+	*t = (struct cap_sidecar)CAP_SIDECAR_NULL;
+	t->job = ej->job.name[0] ? ej->job.name : NULL;
+	t->link = lane->tap->link;
+	t->queue = lane->queue;
+	t->format = ej->output.pcapng ? "pcapng" : "pcap";
+	t->compression = ej->output.compressed ? "zstd" : "none";
+	t->linktype = lane->tap->linktype;
+	t->snaplen = ej->job.snaplen;
+	t->filter = ej->job.filter_text;
+	t->source = lane->tap->how;
+	t->driver = lane->tap->driver[0] ? lane->tap->driver : NULL;
+	t->kernel = uts.release;
+	t->hostname = uts.nodename;
+	t->software = "skep-capture " SKEP_VERSION;
+	t->timestamps = lane->tap->lossless ? "file" : lane->tap->hw_timestamps ? "nic" : "kernel";
+	if (skep_clock_state(&clock) == 0) {
+		t->clock.known = true;
+		t->clock.synchronised = clock.synchronised;
+		t->clock.error_ns = clock.synchronised ? clock.error_ns : CAP_SIDECAR_UNKNOWN;
+		t->clock.tai_offset_s = clock.tai_offset_s;
+	}
+}
+
+static void make_keeper_lanes(struct cap_engine *engine, struct cap_engine_job *ej)
+{
+	for (uint32_t i = 0; i < engine->n_workers; i++) {
+		struct cap_keeper_lane *lane = &ej->keeper_lanes[i];
+
+		lane->tap = tap_of_worker(&engine->workers[i]);
+		lane->queue = engine->workers[i].sources[0].src->queue;
+		(void)snprintf(lane->link, sizeof(lane->link), "%.63s", lane->tap->link);
+		lane->output = &ej->output;
+		lane->job = &ej->job;
+		lane->header_bytes = ej->header_bytes;
+		memcpy(lane->header, ej->header, ej->header_bytes);
+	}
+}
+
+static int prepare(struct cap_engine *engine, struct cap_engine_job *ej, struct skep_err *err)
+{
+	const struct flt_job_spec spec = spec_of(ej);
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < engine->n_taps; i++)
+		if (engine->taps[i]->filters_jobs)
+			r = cap_classify_prepare(engine->taps[i]->classify, &spec, err);
+	return r;
+}
+
+int cap_engine_job_join(struct cap_engine *engine, struct cap_engine_job *ej, bool again,
+			struct skep_err *err)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < engine->n_taps; i++)
+		if (engine->taps[i]->filters_jobs)
+			r = cap_classify_add(engine->taps[i]->classify, ej->job.slot, again, err);
+	return r;
+}
+
+static int part(struct cap_engine *engine, struct cap_engine_job *ej, struct skep_err *err)
+{
+	int result = 0;
+
+	for (uint32_t i = 0; i < engine->n_taps; i++)
+		if (engine->taps[i]->filters_jobs) {
+			int r = cap_classify_remove(engine->taps[i]->classify, ej->job.slot, err);
+
+			result = result ? result : r;
+		}
+	return result;
+}
+
+int cap_engine_job_make(struct cap_engine *engine, struct cap_engine_job *ej, struct skep_err *err)
+{
+	int r = check_linktypes(engine, ej, err);
+
+	if (r == 0)
+		r = make_header(engine, ej, err);
+	if (r == 0)
+		r = make_user_filter(engine, ej, err);
+	if (r == 0)
+		r = make_channels(engine, ej, err);
+	if (r == 0)
+		make_keeper_lanes(engine, ej);
+	if (r == 0)
+		r = prepare(engine, ej, err);
+	if (r) {
+		(void)part(engine, ej, NULL);
+		cap_engine_job_free(engine, ej);
+	}
+	return r;
+}
+
+int cap_engine_job_open_files(struct cap_engine *engine, struct cap_engine_job *ej, struct skep_err *err)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < engine->n_workers; i++) {
+		fill_template(ej, &ej->keeper_lanes[i]);
+		r = cap_keeper_open(&engine->keeper, &ej->keeper_lanes[i], err);
+	}
+	return r;
+}
+
+int cap_engine_job_start(struct cap_engine *engine, struct cap_engine_job *ej, struct skep_err *err)
+{
+	int r = 0;
+
+	if (ej->job.limits_bytes && ej->job.budget == &ej->job.own_budget)
+		atomic_fetch_sub(&ej->job.budget->bytes_left,
+				 (int64_t)((uint64_t)ej->header_bytes * engine->n_workers));
+	ej->started_ns = cap_mono_ns();
+	ej->started_utc_ns = skep_clock_now_ns(&skep_clock_system, CLOCK_REALTIME);
+	if (ej->job.duration_ns && !ej->job.clock_from_packets)
+		atomic_store(&ej->job.end_ns, SKEP_MIN(atomic_load(&ej->job.end_ns),
+						       ej->started_utc_ns + ej->job.duration_ns));
+	for (uint32_t i = 0; engine->running && i < engine->n_taps; i++)
+		engine->taps[i]->ops->account(engine->taps[i], &ej->base[i]);
+	for (uint32_t i = 0; r == 0 && i < engine->n_workers; i++) {
+		if (engine->running) {
+			fill_template(ej, &ej->keeper_lanes[i]);
+			cap_keeper_add(&engine->keeper, &ej->keeper_lanes[i]);
+		}
+		r = cap_worker_add(&engine->workers[i], &ej->channels[i], err);
+	}
+	ej->state = CAP_ENGINE_JOB_RUNS;
+	return r;
+}
+
+int cap_engine_pause(struct cap_engine *engine, struct cap_engine_job *ej, struct skep_err *err)
+{
+	int r;
+
+	if (ej->state != CAP_ENGINE_JOB_RUNS)
+		return skep_err_set(err, SKEP_E_USAGE, "the job does not run");
+	r = part(engine, ej, err);
+	if (r == 0) {
+		atomic_store(&ej->job.paused, true);
+		ej->state = CAP_ENGINE_JOB_PAUSED;
+	}
+	return r;
+}
+
+int cap_engine_resume(struct cap_engine *engine, struct cap_engine_job *ej, struct skep_err *err)
+{
+	int r;
+
+	if (ej->state != CAP_ENGINE_JOB_PAUSED)
+		return skep_err_set(err, SKEP_E_USAGE, "the job is not paused");
+	atomic_store(&ej->job.paused, false);
+	r = prepare(engine, ej, err);
+	if (r == 0)
+		r = cap_engine_job_join(engine, ej, true, err);
+	if (r == 0)
+		ej->state = CAP_ENGINE_JOB_RUNS;
+	return r;
+}
+
+void cap_engine_rotate(struct cap_engine *engine, struct cap_engine_job *ej)
+{
+	for (uint32_t i = 0; i < engine->n_workers; i++)
+		atomic_fetch_add(&ej->channels[i].rotate_asked, 1);
+}
+
+bool cap_engine_rotated(const struct cap_engine *engine, const struct cap_engine_job *ej)
+{
+	for (uint32_t i = 0; i < engine->n_workers; i++) {
+		const struct cap_channel *c = &ej->channels[i];
+
+		if (atomic_load(&c->gone))
+			continue;
+		if (atomic_load_explicit(&c->rotate_done, memory_order_acquire) !=
+			    atomic_load(&c->rotate_asked) ||
+		    atomic_load(&ej->keeper_lanes[i].n_done) < atomic_load(&c->rotate_files))
+			return false;
+	}
+	return true;
+}
+
+/* ---- what it counted ---- */
+
+/* What the kernel lost since the job began, as far as it can tell. */
+struct kernel_loss {
+	uint64_t by[CAP_DROP_N]; /* after the frame was offered to us */
+	uint64_t sum;
+	uint64_t missed; /* before */
+	uint64_t offered;
+};
+
+static void read_loss(struct cap_tap *tap, const struct cap_kernel_account *base, struct kernel_loss *ret)
+{
+	struct cap_kernel_account k = { 0 };
+
+	tap->ops->account(tap, &k);
+	*ret = (struct kernel_loss){ .missed = k.nic_missed - SKEP_MIN(k.nic_missed, base->nic_missed),
+				     .offered = k.offered - base->offered };
+	ret->by[CAP_DROP_RX_RING_FULL] = k.rx_ring_full - base->rx_ring_full;
+	ret->by[CAP_DROP_FILL_RING_EMPTY] = k.fill_ring_empty - base->fill_ring_empty;
+	ret->by[CAP_DROP_RX_OVERSIZE] = k.rx_oversize - base->rx_oversize;
+	ret->by[CAP_DROP_MIRROR_RING_FULL] = k.mirror_ring_full - base->mirror_ring_full;
+	ret->by[CAP_DROP_MIRROR_TOO_LONG] = k.mirror_too_long - base->mirror_too_long;
+	ret->by[CAP_DROP_AFPACKET_RING_FULL] = k.afpacket_ring_full - base->afpacket_ring_full;
+	for (unsigned i = 0; i < CAP_DROP_N; i++)
+		ret->sum += ret->by[i];
+}
+
+/* Frames that a tap received for nobody in particular: every job could have wanted them. */
+static void add_unfiltered(const struct cap_engine *engine, const struct kernel_loss *loss, uint64_t received,
+			   struct cap_account *a)
+{
+	uint64_t unknown = 0;
+
+	for (unsigned i = 0; i < CAP_DROP_N; i++)
+		a->dropped[i] += loss->by[i];
+	/* `received` and `offered` count from the same moment only for a job that came before the start. */
+	if (engine->stopped && !engine->cfg.loader && loss->offered > received + loss->sum)
+		unknown = loss->offered - received - loss->sum;
+	a->dropped[CAP_DROP_UNACCOUNTED] += unknown;
+	a->seen += loss->sum + unknown;
+}
+
+/*
+ * Frames that a tap's filters chose for the job and that never came. Which of the tap's losses they were is
+ * known exactly where the tap lost for one reason only.
+ */
+static void add_filtered(const struct cap_engine_job *ej, const struct cap_filter_count *count,
+			 const struct kernel_loss *loss, uint64_t matched, struct cap_account *a)
+{
+	uint64_t missing = count->wanted - SKEP_MIN(count->wanted, matched);
+	uint64_t rejected = count->seen - SKEP_MIN(count->seen, count->wanted + count->unserved);
+
+	if (!ej->final) /* the others are in the rings, on their way to us */
+		missing = SKEP_MIN(missing, loss->sum);
+	a->rejected += rejected;
+	a->seen += rejected + missing;
+	for (unsigned i = 0; i < CAP_DROP_N; i++) {
+		uint64_t n = SKEP_MIN(missing, loss->by[i]);
+
+		a->dropped[i] += n;
+		missing -= n;
+	}
+	a->dropped[CAP_DROP_UNACCOUNTED] += missing;
+}
+
+static void sum_channels(struct cap_engine *engine, struct cap_engine_job *ej, struct cap_account *ret)
+{
+	for (uint32_t i = 0; i < engine->n_workers; i++) {
+		struct cap_files *files = &ej->keeper_lanes[i].files;
+		uint64_t lost = atomic_load(&files->lost_pkts);
+		struct cap_account a;
+
+		cap_account_read(&ej->channels[i].slot, &a);
+		cap_account_add(ret, &a);
+		ret->stored -= lost;
+		ret->dropped[CAP_DROP_WRITE_ERROR] += lost;
+		ret->bytes_wire -= atomic_load(&files->lost_bytes_wire);
+		ret->bytes_raw -= atomic_load(&files->lost_bytes_raw);
+	}
+}
+
+static void add_reason(struct cap_engine_totals *t, const char *fmt, ...) SKEP_PRINTF(2, 3);
+static void add_reason(struct cap_engine_totals *t, const char *fmt, ...)
+{
+	va_list ap;
+
+	t->complete = false;
+	if (t->n_reasons == CAP_REASONS_MAX)
+		return;
+	va_start(ap, fmt);
+	(void)vsnprintf(t->reasons[t->n_reasons++], sizeof(t->reasons[0]), fmt, ap);
+	va_end(ap);
+}
+
+static void judge(const struct cap_engine *engine, const struct cap_engine_job *ej,
+		  struct cap_engine_totals *t)
+{
+	t->complete = true;
+	for (unsigned i = 0; i < CAP_DROP_N; i++)
+		if (t->account.dropped[i])
+			add_reason(t, "%llu packets dropped: %s", (unsigned long long)t->account.dropped[i],
+				   cap_drop_name((enum cap_drop)i));
+	if (engine->tap_lost)
+		add_reason(t, "%s", engine->lost.text);
+	if (atomic_load(&ej->job.done_why) == CAP_JOB_END_DISK_FULL)
+		add_reason(t, "stopped because the disk is full");
+	if (atomic_load(&ej->job.done_why) == CAP_JOB_END_WRITE)
+		add_reason(t, "the reader of the output went away");
+	if (ej->forced)
+		add_reason(t, "ended before everything was written");
+	for (uint32_t i = 0; i < engine->n_workers; i++)
+		if (engine->workers[i].broken && !engine->tap_lost) /* which says it better */
+			add_reason(t, "a source broke: %s", strerror(-engine->workers[i].broken));
+}
+
+void cap_engine_totals(struct cap_engine *engine, struct cap_engine_job *ej, struct cap_engine_totals *ret)
+{
+	struct cap_engine_totals t = { 0 };
+	uint64_t received[CAP_MAX_LINKS] = { 0 };
+
+	if (ej->state == CAP_ENGINE_JOB_ENDED && !engine->stopped) {
+		*ret = ej->totals;
+		return;
+	}
+	sum_channels(engine, ej, &t.account);
+	t.level_now = cap_level_now(&ej->channels[0].lane.level);
+	for (uint32_t i = 0; i < engine->n_workers; i++)
+		for (uint32_t k = 0; k < engine->workers[i].n_sources; k++) {
+			const struct cap_worker_source *s = &engine->workers[i].sources[k];
+
+			received[s->interface_id] += __atomic_load_n(&s->received, __ATOMIC_RELAXED);
+		}
+	for (uint32_t i = 0; i < engine->n_taps; i++) {
+		struct cap_tap *tap = engine->taps[i];
+		struct cap_filter_count count;
+		struct kernel_loss loss;
+
+		read_loss(tap, &ej->base[i], &loss);
+		if (tap->filters_jobs) {
+			cap_classify_count(tap->classify, ej->job.slot, &count);
+			add_filtered(ej, &count, &loss, t.account.matched, &t.account);
+		} else {
+			add_unfiltered(engine, &loss, received[i], &t.account);
+		}
+		t.account.dropped[CAP_DROP_NIC_MISSED] += loss.missed;
+		t.account.seen += loss.missed;
+	}
+	if (ej->final) {
+		t.account.bytes_disk = 0;
+		for (uint32_t i = 0; i < engine->n_workers; i++)
+			t.account.bytes_disk += ej->keeper_lanes[i].bytes_kept;
+	}
+	t.duration_ns = (ej->ended_ns ? ej->ended_ns : cap_mono_ns()) - ej->started_ns;
+	judge(engine, ej, &t);
+	*ret = t;
+}
+
+/* ---- going ---- */
+
+void cap_engine_job_settle(struct cap_engine *engine, struct cap_engine_job *ej)
+{
+	uint64_t rejected = 0;
+
+	for (uint32_t i = 0; i < engine->n_taps; i++) {
+		struct cap_filter_count count;
+
+		if (!engine->taps[i]->filters_jobs)
+			continue;
+		cap_classify_count(engine->taps[i]->classify, ej->job.slot, &count);
+		rejected += count.seen - SKEP_MIN(count.seen, count.wanted + count.unserved);
+	}
+	/* The sidecars of the job's first lane say it for all. */
+	atomic_store(&ej->channels[0].lane.rejected_before, rejected);
+}
+
+static bool all_filter(const struct cap_engine *engine)
+{
+	for (uint32_t i = 0; i < engine->n_taps; i++)
+		if (!engine->taps[i]->filters_jobs)
+			return false;
+	return true;
+}
+
+void cap_engine_leave(struct cap_engine *engine, struct cap_engine_job *ej, enum cap_job_end why)
+{
+	struct skep_err err = SKEP_ERR_NULL;
+	uint64_t now_ns = skep_clock_now_ns(&skep_clock_system, CLOCK_REALTIME);
+
+	if (ej->state != CAP_ENGINE_JOB_RUNS && ej->state != CAP_ENGINE_JOB_PAUSED)
+		return;
+	/* For taps that do not filter the end is a moment; what came before it is in the rings. */
+	if (!all_filter(engine))
+		atomic_store(&ej->job.end_ns, SKEP_MIN(atomic_load(&ej->job.end_ns), now_ns));
+	ej->ended_ns = cap_mono_ns();
+	ej->why = why;
+	if (part(engine, ej, &err)) {
+		if (engine->cfg.say)
+			engine->cfg.say(engine->cfg.say_arg, err.text);
+		cap_job_end(&ej->job, why); /* what still comes for it is not part of it */
+	}
+	cap_engine_job_settle(engine, ej);
+	for (uint32_t i = 0; i < engine->n_workers; i++)
+		atomic_store_explicit(&ej->channels[i].closing, true, memory_order_release);
+	ej->moved_ns = cap_mono_ns();
+	ej->state = CAP_ENGINE_JOB_LEAVING;
+}
+
+static bool channels_gone(const struct cap_engine *engine, const struct cap_engine_job *ej)
+{
+	for (uint32_t i = 0; i < engine->n_workers; i++)
+		if (!atomic_load_explicit(&ej->channels[i].gone, memory_order_acquire))
+			return false;
+	return true;
+}
+
+static bool lanes_closed(const struct cap_engine *engine, const struct cap_engine_job *ej)
+{
+	for (uint32_t i = 0; i < engine->n_workers; i++)
+		if (!atomic_load_explicit(&ej->keeper_lanes[i].closed, memory_order_acquire))
+			return false;
+	return true;
+}
+
+/* A disk that takes nothing does not keep a job from ending. */
+static void look_stuck(struct cap_engine *engine, struct cap_engine_job *ej)
+{
+	struct cap_account a = { 0 };
+	uint64_t now_ns = cap_mono_ns();
+
+	sum_channels(engine, ej, &a);
+	if (a.stored + a.bytes_disk != ej->moved_sum) {
+		ej->moved_sum = a.stored + a.bytes_disk;
+		ej->moved_ns = now_ns;
+	}
+	if (now_ns - ej->moved_ns < STUCK_NS || ej->forced)
+		return;
+	ej->forced = true;
+	for (uint32_t i = 0; i < engine->n_workers; i++)
+		atomic_store(&ej->channels[i].abandon, true);
+}
+
+void cap_engine_job_step(struct cap_engine *engine, struct cap_engine_job *ej)
+{
+	if (ej->state == CAP_ENGINE_JOB_LEAVING) {
+		if (!channels_gone(engine, ej)) {
+			look_stuck(engine, ej);
+			return;
+		}
+		for (uint32_t i = 0; i < engine->n_workers; i++)
+			cap_keeper_close(&engine->keeper, &ej->keeper_lanes[i]);
+		ej->state = CAP_ENGINE_JOB_FILING;
+	}
+	if (ej->state == CAP_ENGINE_JOB_FILING && lanes_closed(engine, ej)) {
+		ej->final = true;
+		cap_job_end(&ej->job, ej->why);
+		cap_engine_totals(engine, ej, &ej->totals);
+		ej->state = CAP_ENGINE_JOB_ENDED;
+	}
+}
+
+void cap_engine_job_free(struct cap_engine *engine, struct cap_engine_job *ej)
+{
+	for (uint32_t i = 0; ej->channels && i < engine->n_workers; i++)
+		cap_channel_fini(&ej->channels[i]);
+	for (uint32_t i = 0; ej->keeper_lanes && i < engine->n_workers; i++)
+		cap_keeper_forget(&engine->keeper, &ej->keeper_lanes[i]);
+	free(ej->channels);
+	free(ej->keeper_lanes);
+	ej->channels = NULL;
+	ej->keeper_lanes = NULL;
+	ej->user_filter = cap_filter_user_free(ej->user_filter);
+	ej->job.filter = NULL;
+}
