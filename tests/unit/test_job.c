@@ -129,7 +129,7 @@ static int32_t busy_until_a_drop(void *arg, uint32_t len)
 	const struct rig *rig = arg;
 
 	(void)len;
-	return cap_account_dropped(&rig->lanes[0].account) ? 0 : -EAGAIN;
+	return cap_account_dropped(&rig->channels[0].lane.account) ? 0 : -EAGAIN;
 }
 
 /* A full pool drops; what was dropped is given back, and later packets fill the budget to the packet. */
