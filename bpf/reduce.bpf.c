@@ -113,6 +113,7 @@ struct frame_facts {
 	struct job_flow key;
 	__u64 hash;
 	__u64 wire_bytes;
+	__u64 tags_bytes;
 };
 
 /* Has the flow had enough for this job? Counts the packet, also if it has. */
@@ -159,22 +160,36 @@ __noinline int reduce_job(struct frame_facts *f, __u32 slot)
 	return 0;
 }
 
-__noinline int read_flow(struct xdp_md *ctx, struct frame_facts *f)
+/* A function of its own, so that the other one is not verified for each number of tags. */
+__noinline int read_tags(struct xdp_md *ctx, struct frame_facts *f)
 {
-	struct skep_view v = { .ctx = ctx };
+	__u32 bytes = 0;
 	__u16 type = 0;
 
 	if (!f)
 		return 0;
 	for (int i = 0; i < SKEP_REDUCE_MAX_TAGS; i++) {
-		if (read_frame(ctx, 12 + v.tags_bytes, &type, 2) || !skep_reduce_is_tag(type))
+		if (read_frame(ctx, 12 + bytes, &type, 2) || !skep_reduce_is_tag(type))
 			break;
-		v.tags_bytes += 4;
+		bytes += 4;
 	}
+	f->tags_bytes = bytes;
+	return 0;
+}
+
+__noinline int read_flow(struct xdp_md *ctx, struct frame_facts *f)
+{
+	struct skep_view v = { .ctx = ctx };
+
+	if (!f)
+		return 0;
+	v.tags_bytes = f->tags_bytes & 63;
 	skep_reduce_flow(&v, &f->key.flow);
 	f->hash = skep_reduce_hash(&f->key.flow, seed);
 	return 0;
 }
+
+_Static_assert(4 * SKEP_REDUCE_MAX_TAGS < 64, "the mask of read_flow");
 
 /* The number of the one bit that is set: BPF has no instruction for it. */
 static __always_inline __u32 slot_of(__u64 bit)
@@ -200,8 +215,10 @@ int reduce(struct xdp_md *ctx)
 	if (rest) {
 		__builtin_memset(&f, 0, sizeof(f));
 		f.wire_bytes = bpf_xdp_get_buff_len(ctx);
-		if (rest & flow_jobs)
+		if (rest & flow_jobs) {
+			read_tags(ctx, &f);
 			read_flow(ctx, &f);
+		}
 		for (int i = 0; i < SKEP_MAX_JOBS && rest; i++) {
 			__u64 lowest = rest & -rest;
 

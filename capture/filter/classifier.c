@@ -263,7 +263,6 @@ static void put_functions(struct image *im)
 	for (uint32_t i = 0; i < im->n_f; i++) {
 		im->f[i].at = im->f[i].code_at = im->n;
 		memcpy(im->v + im->n, im->f[i].code->v, im->f[i].code->n * sizeof(*im->v));
-		flt_code_link((struct flt_ebpf *)(im->v + im->n), im->f[i].code->n, im->scratch_fd);
 		im->n += im->f[i].code->n;
 		if (!im->f[i].inside)
 			continue;

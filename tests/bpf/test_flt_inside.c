@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Proves, for every expression of filters.txt and for frames of captures ($SKEP_PCAPS) and generated ones with packets
+ * inside (whole, cut anywhere, damaged, in several buffers): a job that looks inside wants a frame in XDP exactly when
+ * libpcap wants the frame, or one of the packets inside that it asked for, taken out and made an Ethernet frame; and
+ * user space says the same. A job that does not look inside is not changed by what is there.
+ */
+#include "tests/bpf/flt_maps.h"
+#include "tests/bpf/flt_encap.h"
+
+#include "capture/filter/classifier.h"
+#include "capture/filter/front.h"
+#include "capture/filter/inside.h"
+
+#include <sched.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#define JOBS 64u
+
+static struct packets packets;
+
+/* Kinds that jobs look inside, by slot: all, one, none, some. */
+static const uint32_t kinds_by_slot[] = { SKEP_INNER_ALL,
+					  SKEP_INNER_GRE,
+					  0,
+					  SKEP_INNER_VLAN | SKEP_INNER_QINQ | SKEP_INNER_VXLAN,
+					  SKEP_INNER_ALL & ~SKEP_INNER_MPLS,
+					  SKEP_INNER_ERSPAN,
+					  SKEP_INNER_ALL };
+
+static uint32_t kinds_of(uint32_t slot)
+{
+	return kinds_by_slot[slot % ARRAY_LEN(kinds_by_slot)];
+}
+
+struct bench {
+	struct flt_chain chain;
+	struct bpf_program *cbpf[JOBS];
+	struct flt_code code[JOBS];
+	struct flt_job jobs[JOBS];
+	uint32_t n;
+	int fd;
+};
+
+static void add_job(struct bench *b, const char *expr)
+{
+	struct skep_err err = SKEP_ERR_NULL;
+	uint32_t i = b->n++, n;
+	const struct flt_cbpf *insns;
+	int r;
+
+	b->cbpf[i] = flt_front_new();
+	assert_int_equal(flt_front_compile(expr, 1, 65535, b->cbpf[i], &err), 0);
+	insns = flt_front_insns(b->cbpf[i], &n);
+	r = kinds_of(i) ? flt_translate_inside(insns, n, FLT_LENGTH_FRAME, &b->code[i], &err)
+			: flt_translate(insns, n, FLT_LENGTH_FRAME, &b->code[i], &err);
+	if (r)
+		fail_msg("\"%s\": %s", expr, err.text);
+	b->jobs[i] = (struct flt_job){ .slot = i, .code = &b->code[i], .inside = kinds_of(i) };
+}
+
+static void load(struct bench *b)
+{
+	const struct flt_surroundings around = {
+		.progs_fd = b->chain.progs_fd,
+		.scratch_fd = b->chain.scratch_fd,
+		.generations_fd = b->chain.generations_fd,
+		.counters_fd = b->chain.counters_fd,
+		.rejected_offset = offsetof(struct skep_xdp_counters, rejected),
+		.rejected_action = XDP_DROP,
+	};
+	struct skep_err err = SKEP_ERR_NULL;
+
+	if (flt_classifier_load(b->jobs, b->n, &around, &b->fd, &err))
+		fail_msg("%s", err.text);
+}
+
+static void unload(struct bench *b)
+{
+	for (uint32_t i = 0; i < b->n; i++) {
+		flt_code_done(&b->code[i]);
+		flt_front_free(b->cbpf[i]);
+		free(b->cbpf[i]);
+	}
+	skep_closep(&b->fd);
+	b->n = 0;
+}
+
+/* The packet as a frame by itself; by the meaning of struct skep_inner, not by the code under test. */
+static uint32_t take_out(const struct packet *p, const struct skep_inner *inner, uint8_t *out)
+{
+	uint32_t len = p->len - inner->off;
+
+	for (uint32_t i = 0; i < len; i++)
+		out[i] = i < 12			    ? p->bytes[inner->mac_off + i]
+			 : i < 14 && inner->type ? (uint8_t)(inner->type >> (i == 12 ? 8 : 0))
+						    : p->bytes[inner->off + i];
+	return len;
+}
+
+/* The jobs that libpcap wants the frame for. */
+static uint64_t oracle(const struct bench *b, const struct packet *p, const struct skep_inner *inner, uint32_t n)
+{
+	static uint8_t out[SKEP_MAX_INNER][65536];
+	uint32_t len[SKEP_MAX_INNER];
+	uint64_t want = 0;
+
+	for (uint32_t k = 0; k < n; k++)
+		len[k] = take_out(p, &inner[k], out[k]);
+	for (uint32_t i = 0; i < b->n; i++) {
+		bool takes = flt_front_match(b->cbpf[i], p->bytes, p->len, p->len) > 0;
+
+		for (uint32_t k = 0; k < n && !takes; k++)
+			takes = !((inner[k].kind & 0xff) & ~kinds_of(i)) &&
+				flt_front_match(b->cbpf[i], out[k], len[k], len[k]) > 0;
+		want |= (uint64_t)takes << i;
+	}
+	return want;
+}
+
+static uint64_t user_space(const struct bench *b, const struct packet *p)
+{
+	const struct flt_piece frame = { p->bytes, p->len, p->len };
+	static uint8_t room[65536];
+	uint64_t want = 0;
+
+	for (uint32_t i = 0; i < b->n; i++)
+		want |= (uint64_t)(flt_inside_match(b->cbpf[i], &frame, kinds_of(i), room) > 0) << i;
+	return want;
+}
+
+static uint64_t in_xdp(const struct bench *b, const struct packet *p, const struct skep_inner *inner, uint32_t n,
+		       uint32_t linear)
+{
+	struct xdp_md ctx = { .data_end = linear ? linear : p->len };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = p->bytes, .data_size_in = p->len, .ctx_in = &ctx,
+		    .ctx_size_in = sizeof(ctx), .repeat = 1);
+
+	flt_chain_set_inner(&b->chain, inner, n);
+	assert_int_equal(bpf_prog_test_run_opts(b->fd, &opts), 0);
+	return opts.retval == XDP_DROP ? 0 : flt_chain_jobs(&b->chain);
+}
+
+static size_t compare(const struct bench *b, size_t step, bool short_buffers)
+{
+	struct skep_inner inner[SKEP_MAX_INNER];
+	size_t bad = 0;
+
+	for (size_t i = 0; i < packets.n && bad < 10; i += step) {
+		const struct packet *p = &packets.v[i];
+		uint32_t n = flt_inside_find(p->bytes, p->len, SKEP_INNER_ALL, inner);
+		uint32_t linear = short_buffers ? SKEP_MIN(14 + (uint32_t)(i % 120), p->len) : 0;
+		uint64_t want = oracle(b, p, inner, n), user = user_space(b, p), xdp = in_xdp(b, p, inner, n, linear);
+
+		if (want == user && want == xdp)
+			continue;
+		bad++;
+		print_message("# packet %zu of %u bytes, %u inside: libpcap %016llx, user space %016llx, XDP %016llx\n",
+			      i, p->len, n, (unsigned long long)want, (unsigned long long)user,
+			      (unsigned long long)xdp);
+	}
+	return bad;
+}
+
+/* filters.txt, JOBS at a time. */
+static size_t each_set(bool (*run)(const struct bench *b, size_t *bad), size_t *ret_bad)
+{
+	static char line[4096];
+	struct bench b = { .fd = -1 };
+	FILE *f = fopen(FLT_FILES "/filters.txt", "re");
+	size_t n = 0;
+	bool on = true;
+
+	assert_non_null(f);
+	flt_chain_open(&b.chain);
+	while (on) {
+		bool more = fgets(line, sizeof(line), f) != NULL;
+
+		line[strcspn(line, "\n")] = '\0';
+		if (more && line[0] != '#' && line[0] != '\0') {
+			add_job(&b, line);
+			n++;
+		}
+		if (b.n < JOBS && more)
+			continue;
+		load(&b);
+		on = run(&b, ret_bad) && more;
+		unload(&b);
+	}
+	fclose(f);
+	flt_chain_close(&b.chain);
+	return n;
+}
+
+static bool run_all(const struct bench *b, size_t *bad)
+{
+	*bad += compare(b, 1, false);
+	return *bad == 0;
+}
+
+static bool run_short(const struct bench *b, size_t *bad)
+{
+	*bad += compare(b, 11, true);
+	return *bad == 0;
+}
+
+static void test_corpus(void **state)
+{
+	size_t bad = 0, n = each_set(run_all, &bad);
+
+	(void)state;
+	print_message("# %zu expressions, %zu packets\n", n, packets.n);
+	assert_int_equal(bad, 0);
+	assert_true(n >= 300);
+}
+
+/* A first buffer that ends anywhere, also in the middle of a header. */
+static void test_small_first_buffer(void **state)
+{
+	struct xdp_md ctx = { .data_end = 14 };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packets.v[0].bytes, .data_size_in = packets.v[0].len,
+		    .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .repeat = 1);
+	struct bench b = { .fd = -1 };
+	size_t bad = 0;
+	int r;
+
+	(void)state;
+	flt_chain_open(&b.chain);
+	add_job(&b, "tcp port 80");
+	load(&b);
+	r = bpf_prog_test_run_opts(b.fd, &opts);
+	unload(&b);
+	flt_chain_close(&b.chain);
+	if (r) {
+		print_message("# this kernel cannot make a test frame with a small first buffer (Linux 6.18)\n");
+		skip();
+	}
+	(void)each_set(run_short, &bad);
+	assert_int_equal(bad, 0);
+}
+
+/* Bytes of the Ethernet header by every width and offset, and offsets that are computed. */
+static void test_header_bytes(void **state)
+{
+	struct bench b = { .fd = -1 };
+	size_t bad;
+	char expr[128];
+
+	(void)state;
+	flt_chain_open(&b.chain);
+	for (uint32_t at = 0; at < 16; at++)
+		for (uint32_t size = 1; size <= 4 && b.n < JOBS; size *= 2) {
+			(void)snprintf(expr, sizeof(expr), "ether[%u:%u] & 0x5f > 0x11", at, size);
+			add_job(&b, expr);
+		}
+	for (uint32_t at = 0; b.n < JOBS; at++) {
+		(void)snprintf(expr, sizeof(expr), "ether[(ether[%u] & 15) + %u:%u] & 0x2f < 7", at % 14, at / 3,
+			       1u << at % 3);
+		add_job(&b, expr);
+	}
+	load(&b);
+	bad = compare(&b, 1, false) + compare(&b, 3, true);
+	unload(&b);
+	flt_chain_close(&b.chain);
+	assert_int_equal(bad, 0);
+}
+
+/* The packets of this test do have what it is about. */
+static void test_packets_have_all_kinds(void **state)
+{
+	struct skep_inner inner[SKEP_MAX_INNER];
+	size_t by_kind[8] = { 0 }, by_number[SKEP_MAX_INNER + 1] = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < packets.n; i++) {
+		uint32_t n = flt_inside_find(packets.v[i].bytes, packets.v[i].len, SKEP_INNER_ALL, inner);
+
+		by_number[n]++;
+		for (uint32_t k = 0; k < n; k++)
+			for (int bit = 0; bit < 6; bit++)
+				by_kind[bit] += SKEP_INNER_LAST(inner[k].kind) == 1u << bit;
+	}
+	print_message("# frames with 0 to 4 inside: %zu %zu %zu %zu %zu; vlan %zu, qinq %zu, mpls %zu, gre %zu, erspan "
+		      "%zu, vxlan %zu\n",
+		      by_number[0], by_number[1], by_number[2], by_number[3], by_number[4], by_kind[0], by_kind[1],
+		      by_kind[2], by_kind[3], by_kind[4], by_kind[5]);
+	for (int i = 0; i < 5; i++)
+		assert_true(by_number[i] > 200);
+	for (int i = 0; i < 6; i++)
+		assert_true(by_kind[i] > 200);
+}
+
+static int collect(void **state)
+{
+	uint64_t seed = 31337;
+	cpu_set_t one;
+
+	(void)state;
+	/* Per-CPU maps: stay on one. */
+	CPU_ZERO(&one);
+	CPU_SET((size_t)sched_getcpu(), &one);
+	(void)sched_setaffinity(0, sizeof(one), &one);
+	add_captures(&packets);
+	add_encapsulated(&packets, 4000, &seed);
+	add_generated(&packets, 500, &seed);
+	return 0;
+}
+
+static int drop(void **state)
+{
+	(void)state;
+	free_packets(&packets);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_packets_have_all_kinds),
+		cmocka_unit_test(test_corpus),
+		cmocka_unit_test(test_small_first_buffer),
+		cmocka_unit_test(test_header_bytes),
+	};
+
+	if (geteuid() != 0) {
+		puts("loading BPF programs needs root");
+		return 77;
+	}
+	return cmocka_run_group_tests_name("flt_inside", tests, collect, drop);
+}
