@@ -5,14 +5,22 @@
  * All jobs of a link as one XDP program: which of them want the frame. It sits in a slot of the prefilter's
  * PROG_ARRAY, so that changing the set of jobs is one map update and loses no packet.
  */
+#include "capture/filter/merge_terms.h"
 #include "capture/filter/translate.h"
 
+/* All borrowed for the call. */
 struct flt_job {
 	uint32_t slot;		     /* bit of the mask, 0 to 63 */
-	const struct flt_code *code; /* of flt_translate with FLT_LENGTH_FRAME; borrowed for the call */
+	const struct flt_code *code; /* of flt_translate with FLT_LENGTH_FRAME */
 	/*
-	 * SKEP_INNER_* kinds that the job looks inside; then code is of flt_translate_inside. What is inside is read
-	 * from scratch.inner, so progs[SKEP_PROG_LOOK] has to find it.
+	 * Of flt_terms_read for the same filter: where they are exact, the job is merged with the others and
+	 * its code is not used; elsewhere they say which frames the code needs to be asked about. NULL: every
+	 * frame, for filters that look elsewhere than libpcap would.
+	 */
+	const struct flt_terms *terms;
+	/*
+	 * SKEP_INNER_* kinds that the job looks inside; then code is of flt_translate_inside, and every frame
+	 * is asked about. What is inside is read from scratch.inner, so progs[SKEP_PROG_LOOK] has to find it.
 	 */
 	uint32_t inside;
 };
@@ -34,8 +42,9 @@ struct flt_surroundings {
 };
 
 /*
- * Links the jobs' programs (global subprograms: each is verified by itself) and loads the result. Jobs with
- * the same program share it. Without any job everything is rejected. Returns 0 with a program descriptor; -EPERM, or the verifier's refusal in err.
+ * Merges what can be merged, links the programs of the other jobs (global subprograms: each is verified by
+ * itself) and loads the result. Jobs with the same program share it. Without any job everything is rejected.
+ * Returns 0 with a program descriptor; -EPERM, or the verifier's refusal in err.
  */
 int flt_classifier_load(const struct flt_job *jobs, uint32_t n, const struct flt_surroundings *s, int *ret_fd,
 			struct skep_err *err);

@@ -18,6 +18,9 @@
  * 1,000 instructions. */
 #define FLT_LOOP_ROUNDS 32u
 
+/* Look-up tables of a link's job filters: one value of an array map, which older kernels end at 4 MiB. */
+#define FLT_MAX_TABLE_BYTES (3u << 20)
+
 /*
  * The answer comes within a second: processor time of the optimising attempt, of the second one without the
  * optimiser (whose time is not bounded by the size of the filter: 2,000 hosts take 120 s), and the wall clock

@@ -203,4 +203,11 @@ static inline void add_generated(struct packets *p, size_t n, uint64_t *seed)
 	}
 }
 
+/* The usual set: captures, and n made from the seed. */
+static inline void collect_packets(struct packets *p, size_t n, uint64_t seed)
+{
+	add_captures(p);
+	add_generated(p, n, &seed);
+}
+
 #endif

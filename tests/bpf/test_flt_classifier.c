@@ -14,6 +14,7 @@
 #include "bpf/abi/skep_abi.h"
 #include "capture/filter/classifier.h"
 #include "capture/filter/front.h"
+#include "tests/bpf/flt_exprs.h"
 #include "tests/bpf/flt_packets.h"
 
 #include <stdbool.h>
@@ -62,10 +63,22 @@ static struct packets packets;
 struct bench {
 	struct bpf_program *cbpf[JOBS];
 	struct flt_code code[JOBS];
+	struct flt_terms *terms[JOBS];
+	char exprs[JOBS][200];
 	struct flt_job jobs[JOBS];
 	struct flt_surroundings around;
 	int fd, deliver_fd;
 };
+
+static bool can_compile(const char *expr)
+{
+	struct bpf_program *prog = flt_front_new();
+	bool can = flt_front_compile(expr, 1, 65535, prog, NULL) == 0;
+
+	flt_front_free(prog);
+	free(prog);
+	return can;
+}
 
 static void compile(struct bench *b, uint32_t i, const char *expr)
 {
@@ -73,12 +86,14 @@ static void compile(struct bench *b, uint32_t i, const char *expr)
 	const struct flt_cbpf *insns;
 	uint32_t n;
 
+	(void)snprintf(b->exprs[i], sizeof(b->exprs[i]), "%s", expr);
 	b->cbpf[i] = flt_front_new();
 	assert_non_null(b->cbpf[i]);
 	assert_int_equal(flt_front_compile(expr, 1, 65535, b->cbpf[i], &err), 0);
 	insns = flt_front_insns(b->cbpf[i], &n);
 	assert_int_equal(flt_translate(insns, n, FLT_LENGTH_FRAME, &b->code[i], &err), 0);
-	b->jobs[i] = (struct flt_job){ .slot = i, .code = &b->code[i] };
+	assert_int_equal(flt_terms_read(insns, n, &b->terms[i], &err), 0);
+	b->jobs[i] = (struct flt_job){ .slot = i, .code = &b->code[i], .terms = b->terms[i] };
 }
 
 static int per_cpu_map(uint32_t value_size, uint32_t entries)
@@ -97,15 +112,14 @@ static void open_bench(struct bench *b)
 	uint32_t slot = SKEP_PROG_DELIVER;
 
 	*b = (struct bench){ .fd = -1 };
-	b->around =
-		(struct flt_surroundings){ .scratch_fd = per_cpu_map(sizeof(struct skep_scratch), 1),
-					   .generations_fd = per_cpu_map(sizeof(struct skep_generation),
-									 SKEP_GENERATIONS),
-					   .generation = 1,
-					   .counters_fd = per_cpu_map(sizeof(struct skep_xdp_counters),
-								      SKEP_MAX_QUEUES),
-					   .rejected_offset = offsetof(struct skep_xdp_counters, rejected),
-					   .rejected_action = XDP_DROP };
+	b->around = (struct flt_surroundings){
+		.scratch_fd = per_cpu_map(sizeof(struct skep_scratch), 1),
+		.generations_fd = per_cpu_map(sizeof(struct skep_generation), SKEP_GENERATIONS),
+		.generation = 1,
+		.counters_fd = per_cpu_map(sizeof(struct skep_xdp_counters), SKEP_MAX_QUEUES),
+		.rejected_offset = offsetof(struct skep_xdp_counters, rejected),
+		.rejected_action = XDP_DROP
+	};
 	b->around.progs_fd = bpf_map_create(BPF_MAP_TYPE_PROG_ARRAY, "test", 4, 4, SKEP_PROG_N, NULL);
 	assert_true(b->around.progs_fd >= 0);
 	assert_int_equal(flt_translate(&delivered, 1, FLT_LENGTH_FRAME, &code, &err), 0);
@@ -118,19 +132,26 @@ static void open_bench(struct bench *b)
 	assert_int_equal(bpf_map_update_elem(b->around.progs_fd, &slot, &b->deliver_fd, 0), 0);
 }
 
-static void close_bench(struct bench *b)
+static void empty_bench(struct bench *b)
 {
 	for (uint32_t i = 0; i < JOBS; i++) {
 		flt_code_done(&b->code[i]);
+		b->terms[i] = flt_terms_free(b->terms[i]);
 		flt_front_free(b->cbpf[i]);
 		free(b->cbpf[i]);
+		b->cbpf[i] = NULL;
 	}
+	skep_closep(&b->fd);
+}
+
+static void close_bench(struct bench *b)
+{
+	empty_bench(b);
 	close(b->around.scratch_fd);
 	close(b->around.generations_fd);
 	close(b->around.counters_fd);
 	close(b->around.progs_fd);
 	close(b->deliver_fd);
-	skep_closep(&b->fd);
 }
 
 static void load(struct bench *b, uint32_t n)
@@ -216,6 +237,101 @@ static void test_each_job_as_if_alone(void **state)
 	close_bench(&b);
 }
 
+/* Loads the jobs that were compiled, compares, and leaves the bench empty. */
+static size_t judge(struct bench *b, uint32_t n, size_t step)
+{
+	size_t bad;
+
+	load(b, n);
+	bad = compare(b, n, step);
+	if (bad)
+		for (uint32_t i = 0; i < n; i++)
+			print_message("# job %u: %s\n", i, b->exprs[i]);
+	empty_bench(b);
+	return bad;
+}
+
+/* Every expression there is, 64 at a time: what is merged and what is not, side by side. */
+static void test_corpus_in_sets_of_64(void **state)
+{
+	FILE *f = fopen(FLT_FILES "/filters.txt", "re");
+	size_t n = 0, merged = 0, bad = 0;
+	struct bench b;
+	const char *expr;
+
+	(void)state;
+	assert_non_null(f);
+	open_bench(&b);
+	while ((expr = next_expr(f))) {
+		compile(&b, n % JOBS, expr);
+		merged += flt_terms_exact(b.terms[n % JOBS]);
+		if (++n % JOBS == 0)
+			bad += judge(&b, JOBS, 5);
+	}
+	bad += judge(&b, n % JOBS, 5);
+	fclose(f);
+	close_bench(&b);
+	print_message("# %zu expressions, %zu of them merged\n", n, merged);
+	assert_true(n >= 300);
+	assert_int_equal(bad, 0);
+}
+
+static void test_random_sets(void **state)
+{
+	uint64_t seed = getenv("FLT_SEED") ? strtoull(getenv("FLT_SEED"), NULL, 0)
+					   : (uint64_t)time(NULL) * 2 + 1,
+		 s = seed | 1;
+	size_t sets = getenv("FLT_SETS") ? strtoull(getenv("FLT_SETS"), NULL, 0) : 8, bad = 0, merged = 0;
+	struct bench b;
+
+	(void)state;
+	print_message("# FLT_SEED=%llu\n", (unsigned long long)seed);
+	open_bench(&b);
+	for (size_t set = 0; set < sets; set++) {
+		uint32_t n = 1 + (uint32_t)(next_random(&s) % JOBS);
+
+		for (uint32_t i = 0; i < n;) {
+			char expr[1600];
+
+			/* Every second set is of merged jobs mostly: that is what makes large tables. */
+			if (set % 2 == 0 || i % 8 == 0)
+				random_simple(expr, sizeof(expr), (int)(next_random(&s) % 4), &s);
+			else
+				random_expr(expr, sizeof(expr), 2, &s);
+			if (!can_compile(expr))
+				continue;
+			compile(&b, i, expr);
+			b.jobs[i].slot = (i * 7 + (uint32_t)set) % JOBS;
+			merged += flt_terms_exact(b.terms[i++]);
+		}
+		bad += judge(&b, n, 5);
+	}
+	close_bench(&b);
+	print_message("# %zu sets, %zu jobs merged\n", sets, merged);
+	assert_int_equal(bad, 0);
+}
+
+/* Long lists: more addresses than tables for them may have; the job is then asked itself. */
+static void test_many_addresses(void **state)
+{
+	static char expr[JOBS][16384];
+	struct bench b;
+
+	(void)state;
+	open_bench(&b);
+	for (uint32_t i = 0; i < 16; i++) {
+		size_t at = (size_t)snprintf(expr[i], sizeof(expr[i]), "src host 192.168.1.1");
+
+		for (int k = 0; k < 60; k++)
+			at += (size_t)snprintf(expr[i] + at, sizeof(expr[i]) - at,
+					       i % 2 ? " or 2001:db8:%x:%x::%x" : " or 10.%d.%d.%d", i, k,
+					       (i * 16 + k) % 250);
+		compile(&b, i, expr[i]);
+	}
+	assert_int_equal(judge(&b, 16, 7), 0);
+	close_bench(&b);
+}
+
 static void test_few_jobs_reject_the_rest(void **state)
 {
 	struct bench b;
@@ -257,11 +373,8 @@ static void test_jobs_are_added_quickly(void **state)
 
 static int collect(void **state)
 {
-	uint64_t seed = 77;
-
 	(void)state;
-	add_captures(&packets);
-	add_generated(&packets, 1500, &seed);
+	collect_packets(&packets, 1500, 77);
 	return 0;
 }
 
@@ -276,6 +389,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_job_as_if_alone),
+		cmocka_unit_test(test_corpus_in_sets_of_64),
+		cmocka_unit_test(test_random_sets),
+		cmocka_unit_test(test_many_addresses),
 		cmocka_unit_test(test_few_jobs_reject_the_rest),
 		cmocka_unit_test(test_jobs_are_added_quickly),
 	};

@@ -9,6 +9,7 @@
  */
 #include "capture/filter/front.h"
 #include "capture/filter/run.h"
+#include "tests/bpf/flt_exprs.h"
 #include "tests/bpf/flt_packets.h"
 
 #include <errno.h>
@@ -97,21 +98,18 @@ static size_t recorded(const char *expr, uint32_t *ret)
 
 static void test_corpus(void **state)
 {
-	static char line[4096];
 	FILE *f = fopen(FLT_FILES "/filters.txt", "re"),
 	     *record = getenv("FLT_RECORD") ? fopen(getenv("FLT_RECORD"), "we") : NULL;
 	size_t n = 0, wrong = 0, runs = 0;
+	const char *line;
 
 	(void)state;
 	assert_non_null(f);
-	while (fgets(line, sizeof(line), f)) {
+	while ((line = next_expr(f))) {
 		SKEP_CLEANUP(compiled_done) struct compiled c = { .prog = FLT_LOADED_NULL };
 		size_t bad = 0;
 		uint32_t insns = 0;
 
-		line[strcspn(line, "\n")] = '\0';
-		if (line[0] == '#' || line[0] == '\0')
-			continue;
 		n++;
 		if (build(line, &c)) {
 			wrong++;
@@ -174,89 +172,6 @@ static void test_small_first_buffer(void **state)
 	assert_int_equal(bad, 0);
 }
 
-static const char *pick(uint64_t *seed, const char *const *v, size_t n)
-{
-	return v[next_random(seed) % n];
-}
-
-static size_t random_arith(char *out, size_t size, int depth, uint64_t *seed)
-{
-	static const char *const loads[] = { "ether[%u]", "ether[%u:2]", "ether[%u:4]", "ip[%u]",  "ip[%u:2]",
-					     "tcp[%u]",	  "udp[%u:4]",	 "ip6[%u:2]",	"icmp[%u]" };
-	static const char *const ops[] = { "+", "-", "*", "/", "%", "&", "|", "^", "<<", ">>" };
-	char a[256], b[256];
-
-	if (depth == 0 || next_random(seed) % 3 == 0) {
-		if (next_random(seed) % 3 == 0)
-			return (size_t)snprintf(out, size, "%u", (unsigned)(1 + next_random(seed) % 31));
-		if (next_random(seed) % 12 == 0)
-			return (size_t)snprintf(out, size, "len");
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-		return (size_t)snprintf(out, size, pick(seed, loads, ARRAY_LEN(loads)),
-					(unsigned)(next_random(seed) % 80));
-#pragma GCC diagnostic pop
-	}
-	(void)random_arith(a, sizeof(a), depth - 1, seed);
-	(void)random_arith(b, sizeof(b), depth - 1, seed);
-	if (next_random(seed) % 6 == 0)
-		return (size_t)snprintf(out, size, "ether[%.100s & 63]", a);
-	return (size_t)snprintf(out, size, "(%.100s %s %.100s)", a, pick(seed, ops, ARRAY_LEN(ops)), b);
-}
-
-static void random_expr(char *out, size_t size, int depth, uint64_t *seed)
-{
-	static const char *const terms[] = { "tcp",
-					     "udp",
-					     "ip",
-					     "ip6",
-					     "arp",
-					     "icmp",
-					     "vlan",
-					     "mpls",
-					     "host 192.168.1.1",
-					     "src host 10.0.0.1",
-					     "net 192.168.0.0/16",
-					     "dst net 10.0.0.0/8",
-					     "port 80",
-					     "udp port 53",
-					     "src port 443",
-					     "portrange 20-90",
-					     "host fe80::1",
-					     "net ff00::/8",
-					     "broadcast",
-					     "multicast",
-					     "less 80",
-					     "greater 90",
-					     "ip[6:2] & 0x1fff = 0",
-					     "tcp[tcpflags] & 18 != 0",
-					     "ether src 66:55:44:33:22:11",
-					     "pppoes",
-					     "llc",
-					     "ip proto 47",
-					     "ip6 proto 44",
-					     "sctp",
-					     "ip multicast",
-					     "ether proto 0x88cc" };
-	static const char *const rel[] = { "=", "!=", "<", ">", "<=", ">=" };
-	char a[700], b[700];
-
-	if (depth == 0 || next_random(seed) % 4 == 0) {
-		if (next_random(seed) % 3) {
-			(void)snprintf(out, size, "%s", pick(seed, terms, ARRAY_LEN(terms)));
-			return;
-		}
-		(void)random_arith(a, sizeof(a), 2, seed);
-		(void)random_arith(b, sizeof(b), 1, seed);
-		(void)snprintf(out, size, "%.300s %s %.300s", a, pick(seed, rel, ARRAY_LEN(rel)), b);
-		return;
-	}
-	random_expr(a, sizeof(a), depth - 1, seed);
-	random_expr(b, sizeof(b), depth - 1, seed);
-	(void)snprintf(out, size, "%s(%.600s %s %.600s)", next_random(seed) % 5 ? "" : "not ", a,
-		       next_random(seed) % 2 ? "and" : "or", b);
-}
-
 static void test_random(void **state)
 {
 	uint64_t seed = getenv("FLT_SEED") ? strtoull(getenv("FLT_SEED"), NULL, 0)
@@ -299,11 +214,8 @@ static void test_random(void **state)
 
 static int collect(void **state)
 {
-	uint64_t seed = 20240607;
-
 	(void)state;
-	add_captures(&packets);
-	add_generated(&packets, 3000, &seed);
+	collect_packets(&packets, 3000, 20240607);
 	return 0;
 }
 
