@@ -85,8 +85,10 @@ static int pool_fill(const struct bench_gen_options *o, struct skep_gen *skel, s
 	return 0;
 }
 
-static int send_all(struct skep_gen *skel, volatile sig_atomic_t *stop, struct skep_err *err)
+static int send_all(struct skep_gen *skel, volatile sig_atomic_t *stop, uint64_t *ret_waited_ns,
+		    struct skep_err *err)
 {
+	uint64_t waited_ns = bench_gen_waited_ns();
 	uint32_t page_len = skel->rodata->cfg.page_len;
 	_skep_free_ uint8_t *page = calloc(1, page_len);
 	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = page, .data_size_in = page_len, .repeat = LIVE_REPEAT,
@@ -101,6 +103,7 @@ static int send_all(struct skep_gen *skel, volatile sig_atomic_t *stop, struct s
 			return skep_err_set(err, r, "the kernel refuses to send XDP live frames: %s",
 					    strerror(-r));
 	}
+	*ret_waited_ns = waited_ns == UINT64_MAX ? waited_ns : bench_gen_waited_ns() - waited_ns;
 	if (skel->bss->state.errors)
 		return skep_err_set(
 			err, -EIO, "frame %llu could not be built in the kernel",
@@ -109,7 +112,7 @@ static int send_all(struct skep_gen *skel, volatile sig_atomic_t *stop, struct s
 }
 
 static int run_loaded(struct skep_gen *skel, const struct bench_gen_options *o, volatile sig_atomic_t *stop,
-		      struct skep_err *err)
+		      uint64_t *ret_waited_ns, struct skep_err *err)
 {
 	struct watcher watcher = { .state = &skel->bss->state, .stop = stop };
 	int r;
@@ -122,7 +125,7 @@ static int run_loaded(struct skep_gen *skel, const struct bench_gen_options *o, 
 		return r;
 	r = bench_gen_pin(o->cpu, err);
 	if (!r)
-		r = send_all(skel, stop, err);
+		r = send_all(skel, stop, ret_waited_ns, err);
 	watcher_stop(&watcher);
 	return r;
 }
@@ -136,6 +139,7 @@ int bench_gen_live_run(const struct bench_gen_options *o, struct skep_gen_cfg *c
 		       const struct skep_gen_template templates[SKEP_GEN_TEMPLATES],
 		       volatile sig_atomic_t *stop, struct bench_gen_result *ret, struct skep_err *err)
 {
+	uint64_t waited_ns = UINT64_MAX;
 	struct skep_gen *skel;
 	int r;
 
@@ -150,13 +154,15 @@ int bench_gen_live_run(const struct bench_gen_options *o, struct skep_gen_cfg *c
 	if (r)
 		(void)skep_err_set(err, r, "the kernel refuses the sending program: %s", strerror(-r));
 	else
-		r = run_loaded(skel, o, stop, err);
+		r = run_loaded(skel, o, stop, &waited_ns, err);
 	if (!r)
 		*ret = (struct bench_gen_result){
 			.attempted = skel->bss->state.attempted,
 			.attempted_bytes = skel->bss->state.attempted_bytes,
 			.first_ns = skel->bss->state.start_ns,
 			.last_ns = skel->bss->state.last_ns,
+			.late_ns = skel->bss->state.late_ns,
+			.waited_ns = waited_ns,
 			.live = true,
 		};
 	skep_gen__destroy(skel);

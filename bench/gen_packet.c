@@ -13,6 +13,7 @@
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -36,6 +37,19 @@ int bench_gen_pin(int cpu, struct skep_err *err)
 	if (sched_setaffinity(0, sizeof(set), &set))
 		return skep_err_set(err, -errno, "--cpu %d: %s", cpu, strerror(errno));
 	return 0;
+}
+
+/* The second number of schedstat (Documentation/scheduler/sched-stats.rst): time on a run queue, in ns. */
+uint64_t bench_gen_waited_ns(void)
+{
+	unsigned long long waited_ns = UINT64_MAX;
+	FILE *f = fopen("/proc/thread-self/schedstat", "re");
+
+	if (f && fscanf(f, "%*u %llu", &waited_ns) != 1)
+		waited_ns = UINT64_MAX;
+	if (f)
+		(void)fclose(f);
+	return waited_ns;
 }
 
 static int open_socket(const char *link, int *ret_fd, struct skep_err *err)
@@ -87,9 +101,10 @@ static int send_all(const struct sender *s, struct bench_gen_result *result, str
 	const struct skep_gen_cfg *cfg = s->cfg;
 	volatile sig_atomic_t *stop = s->stop;
 	uint8_t frame[SKEP_GEN_FRAME_MAX];
-	uint64_t due_q = 0, now = result->first_ns = now_ns();
+	uint64_t due_q = 0, now, waited_ns = bench_gen_waited_ns();
 	int r = 0;
 
+	now = result->first_ns = now_ns();
 	while (!*stop && (!cfg->count || result->attempted < cfg->count)) {
 		uint32_t len = bench_gen_frame_build(cfg, s->templates, s->pool,
 						     cfg->first_seq + result->attempted, frame);
@@ -102,11 +117,14 @@ static int send_all(const struct sender *s, struct bench_gen_result *result, str
 		r = hand_over(s->fd, frame, len, stop, err);
 		if (r)
 			break;
+		if (cfg->per_frame_q || cfg->per_byte_q)
+			result->late_ns = SKEP_MAX(result->late_ns, now - result->first_ns - (due_q >> 16));
 		due_q += cfg->per_frame_q + len * cfg->per_byte_q;
 		result->attempted++;
 		result->attempted_bytes += len;
 		result->last_ns = now;
 	}
+	result->waited_ns = waited_ns == UINT64_MAX ? waited_ns : bench_gen_waited_ns() - waited_ns;
 	return r == -EINTR ? 0 : r;
 }
 

@@ -15,11 +15,15 @@ struct bench_gen_result {
 	uint64_t attempted_bytes;
 	uint64_t first_ns; /* CLOCK_MONOTONIC */
 	uint64_t last_ns;
+	uint64_t late_ns;   /* paced: the most that a frame was behind its time */
+	uint64_t waited_ns; /* the sending thread was ready and had no core; UINT64_MAX: the kernel does not say */
 	bool live; /* by XDP live frames */
 };
 
 /* Pins the calling thread; -1: does nothing. */
 int bench_gen_pin(int cpu, struct skep_err *err);
+/* How long the calling thread has waited for a core since it began; UINT64_MAX: the kernel does not say. */
+uint64_t bench_gen_waited_ns(void);
 /* In the kernel, by XDP live frames. Frames up to SKEP_GEN_LIVE_MAX. */
 int bench_gen_live_run(const struct bench_gen_options *o, struct skep_gen_cfg *cfg,
 		       const struct skep_gen_template templates[SKEP_GEN_TEMPLATES],

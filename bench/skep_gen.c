@@ -226,12 +226,15 @@ static int report(const struct bench_gen_options *o, const struct skep_gen_cfg *
 			(unsigned long long)sent, pps);
 		return fflush(stdout) ? -errno : 0;
 	}
-	out = json_pack("{s:I, s:o, s:I, s:I, s:I, s:I, s:f, s:I, s:b, s:s}", "attempted",
+	out = json_pack("{s:I, s:o, s:I, s:I, s:I, s:I, s:f, s:I, s:o, s:I, s:b, s:s}", "attempted",
 			(json_int_t)result->attempted, "refused",
 			known ? json_integer((json_int_t)refused) : json_null(), "sent", (json_int_t)sent,
 			"first_seq", (json_int_t)cfg->first_seq, "last_seq",
 			(json_int_t)(cfg->first_seq + result->attempted) - 1, "duration_ns", (json_int_t)ns,
-			"pps", pps, "bytes", (json_int_t)bytes, "gaps", refused != 0, "method",
+			"pps", pps, "late_ns", (json_int_t)result->late_ns, "waited_ns",
+			result->waited_ns == UINT64_MAX ? json_null()
+							: json_integer((json_int_t)result->waited_ns),
+			"bytes", (json_int_t)bytes, "gaps", refused != 0, "method",
 			result->live ? "live" : "packet");
 	return bench_args_print(out);
 }

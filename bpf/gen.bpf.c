@@ -38,13 +38,16 @@ struct {
 /* True: the frame of len bytes is due, and the clock has moved on to the next. */
 static __always_inline int is_due(__u64 now, __u32 len)
 {
-	__u64 cost_q = cfg.per_frame_q + len * cfg.per_byte_q, now_q;
+	__u64 cost_q = cfg.per_frame_q + len * cfg.per_byte_q, now_q, late_ns;
 
 	if (!cost_q)
 		return 1;
 	now_q = (now - state.start_ns) << 16;
 	if (now_q < state.next_q || now_q < state.gate_q)
 		return 0;
+	late_ns = (now_q - state.next_q) >> 16;
+	if (late_ns > state.late_ns)
+		state.late_ns = late_ns;
 	state.next_q += cost_q;
 	state.gate_q = now_q + cost_q / 2;
 	return 1;

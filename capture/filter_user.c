@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A job's filter in user space: libpcap's interpreter on the frame where it lies. Frames in several buffers
- * (jumbo frames, tags that were put back) are first copied together, because the interpreter wants one piece.
+ * A job's filter in user space, on the frame where it lies: libpcap's interpreter, or ours where the filter has
+ * presets or lists that cBPF has no words for. Frames in several buffers (jumbo frames, tags that were put back)
+ * are first copied together, because the interpreters want one piece.
  *
- * The only file beside the filter front that includes libpcap's header. Immutable after new(); any number of
- * threads match.
+ * The only file beside the filter front that includes libpcap's header. Any number of threads match; what they
+ * share of flows needs no lock (filter/flows.c).
  */
 #include "capture/filter_user.h"
 
+#include "capture/filter/eval.h"
 #include "capture/filter/front.h"
+#include "capture/filter/list.h"
 
 #include <errno.h>
 #include <pcap/bpf.h>
@@ -16,12 +19,20 @@
 
 struct cap_filter_user {
 	struct bpf_program prog;
+	struct flt_eval *eval; /* NULL: libpcap's interpreter knows all of it */
 };
+
+static void lists_unref(struct flt_lists **lists)
+{
+	flt_lists_free(*lists);
+}
 
 int cap_filter_user_new(const char *expr, uint16_t linktype, struct cap_filter_user **ret,
 			struct skep_err *err)
 {
-	_skep_free_ struct cap_filter_user *filter = NULL;
+	SKEP_CLEANUP(lists_unref) struct flt_lists *lists = NULL;
+	struct cap_filter_user *filter;
+	struct flt_ask ask = { .expr = expr, .linktype = linktype, .snaplen = CAP_SNAPLEN_MAX };
 	int r;
 
 	if (!expr || expr[strspn(expr, " \t\r\n")] == '\0') {
@@ -31,16 +42,28 @@ int cap_filter_user_new(const char *expr, uint16_t linktype, struct cap_filter_u
 	filter = calloc(1, sizeof(*filter));
 	if (!filter)
 		return skep_err_set(err, -ENOMEM, "filter: not enough memory");
-	r = flt_front_compile(expr, linktype, CAP_SNAPLEN_MAX, &filter->prog, err);
+	r = flt_lists_new(&lists, err);
+	ask.lists = lists;
 	if (r == 0)
-		*ret = TAKE_PTR(filter);
-	return r;
+		r = flt_front_compile_ask(&ask, &filter->prog, &(uint32_t){ 0 }, err);
+	if (r == 0)
+		r = flt_eval_new(&filter->prog, lists, 0, &filter->eval, err);
+	if (r) {
+		cap_filter_user_free(filter);
+		return r;
+	}
+	if (!flt_eval_looks(filter->eval))
+		filter->eval = flt_eval_free(filter->eval);
+	*ret = filter;
+	return 0;
 }
 
 struct cap_filter_user *cap_filter_user_free(struct cap_filter_user *filter)
 {
-	if (filter)
-		flt_front_free(&filter->prog);
+	if (!filter)
+		return NULL;
+	flt_eval_free(filter->eval);
+	flt_front_free(&filter->prog);
 	free(filter);
 	return NULL;
 }
@@ -55,5 +78,7 @@ bool cap_filter_user_match(const struct cap_filter_user *filter, const struct ca
 		len = cap_trim_gather(batch, frame, scratch, SKEP_MIN(frame->cap_len, CAP_SNAPLEN_MAX));
 		data = scratch;
 	}
+	if (filter->eval)
+		return flt_eval_match(filter->eval, data, frame->wire_len, len) != 0;
 	return bpf_filter(filter->prog.bf_insns, data, frame->wire_len, len) != 0;
 }

@@ -2,8 +2,9 @@
 #ifndef CAP_FILTER_USER_H
 #define CAP_FILTER_USER_H
 /*
- * A job's filter in user space. Compiled once and read-only from then on; matching allocates nothing, locks
- * nothing and cannot fail, so any worker may call it.
+ * A job's filter in user space. Matching allocates nothing, locks nothing and cannot fail, so any worker may call
+ * it. Presets like `quic` learn flows from the frames they are given: one filter sees all frames of a link, those
+ * of all its queues too.
  */
 #include "capture/frame.h"
 #include "capture/trim.h"
@@ -15,7 +16,8 @@ struct cap_filter_user;
 
 /*
  * Compiles a tcpdump expression for frames of a link type (LINKTYPE_*). An empty one gives NULL, which is
- * everything. Refusals are flt_front_compile's, with the column.
+ * everything. Files of addresses that it names are read here. Refusals are flt_front_compile_ask's, with the
+ * column.
  */
 int cap_filter_user_new(const char *expr, uint16_t linktype, struct cap_filter_user **ret,
 			struct skep_err *err);

@@ -38,6 +38,7 @@ struct window {
 	uint8_t *buf;
 	uint64_t off;
 	size_t n;
+	bool to_end; /* there is nothing behind it */
 	int error;
 };
 
@@ -71,9 +72,10 @@ struct scan {
  * Valid until the next call. */
 static const uint8_t *look(struct window *w, uint64_t off, size_t want, size_t *ret_n)
 {
-	if (off < w->off || off + want > w->off + w->n) {
+	if (off < w->off || (off + want > w->off + w->n && !w->to_end)) {
 		w->off = off;
 		w->n = 0;
+		w->to_end = false;
 		while (w->n < WINDOW_BYTES) {
 			const ssize_t got =
 				pread(w->fd, w->buf + w->n, WINDOW_BYTES - w->n, (off_t)(off + w->n));
@@ -82,24 +84,32 @@ static const uint8_t *look(struct window *w, uint64_t off, size_t want, size_t *
 				continue;
 			if (got < 0)
 				w->error = -errno;
+			w->to_end = got == 0;
 			if (got <= 0)
 				break;
 			w->n += (size_t)got;
 		}
 	}
-	*ret_n = off >= w->off + w->n ? 0 : (size_t)(w->off + w->n - off);
+	off = SKEP_MIN(off, w->off + w->n);
+	*ret_n = (size_t)(w->off + w->n - off);
 	return w->buf + (off - w->off);
 }
 
 /* Bytes that are zero from off on, at most limit. */
 static size_t zeros(struct window *w, uint64_t off, size_t limit)
 {
-	size_t n, i;
+	size_t n, i = 0;
 	const uint8_t *p = look(w, off, limit, &n);
+	uint64_t word = 0;
 
 	n = SKEP_MIN(n, limit);
-	for (i = 0; i < n && p[i] == 0; i++)
-		;
+	/* Eight at a time: a gap of a page is asked about for each of its empty blocks. */
+	while (word == 0 && i + sizeof(word) <= n) {
+		memcpy(&word, p + i, sizeof(word));
+		i += word == 0 ? sizeof(word) : 0;
+	}
+	while (i < n && p[i] == 0)
+		i++;
 	return i;
 }
 

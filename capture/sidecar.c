@@ -211,19 +211,41 @@ static json_t *build(const struct cap_sidecar *sc)
 	return TAKE_PTR(root);
 }
 
-static int dump_to_fd(const char *data, size_t n, void *arg)
-{
-	const int fd = *(const int *)arg;
+/* jansson hands over every token by itself: a million index entries would be tens of millions of writes. */
+struct dump {
+	int fd;
+	size_t n;
+	char buf[16384];
+};
 
-	while (n > 0) {
-		const ssize_t w = write(fd, data, n);
+static int dump_flush(struct dump *d)
+{
+	for (size_t done = 0; done < d->n;) {
+		const ssize_t w = write(d->fd, d->buf + done, d->n - done);
 
 		if (w < 0 && errno == EINTR)
 			continue;
 		if (w <= 0)
 			return -1;
-		data += w;
-		n -= (size_t)w;
+		done += (size_t)w;
+	}
+	d->n = 0;
+	return 0;
+}
+
+static int dump_token(const char *data, size_t n, void *arg)
+{
+	struct dump *d = arg;
+
+	while (n > 0) {
+		const size_t part = SKEP_MIN(n, sizeof(d->buf) - d->n);
+
+		memcpy(d->buf + d->n, data, part);
+		d->n += part;
+		data += part;
+		n -= part;
+		if (d->n == sizeof(d->buf) && dump_flush(d) < 0)
+			return -1;
 	}
 	return 0;
 }
@@ -232,6 +254,7 @@ static int dump_to_fd(const char *data, size_t n, void *arg)
 static int write_temporary(int dirfd, const char *name, json_t *root)
 {
 	_skep_close_ int fd = -1;
+	struct dump dump;
 
 	/* Left by a writer that died: its name is ours. */
 	if (unlinkat(dirfd, name, 0) < 0 && errno != ENOENT)
@@ -239,10 +262,12 @@ static int write_temporary(int dirfd, const char *name, json_t *root)
 	fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
 	if (fd < 0)
 		return -errno;
+	dump.fd = fd;
+	dump.n = 0;
 	errno = 0;
-	if (json_dump_callback(root, dump_to_fd, &fd, JSON_COMPACT) < 0)
+	if (json_dump_callback(root, dump_token, &dump, JSON_COMPACT) < 0)
 		return errno ? -errno : -ENOMEM;
-	if (dump_to_fd("\n", 1, &fd) < 0 || fsync(fd) < 0)
+	if (dump_token("\n", 1, &dump) < 0 || dump_flush(&dump) < 0 || fsync(fd) < 0)
 		return -errno;
 	return 0;
 }

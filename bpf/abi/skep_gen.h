@@ -83,6 +83,7 @@ struct skep_gen_state {
 	SKEP_ABI_U64 next_q;   /* pacing: when the next frame is due, after start_ns, ns << 16 */
 	SKEP_ABI_U64 gate_q;   /* pacing: not before, so that arrears are made up at twice the rate, not in a
 				  burst */
+	SKEP_ABI_U64 late_ns;  /* pacing: how long after it was due the latest frame was handed over */
 	SKEP_ABI_U64 errors;   /* frames that could not be built: always 0 unless there is a defect */
 	SKEP_ABI_U32 done;     /* count or duration reached */
 	SKEP_ABI_U32 pad;

@@ -227,6 +227,8 @@ static void put_functions(struct image *im, int scratch_fd)
 		add_part(im, f->inside ? PART_FILTER_AT : PART_FILTER, im->e.n);
 		flt_emit_here(&im->e, f->code_label);
 		flt_emit_copy(&im->e, f->code->v, f->code->n);
+		if (!im->e.failed)
+			flt_code_link(im->e.v + im->e.n - f->code->n, f->code->n, scratch_fd);
 		if (!f->inside)
 			continue;
 		add_part(im, PART_INSIDE, im->e.n);

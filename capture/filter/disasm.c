@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Writes eBPF instructions the way the verifier's log and bpftool do. It knows what flt_translate emits;
- * anything else is shown as numbers. No state; any thread.
+ * Writes eBPF instructions the way the verifier's log and bpftool do. It knows what flt_translate emits (loads
+ * through r0 are from struct skep_scratch); anything else is shown as numbers. No state; any thread.
  */
 #include "capture/filter/disasm.h"
+
+#include "capture/filter/scratch.h"
 
 #include <linux/bpf.h>
 #include <stdio.h>
@@ -52,6 +54,7 @@ static void jump(const struct flt_ebpf *i, uint32_t at, char *ret, size_t size)
 	else if (op == BPF_CALL)
 		(void)snprintf(ret, size, "call %s",
 			       i->imm == BPF_FUNC_xdp_load_bytes     ? "bpf_xdp_load_bytes"
+			       : i->imm == BPF_FUNC_map_lookup_elem  ? "bpf_map_lookup_elem"
 			       : i->imm == BPF_FUNC_xdp_get_buff_len ? "bpf_xdp_get_buff_len"
 								     : "?");
 	else if (op == BPF_JA)
@@ -75,8 +78,15 @@ void flt_disasm(const struct flt_ebpf *i, uint32_t at, char *ret, size_t size)
 		jump(i, at, ret, size);
 		return;
 	case BPF_LDX:
-		(void)snprintf(ret, size, "r%u = *(%s *)(r%u %+d)", i->dst, size_name(i->code), i->src,
-			       i->off);
+		(void)snprintf(ret, size, "r%u = *(%s *)(r%u %+d)%s%s", i->dst, size_name(i->code), i->src,
+			       i->off, i->src == 0 ? "  ; " : "",
+			       i->src == 0 ? flt_scratch_name((uint32_t)i->off) : "");
+		return;
+	case BPF_LD:
+		if (i->code == 0)
+			(void)snprintf(ret, size, "  (second half of the line above)");
+		else
+			(void)snprintf(ret, size, "r%u = map[scratch]", i->dst);
 		return;
 	case BPF_STX:
 		(void)snprintf(ret, size, "*(%s *)(r%u %+d) = r%u", size_name(i->code), i->dst, i->off,

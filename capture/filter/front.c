@@ -6,6 +6,9 @@
  * `host` terms: two minutes in libpcap 1.10.3), so a second attempt does without it: the program is longer
  * and means the same.
  *
+ * What cBPF has no word for (marks of the look stage, address lists) is written as byte accesses beyond every
+ * frame; scratch.h tells how they are told from the user's own.
+ *
  * libpcap says what is wrong but not where. The child finds the place with libpcap itself as the judge of
  * prefixes: a syntax error is at the first token after which no completion parses any more, any other error
  * at the first token where libpcap says the same words.
@@ -14,10 +17,13 @@
  */
 #include "capture/filter/front.h"
 
+#include "bpf/abi/skep_abi.h"
 #include "capture/filter/cage.h"
 #include "capture/filter/limits.h"
+#include "capture/filter/list.h"
 #include "capture/filter/preset.h"
-#include "capture/filter/token.h"
+#include "capture/filter/scratch.h"
+#include "capture/filter/term.h"
 #include "capture/filter/unroll.h"
 
 #include <errno.h>
@@ -33,12 +39,15 @@ struct answer {
 	uint32_t ok;
 	uint32_t n_insns;
 	uint32_t has_at; /* `at` is known */
+	uint32_t mixed;	 /* our byte accesses and the user's cannot be told apart */
 	uint32_t at;	 /* index of the token that is wrong; n tokens: the end of the text */
 	char words[256]; /* libpcap's */
 };
 
 struct job {
-	const char *expr;		 /* presets written out */
+	const char *expr;		 /* presets, marks and lists written out */
+	const char *twin;		 /* the same with marks and lists elsewhere; NULL: not needed */
+	uint32_t base, twin_base;	 /* where marks and lists are; 0: there are none */
 	const struct flt_tokens *tokens; /* of expr */
 	const char *said;		 /* the user's text */
 	const uint32_t *origin;		 /* byte of expr -> byte of said; NULL: the same */
@@ -168,6 +177,25 @@ static size_t find_wrong(pcap_t *p, const struct job *job, const char *words)
 	return low;
 }
 
+/* Folds, and settles what the byte accesses in the scratch's range are; false: they cannot be told apart. */
+static bool settle(pcap_t *p, const struct job *job, struct bpf_program *prog)
+{
+	struct flt_cbpf *v = (struct flt_cbpf *)prog->bf_insns;
+	struct bpf_program twin = { 0 };
+	struct flt_cbpf *w = NULL;
+
+	if (job->base && flt_scratch_fold(v, prog->bf_len))
+		return false;
+	if (job->twin) {
+		if (pcap_compile(p, &twin, job->twin, job->optimise, 0) < 0 || twin.bf_len != prog->bf_len)
+			return false;
+		w = (struct flt_cbpf *)twin.bf_insns;
+		if (flt_scratch_fold(w, twin.bf_len))
+			return false;
+	}
+	return flt_scratch_settle(v, prog->bf_len, job->base, w, job->twin_base);
+}
+
 static void compile_in_cage(int fd, void *arg)
 {
 	const struct job *job = arg;
@@ -180,6 +208,7 @@ static void compile_in_cage(int fd, void *arg)
 	if (pcap_compile(p, &prog, job->expr, job->optimise, 0) == 0) {
 		a.ok = 1;
 		a.n_insns = prog.bf_len;
+		a.mixed = !settle(p, job, &prog);
 		say(fd, &a, sizeof(a));
 		say(fd, prog.bf_insns, prog.bf_len * sizeof(*prog.bf_insns));
 		return;
@@ -260,6 +289,13 @@ static int take_answer(const struct job *job, const char *buf, size_t len, struc
 		}
 		return refuse(job, &a, err);
 	}
+	if (a.mixed) {
+		(void)skep_err_set(err, SKEP_E_USAGE,
+				   "the filter computes offsets beyond every frame, which cannot be told from its "
+				   "preset or list");
+		(void)skep_err_hint(err, "Leave out the byte accesses with offsets above %u", FLT_SCRATCH_BASE);
+		return SKEP_E_USAGE;
+	}
 	bytes = (size_t)a.n_insns * sizeof(*insns);
 	if (a.n_insns == 0 || a.n_insns > FLT_MAX_CBPF_INSNS || len != sizeof(a) + bytes)
 		return -EAGAIN;
@@ -322,19 +358,68 @@ static int check_direction(const struct flt_tokens *t, int linktype, struct skep
 	return 0;
 }
 
+/* Longest text that a mark or a list becomes: two accesses, a protocol, brackets. */
+#define SCRATCH_TEXT_BYTES 128u
+
+/* What libpcap is given for a mark, with the scratch at base. Returns the number of bytes. */
+static int write_mark(uint32_t mark, uint32_t base, char *out, size_t size)
+{
+	return snprintf(out, size, "(ether[0x%08x:4] & 0x%x != 0)",
+			base + (uint32_t)offsetof(struct skep_scratch, marks), mark);
+}
+
+static int write_list(const struct flt_token *k, uint32_t base, char *out, size_t size)
+{
+	uint32_t src = base + (uint32_t)offsetof(struct skep_scratch, src_lists);
+	uint32_t dst = base + (uint32_t)offsetof(struct skep_scratch, dst_lists), bit = 1u << k->list;
+	const char *proto = flt_term_proto_word(k->proto), *and = k->proto == FLT_TERM_ANY ? "" : " and ";
+
+	if (k->side == FLT_TERM_SRC || k->side == FLT_TERM_DST)
+		return snprintf(out, size, "(%s%sether[0x%08x:4] & 0x%x != 0)", proto, and,
+				k->side == FLT_TERM_SRC ? src : dst, bit);
+	return snprintf(out, size, "(%s%s(ether[0x%08x:4] & 0x%x != 0 %s ether[0x%08x:4] & 0x%x != 0))", proto,
+			and, src, bit, k->side == FLT_TERM_BOTH ? "and" : "or", dst, bit);
+}
+
+static const struct flt_preset *preset_of(const struct flt_tokens *t, const struct flt_token *k)
+{
+	return k->kind == FLT_T_PRESET ? flt_preset_find(t->text + k->at, k->len) : NULL;
+}
+
+/* Is the token written as something else? With base 0, for people, marks and lists are not. */
+static bool is_written_out(const struct flt_tokens *t, const struct flt_token *k, uint32_t base)
+{
+	const struct flt_preset *p = preset_of(t, k);
+
+	return (p && (base || !p->mark)) || (k->kind == FLT_T_LIST && base);
+}
+
+static int write_out(const struct flt_tokens *t, const struct flt_token *k, uint32_t base, char *out, size_t size)
+{
+	const struct flt_preset *p = preset_of(t, k);
+
+	if (!p)
+		return write_list(k, base, out, size);
+	return p->mark ? write_mark(p->mark, base, out, size) : snprintf(out, size, "(%s)", p->expr);
+}
+
 /*
  * The text with each preset's expression in its place, in brackets; with the offset in the user's text that
  * each byte stands for.
  */
-static int expand(const struct flt_tokens *t, char **ret_text, uint32_t **ret_origin, struct skep_err *err)
+static int expand(const struct flt_tokens *t, uint32_t base, char **ret_text, uint32_t **ret_origin,
+		  struct skep_err *err)
 {
 	size_t size = strlen(t->text) + 1, len = 0, done = 0;
 	_skep_free_ uint32_t *origin = NULL;
 	_skep_free_ char *text = NULL;
 
 	for (size_t i = 0; i < t->n; i++)
-		if (t->v[i].kind == FLT_T_PRESET)
-			size += strlen(flt_preset_find(t->text + t->v[i].at, t->v[i].len)->expr) + 2;
+		if (is_written_out(t, &t->v[i], base)) {
+			const struct flt_preset *p = preset_of(t, &t->v[i]);
+
+			size += p && !p->mark ? strlen(p->expr) + 2 : SCRATCH_TEXT_BYTES;
+		}
 	if (size > FLT_MAX_TEXT_BYTES)
 		return skep_err_set(err, SKEP_E_USAGE,
 				    "the filter is too long once its presets are written out: %zu bytes",
@@ -347,15 +432,14 @@ static int expand(const struct flt_tokens *t, char **ret_text, uint32_t **ret_or
 		const struct flt_token *k = &t->v[i];
 		size_t end = i < t->n ? k->at : strlen(t->text);
 
-		if (i < t->n && k->kind != FLT_T_PRESET)
+		if (i < t->n && !is_written_out(t, k, base))
 			continue;
 		for (; done < end; done++) {
 			origin[len] = (uint32_t)done;
 			text[len++] = t->text[done];
 		}
 		if (i < t->n) {
-			int n = snprintf(text + len, size - len, "(%s)",
-					 flt_preset_find(t->text + k->at, k->len)->expr);
+			int n = write_out(t, k, base, text + len, size - len);
 
 			for (int j = 0; j < n; j++)
 				origin[len++] = k->at;
@@ -369,68 +453,222 @@ static int expand(const struct flt_tokens *t, char **ret_text, uint32_t **ret_or
 	return 0;
 }
 
-/* Splits, checks, and writes presets out; a program at once where there is nothing to compile. */
-static int prepare(const char *expr, int linktype, struct flt_tokens *tokens, char **ret_text,
-		   uint32_t **ret_origin, struct skep_err *err)
+/*
+ * Marks and lists are of the outer packet of an Ethernet frame. Behind vlan, mpls, pppoes and geneve libpcap
+ * looks at what is carried, so there they would mean something else than the words around them.
+ */
+static int check_scratch(const struct flt_tokens *t, int linktype, struct skep_err *err)
 {
-	int r = flt_token_split(expr, strnlen(expr, FLT_MAX_TEXT_BYTES + 1), tokens, err);
+	static const char *const shifts[] = { "vlan", "mpls", "pppoes", "geneve" };
+	const char *shifted = NULL;
+
+	for (size_t i = 0; i < t->n; i++) {
+		const struct flt_token *k = &t->v[i];
+		const struct flt_preset *p = preset_of(t, k);
+
+		for (size_t w = 0; w < ARRAY_LEN(shifts); w++)
+			if (k->kind == FLT_T_WORD && k->len == strlen(shifts[w]) &&
+			    memcmp(t->text + k->at, shifts[w], k->len) == 0)
+				shifted = shifts[w];
+		if (k->kind != FLT_T_LIST && !(p && p->mark))
+			continue;
+		if (linktype != 1) {
+			(void)skep_err_set(err, SKEP_E_UNSUPPORTED,
+					   "column %u: \"%.*s\" is known of Ethernet frames only", k->at + 1,
+					   (int)SKEP_MIN(k->len, 60u), t->text + k->at);
+			(void)flt_token_point(t->text, strlen(t->text), k->at,
+					      "Use words of pcap-filter(7) for packets of this link type", err);
+			return SKEP_E_UNSUPPORTED;
+		}
+		if (shifted) {
+			(void)skep_err_set(err, SKEP_E_USAGE,
+					   "column %u: \"%.*s\" is about the outer packet, and cannot stand "
+					   "behind \"%s\"",
+					   k->at + 1, (int)SKEP_MIN(k->len, 60u), t->text + k->at, shifted);
+			return flt_token_point(t->text, strlen(t->text), k->at,
+					       "Write it in front of that word", err);
+		}
+	}
+	return 0;
+}
+
+/* A filter on its way to libpcap: everything is owned. */
+struct prepared {
+	struct flt_tokens tokens; /* of text, or of the user's where text is NULL */
+	char *text, *twin;
+	uint32_t *origin;
+	uint32_t base, twin_base;
+	struct flt_lists *lists; /* borrowed */
+	uint32_t used;		 /* references taken of lists */
+};
+
+static void prepared_done(struct prepared *p)
+{
+	flt_token_done(&p->tokens);
+	free(p->text);
+	free(p->twin);
+	free(p->origin);
+	if (p->lists)
+		flt_lists_release(p->lists, p->used);
+}
+
+/* Reads the files; two terms with the same one share a bit, and a reference. */
+static int open_lists(struct prepared *p, struct skep_err *err)
+{
+	struct flt_tokens *t = &p->tokens;
+
+	for (size_t i = 0; i < t->n; i++) {
+		struct flt_token *k = &t->v[i];
+		char path[FLT_MAX_PATH_BYTES + 1];
+		uint32_t index = 0;
+		int r;
+
+		if (k->kind != FLT_T_LIST)
+			continue;
+		if (!p->lists) {
+			(void)skep_err_set(err, SKEP_E_USAGE, "column %u: files cannot be named here", k->path_at);
+			return flt_token_point(t->text, strlen(t->text), k->path_at - 1,
+					       "Write the addresses into the filter", err);
+		}
+		memcpy(path, t->text + k->path_at, k->path_len);
+		path[k->path_len] = '\0';
+		r = flt_lists_open(p->lists, path, &index, err);
+		if (r)
+			return r;
+		if (p->used >> index & 1)
+			flt_lists_release(p->lists, 1u << index);
+		p->used |= 1u << index;
+		k->list = (uint8_t)index;
+	}
+	return 0;
+}
+
+static bool has_scratch(const struct flt_tokens *t)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		const struct flt_preset *p = preset_of(t, &t->v[i]);
+
+		if (t->v[i].kind == FLT_T_LIST || (p && p->mark))
+			return true;
+	}
+	return false;
+}
+
+static bool has_byte_access(const struct flt_tokens *t)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (t->text[t->v[i].at] == '[')
+			return true;
+	return false;
+}
+
+/* A place for the scratch that no number of the text names; the last one if every one is named. */
+static uint32_t free_place(const struct flt_tokens *t, uint32_t from)
+{
+	const uint32_t end = FLT_SCRATCH_BASE + FLT_SCRATCH_PLACES * FLT_SCRATCH_STEP;
+	uint8_t named[FLT_SCRATCH_PLACES] = { 0 };
+	uint32_t base = from;
+
+	for (size_t i = 0; i < t->n; i++) {
+		unsigned long v = t->v[i].kind == FLT_T_NUM ? strtoul(t->text + t->v[i].at, NULL, 0) : 0;
+
+		if (v >= FLT_SCRATCH_BASE && v < end)
+			named[(v - FLT_SCRATCH_BASE) / FLT_SCRATCH_STEP] = 1;
+	}
+	while (base + FLT_SCRATCH_STEP < end && named[(base - FLT_SCRATCH_BASE) / FLT_SCRATCH_STEP])
+		base += FLT_SCRATCH_STEP;
+	return base;
+}
+
+/* Splits and checks. */
+static int split(const char *expr, int linktype, struct flt_tokens *t, struct skep_err *err)
+{
+	int r = flt_token_split(expr, strnlen(expr, FLT_MAX_TEXT_BYTES + 1), t, err);
 
 	if (r == 0)
-		r = flt_token_check_names(tokens, err);
+		r = flt_token_check_names(t, err);
 	if (r == 0)
-		r = check_direction(tokens, linktype, err);
-	if (r || tokens->presets == 0)
+		r = check_direction(t, linktype, err);
+	return r ? r : check_scratch(t, linktype, err);
+}
+
+/* Writes presets, marks and lists out, for libpcap. */
+static int prepare(const struct flt_ask *ask, struct prepared *p, struct skep_err *err)
+{
+	_skep_free_ uint32_t *origin = NULL;
+	int r = split(ask->expr, ask->linktype, &p->tokens, err);
+
+	p->lists = ask->lists;
+	if (r == 0)
+		r = open_lists(p, err);
+	if (r || p->tokens.presets + p->tokens.lists == 0)
 		return r;
-	r = expand(tokens, ret_text, ret_origin, err);
+	p->base = free_place(&p->tokens, FLT_SCRATCH_BASE);
+	p->twin_base = free_place(&p->tokens, p->base + FLT_SCRATCH_STEP);
+	r = expand(&p->tokens, p->base, &p->text, &p->origin, err);
+	if (r == 0 && has_scratch(&p->tokens) && has_byte_access(&p->tokens))
+		r = expand(&p->tokens, p->twin_base, &p->twin, &origin, err);
+	if (!has_scratch(&p->tokens))
+		p->base = 0;
 	if (r)
 		return r;
-	flt_token_done(tokens);
-	return flt_token_split(*ret_text, strlen(*ret_text), tokens, err);
+	flt_token_done(&p->tokens);
+	return flt_token_split(p->text, strlen(p->text), &p->tokens, err);
 }
 
 int flt_front_expand(const char *expr, int linktype, char **ret, struct skep_err *err)
 {
 	SKEP_CLEANUP(flt_token_done) struct flt_tokens tokens = FLT_TOKENS_NULL;
 	_skep_free_ uint32_t *origin = NULL;
-	_skep_free_ char *text = NULL;
-	int r = prepare(expr ? expr : "", linktype, &tokens, &text, &origin, err);
+	int r = split(expr ? expr : "", linktype, &tokens, err);
 
+	return r ? r : expand(&tokens, 0, ret, &origin, err);
+}
+
+int flt_front_compile_ask(const struct flt_ask *ask, struct bpf_program *ret, uint32_t *ret_lists,
+			  struct skep_err *err)
+{
+	SKEP_CLEANUP(prepared_done) struct prepared p = { .tokens = FLT_TOKENS_NULL };
+	struct job job = { .said = ask->expr,
+			   .tokens = &p.tokens,
+			   .dlt = linktype_to_dlt(ask->linktype),
+			   .snaplen = ask->snaplen };
+	int r, timed_out = 0;
+
+	r = ask->expr ? prepare(ask, &p, err) : 0;
 	if (r)
 		return r;
-	*ret = text ? TAKE_PTR(text) : strdup(expr ? expr : "");
-	return *ret ? 0 : skep_err_set(err, -ENOMEM, "no memory to read the filter");
+	if (p.tokens.n == 0) {
+		r = accept_everything(ask->snaplen, ret);
+	} else {
+		job.expr = p.text ? p.text : ask->expr;
+		job.twin = p.twin;
+		job.base = p.base;
+		job.twin_base = p.twin_base;
+		job.origin = p.origin;
+		r = attempt(&job, 1, ret, &timed_out, err);
+		if (r == -EAGAIN)
+			r = attempt(&job, 0, ret, &timed_out, err);
+	}
+	if (r == 0 && ret_lists) {
+		*ret_lists = p.used;
+		p.used = 0;
+	}
+	if (r != -EAGAIN)
+		return r;
+	(void)skep_err_set(err, SKEP_E_USAGE,
+			   "the filter is too complex: libpcap %s it (%u numbers, addresses and names)",
+			   timed_out ? "took too long to compile" : "could not compile", p.tokens.operands);
+	(void)skep_err_hint(err, "Use fewer terms, networks instead of single addresses, or a list: host in @FILE");
+	return SKEP_E_USAGE;
 }
 
 int flt_front_compile(const char *expr, int linktype, uint32_t snaplen, struct bpf_program *ret,
 		      struct skep_err *err)
 {
-	SKEP_CLEANUP(flt_token_done) struct flt_tokens tokens = FLT_TOKENS_NULL;
-	_skep_free_ uint32_t *origin = NULL;
-	_skep_free_ char *text = NULL;
-	struct job job = {
-		.said = expr, .tokens = &tokens, .dlt = linktype_to_dlt(linktype), .snaplen = snaplen
-	};
-	int r, timed_out = 0;
+	const struct flt_ask ask = { .expr = expr, .linktype = linktype, .snaplen = snaplen };
 
-	if (!expr)
-		return accept_everything(snaplen, ret);
-	r = prepare(expr, linktype, &tokens, &text, &origin, err);
-	if (r)
-		return r;
-	if (tokens.n == 0)
-		return accept_everything(snaplen, ret);
-	job.expr = text ? text : expr;
-	job.origin = origin;
-	r = attempt(&job, 1, ret, &timed_out, err);
-	if (r == -EAGAIN)
-		r = attempt(&job, 0, ret, &timed_out, err);
-	if (r != -EAGAIN)
-		return r;
-	(void)skep_err_set(err, SKEP_E_USAGE,
-			   "the filter is too complex: libpcap %s it (%u numbers, addresses and names)",
-			   timed_out ? "took too long to compile" : "could not compile", tokens.operands);
-	(void)skep_err_hint(err, "Use fewer terms, or networks instead of single addresses");
-	return SKEP_E_USAGE;
+	return flt_front_compile_ask(&ask, ret, NULL, err);
 }
 
 uint32_t flt_front_match(const struct bpf_program *prog, const void *bytes, uint32_t wire_len,
@@ -447,7 +685,13 @@ const struct flt_cbpf *flt_front_insns(const struct bpf_program *prog, uint32_t 
 
 const char *flt_front_line(const struct bpf_program *prog, uint32_t i)
 {
-	return bpf_image(&prog->bf_insns[i], (int)i);
+	const struct flt_cbpf *p = (const struct flt_cbpf *)&prog->bf_insns[i];
+	static char line[64];
+
+	if (!flt_scratch_is_load(p))
+		return bpf_image(&prog->bf_insns[i], (int)i);
+	(void)snprintf(line, sizeof(line), "(%03u) ld       %s", i, flt_scratch_name(p->k - FLT_SCRATCH_BASE));
+	return line;
 }
 
 struct bpf_program *flt_front_new(void)

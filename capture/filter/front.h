@@ -24,8 +24,26 @@ int flt_front_compile(const char *expr, int linktype, uint32_t snaplen, struct b
 		      struct skep_err *err);
 
 /*
- * The text that libpcap is given: presets written out (see preset.h), the same checks made. ret is freed by
- * the caller.
+ * The same, and with address lists (list.h): the files that the expression names are read, by the caller's
+ * rights, into `lists`, and *ret_lists (both may be NULL) has the bits of those it uses, with a reference each
+ * that the caller gives back (flt_lists_release). Without `lists` such terms are refused.
+ *
+ * A program with marks or lists (flt_scratch_needs) reads struct skep_scratch: libpcap's interpreter sees no
+ * match there, flt_eval_match (eval.h) and the translated program do.
+ */
+struct flt_lists;
+struct flt_ask {
+	const char *expr; /* NULL or empty: everything */
+	int linktype;	  /* marks and lists: 1, Ethernet, only */
+	uint32_t snaplen;
+	struct flt_lists *lists;
+};
+int flt_front_compile_ask(const struct flt_ask *ask, struct bpf_program *ret, uint32_t *ret_lists,
+			  struct skep_err *err);
+
+/*
+ * The text with its presets written out as far as pcap-filter(7) has words for them, the same checks made (but
+ * no list is read). ret is freed by the caller.
  */
 int flt_front_expand(const char *expr, int linktype, char **ret, struct skep_err *err);
 

@@ -36,9 +36,9 @@ int flt_look_prog_fd(const struct flt_look *look);
 
 /*
  * What to fill from the next frame on. Order for a job that comes: lists, needs, slot LOOK, slot CLASSIFY; for
- * one that goes the other way round.
+ * one that goes the other way round. 0 or -errno.
  */
-void flt_look_need(struct flt_look *look, uint32_t needs);
+int flt_look_need(struct flt_look *look, uint32_t needs);
 
 /*
  * Makes the lists of the context the ones that are looked up. Frames pass meanwhile: bits of lists that stay are

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The table of presets. A preset is text that libpcap compiles: what is printed is what runs.
+ * The table of presets. A preset is text that libpcap compiles: what is printed is what runs. Where
+ * pcap-filter(7) has no words it is a mark of the look stage.
  * pcap-filter(7)'s tcp[] and udp[] read IPv4 only, so looks into payload are written twice; IPv6 extension
  * headers are not followed. Immutable; any thread.
  */
 #include "capture/filter/preset.h"
 
+#include "capture/filter/view.h"
+
+#include "bpf/abi/skep_quic.h"
 #include "common/util.h"
 
 #include <string.h>
@@ -38,6 +42,13 @@ static const struct flt_preset presets[] = {
 		"on other ports the segments after the first of a message, and bare acknowledgements; HTTP/2 and HTTP/3" },
 	{ "mdns", "udp port 5353", "UDP port 5353", "" },
 	{ "ntp", "udp port 123", "UDP port 123", "" },
+	{ "quic", "",
+		"UDP on any port of every flow that has shown a QUIC long header (form and fixed bit; version 1, 2, draft 22 to 34, "
+		"reserved 0x?a?a?a?a, or version negotiation; mvfst; Google's Q046, Q050, T050, T051; connection IDs of at most 20 bytes "
+		"that fit): that packet and all after it, both ways, whatever their first byte",
+		"a flow whose handshake was not seen (the capture began later, or it moved to another address or port); Google's versions "
+		"before Q046; IP fragments but the first; VLAN tags and tunnels. The 65,536 flows that spoke last are remembered. Other UDP "
+		"shows such a header by chance once in some 10 million packets", SKEP_MARK_QUIC },
 	{ "rtcp",
 		"(udp[8] & 0xc0 = 0x80 and udp[9] >= 200 and udp[9] <= 207) or "
 		"(ip6 proto 17 and ip6[48] & 0xc0 = 0x80 and ip6[49] >= 200 and ip6[49] <= 207)",

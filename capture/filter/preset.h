@@ -6,12 +6,14 @@
  * one.
  */
 #include <stddef.h>
+#include <stdint.h>
 
 struct flt_preset {
 	const char *name;
-	const char *expr;    /* pcap-filter(7) */
+	const char *expr;    /* pcap-filter(7); "" where it has no words for it */
 	const char *meaning; /* exactly what is matched */
 	const char *misses;  /* and what is not, or is wrongly; "" if nothing */
+	uint32_t mark;	     /* SKEP_MARK_* that the look stage sets; 0: expr says it all */
 };
 
 const struct flt_preset *flt_preset_find(const char *word, size_t len);

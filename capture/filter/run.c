@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The kernel side of skep-filter and of the tests: load, run on a packet, take the time. The only file here
- * that includes libbpf. Packets travel with struct skep_meta in front of them, as they do on a link, so that
+ * The kernel side of skep-filter and of the tests: load, run on a packet, take the time. Packets travel with struct skep_meta in front of them, as they do on a link, so that
  * the program can know their length on the wire.
  */
 #include "capture/filter/run.h"
 
 #include "bpf/abi/skep_abi.h"
+#include "capture/filter/look.h"
 
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -40,7 +40,7 @@ static void last_words(char *log, char *ret, size_t size)
 	(void)snprintf(ret, size, "%s", line);
 }
 
-static int refuse_load(const struct flt_code *code, const struct bpf_insn *insns, int r, struct skep_err *err)
+static int refuse_load(uint32_t n, const struct bpf_insn *insns, int r, struct skep_err *err)
 {
 	enum { LOG_BYTES = 1 << 20 };
 	_skep_free_ char *log = calloc(1, LOG_BYTES);
@@ -55,7 +55,7 @@ static int refuse_load(const struct flt_code *code, const struct bpf_insn *insns
 		return r;
 	}
 	if (log) {
-		fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "skep_filter", "Dual BSD/GPL", insns, code->n, &opts);
+		fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "skep_filter", "Dual BSD/GPL", insns, n, &opts);
 		if (fd >= 0)
 			close(fd);
 		last_words(log, words, sizeof(words));
@@ -63,28 +63,98 @@ static int refuse_load(const struct flt_code *code, const struct bpf_insn *insns
 	return skep_err_set(err, r, "the kernel refused the translated filter: %s (%s)", strerror(-r), words);
 }
 
-int flt_run_load(const struct flt_code *code, struct flt_loaded *ret, struct skep_err *err)
+/* ret->filter_fd and what the kernel says of it. */
+static int load_filter(const struct flt_code *code, struct flt_loaded *ret, struct skep_err *err)
 {
-	const struct bpf_insn *insns = (const struct bpf_insn *)code->v;
-	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_XDP_HAS_FRAGS);
+	_skep_free_ struct flt_ebpf *linked = malloc(code->n * sizeof(*linked));
+	const struct bpf_insn *insns = (const struct bpf_insn *)linked;
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_XDP_HAS_FRAGS,
+		    .expected_attach_type = BPF_XDP); /* a PROG_ARRAY takes equals only */
 	struct bpf_prog_info info = { 0 };
 	uint32_t info_len = sizeof(info);
 	uint64_t start = now_ns();
-	int fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "skep_filter", "Dual BSD/GPL", insns, code->n, &opts);
 
-	if (fd < 0)
-		return refuse_load(code, insns, -errno, err);
-	*ret = (struct flt_loaded){ .fd = fd, .load_ns = now_ns() - start };
-	if (bpf_obj_get_info_by_fd(fd, &info, &info_len) == 0) {
+	if (!linked)
+		return skep_err_set(err, -ENOMEM, "no memory to load the filter");
+	memcpy(linked, code->v, code->n * sizeof(*linked));
+	flt_code_link(linked, code->n, ret->scratch_fd);
+	ret->filter_fd =
+		bpf_prog_load(BPF_PROG_TYPE_XDP, "skep_filter", "Dual BSD/GPL", insns, code->n, &opts);
+	if (ret->filter_fd < 0)
+		return refuse_load(code->n, insns, -errno, err);
+	ret->load_ns = now_ns() - start;
+	if (bpf_obj_get_info_by_fd(ret->filter_fd, &info, &info_len) == 0) {
 		ret->verified_insns = info.verified_insns;
 		ret->jited_bytes = info.jited_prog_len;
 	}
 	return 0;
 }
 
+static int open_maps(struct flt_loaded *l, struct skep_err *err)
+{
+	int r = 0;
+
+	l->progs_fd = bpf_map_create(BPF_MAP_TYPE_PROG_ARRAY, "skep_progs", 4, 4, SKEP_PROG_N, NULL);
+	if (l->progs_fd >= 0)
+		l->scratch_fd = bpf_map_create(BPF_MAP_TYPE_PERCPU_ARRAY, "skep_scratch", 4,
+					       sizeof(struct skep_scratch), 1, NULL);
+	if (l->progs_fd < 0 || l->scratch_fd < 0)
+		r = -errno;
+	if (r == -EPERM)
+		return refuse_load(0, NULL, r, err);
+	return r ? skep_err_set(err, r, "the kernel refused a map: %s", strerror(-r)) : 0;
+}
+
+/* The look stage in front of the filter, as on a link. */
+static int load_look(struct flt_loaded *l, uint32_t needs, const struct flt_lists *lists, struct skep_err *err)
+{
+	const struct flt_look_cfg cfg = { .progs_fd = l->progs_fd, .scratch_fd = l->scratch_fd };
+	uint32_t slot = SKEP_PROG_CLASSIFY;
+	int r = flt_look_open(&cfg, &l->look, err);
+
+	if (r == 0 && lists && needs & FLT_NEEDS_LISTS)
+		r = flt_look_set_lists(l->look, lists, err);
+	if (r)
+		return r;
+	r = flt_look_need(l->look, needs);
+	if (r == 0 && bpf_map_update_elem(l->progs_fd, &slot, &l->filter_fd, BPF_ANY))
+		r = -errno;
+	return r ? skep_err_set(err, r, "the kernel refused to join the programs: %s", strerror(-r)) : 0;
+}
+
+int flt_run_load_lists(const struct flt_code *code, const struct flt_lists *lists, struct flt_loaded *ret,
+		       struct skep_err *err)
+{
+	struct flt_loaded l = FLT_LOADED_NULL;
+	int r = code->needs ? open_maps(&l, err) : 0;
+
+	if (r == 0)
+		r = load_filter(code, &l, err);
+	if (r == 0 && code->needs)
+		r = load_look(&l, code->needs, lists, err);
+	if (r) {
+		flt_run_unload(&l);
+		return r;
+	}
+	l.fd = l.look ? flt_look_prog_fd(l.look) : TAKE_FD(l.filter_fd);
+	*ret = l;
+	return 0;
+}
+
+int flt_run_load(const struct flt_code *code, struct flt_loaded *ret, struct skep_err *err)
+{
+	return flt_run_load_lists(code, NULL, ret, err);
+}
+
 void flt_run_unload(struct flt_loaded *l)
 {
+	if (l->look)
+		l->fd = -1; /* the look's own */
+	l->look = flt_look_close(l->look);
 	skep_closep(&l->fd);
+	skep_closep(&l->filter_fd);
+	skep_closep(&l->progs_fd);
+	skep_closep(&l->scratch_fd);
 }
 
 int flt_run_packet(const struct flt_loaded *l, const struct flt_packet *p, uint32_t repeat,

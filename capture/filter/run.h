@@ -13,22 +13,33 @@
 /* The longest packet a test run takes: 17 fragments of a page, less what the first page keeps for itself. */
 #define FLT_RUN_MAX_BYTES 65000u
 
+struct flt_look;
+struct flt_lists;
+
 struct flt_loaded {
-	int fd;
+	int fd; /* what flt_run_packet runs: the filter, or the look stage in front of it */
 	uint32_t verified_insns; /* instructions the verifier walked through; 0: the kernel does not tell */
 	uint32_t jited_bytes;
 	uint64_t load_ns;
+	/* With marks or lists, else -1 and NULL. */
+	int filter_fd;
+	int progs_fd;
+	int scratch_fd;
+	struct flt_look *look; /* its flows last from packet to packet */
 };
 
-#define FLT_LOADED_NULL  \
-	{                \
-		.fd = -1 \
+#define FLT_LOADED_NULL                                                    \
+	{                                                                  \
+		.fd = -1, .filter_fd = -1, .progs_fd = -1, .scratch_fd = -1 \
 	}
 
 /*
- * Loads the code as an XDP program that takes frames of several buffers. -EPERM without CAP_BPF and
+ * Loads the code as an XDP program that takes frames of several buffers; code with needs together with a look
+ * stage of its own and the lists (may be NULL: every address is in none). -EPERM without CAP_BPF and
  * CAP_NET_ADMIN; on a refusal by the verifier err holds its last words.
  */
+int flt_run_load_lists(const struct flt_code *code, const struct flt_lists *lists, struct flt_loaded *ret,
+		       struct skep_err *err);
 int flt_run_load(const struct flt_code *code, struct flt_loaded *ret, struct skep_err *err);
 void flt_run_unload(struct flt_loaded *l);
 

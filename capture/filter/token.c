@@ -12,6 +12,7 @@
 
 #include "capture/filter/limits.h"
 #include "capture/filter/preset.h"
+#include "capture/filter/term.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -279,6 +280,21 @@ static enum flt_token_kind classify(const char *s, size_t n)
 	return FLT_T_NAME;
 }
 
+/* @path up to a space or bracket, or @"path"; 0: there is no path, or its quotes are not closed. */
+static size_t match_path(const char *s, size_t n)
+{
+	const char *end;
+	size_t len = 1;
+
+	if (n > 1 && s[1] == '"') {
+		end = memchr(s + 2, '"', n - 2);
+		return end && end > s + 2 ? (size_t)(end - s) + 1 : 0;
+	}
+	while (len < n && !strchr(" \t\r\n()\"", s[len]))
+		len++;
+	return len > 1 ? len : 0;
+}
+
 /* One token at s (n > 0 bytes left, not a space); length 0: no token starts with this character. */
 static size_t match(const char *s, size_t n, enum flt_token_kind *kind)
 {
@@ -314,6 +330,10 @@ static size_t match(const char *s, size_t n, enum flt_token_kind *kind)
 			;
 		*kind = FLT_T_ARCNET;
 		return len > 1 ? len : 0;
+	}
+	if (s[0] == '@') {
+		*kind = FLT_T_FILE;
+		return match_path(s, n);
 	}
 	if (!isalnum((unsigned char)s[0]))
 		return 0;
@@ -422,6 +442,12 @@ int flt_token_split(const char *text, size_t n, struct flt_tokens *ret_tokens, s
 					    FLT_MAX_TOKENS);
 		if (k.kind >= FLT_T_NUM && k.kind <= FLT_T_ESCAPED)
 			t.operands++;
+		if (k.kind == FLT_T_FILE) {
+			uint32_t quoted = text[i + 1] == '"';
+
+			k.path_at = k.at + 1 + quoted;
+			k.path_len = k.len - 1 - 2 * quoted;
+		}
 		v[t.n++] = k;
 		i += k.len;
 	}
@@ -486,7 +512,10 @@ int flt_token_check_names(struct flt_tokens *t, struct skep_err *err)
 	enum flt_token_kind saved[FLT_MAX_DEPTH], q = FLT_T_WORD; /* FLT_T_WORD: a name has no meaning here */
 	uint32_t depth = 0;
 	bool takes_name = false;
+	int r = flt_term_join(t, err);
 
+	if (r)
+		return r;
 	for (size_t i = 0; i < t->n; i++) {
 		struct flt_token *k = &t->v[i];
 
@@ -524,6 +553,7 @@ int flt_token_check_names(struct flt_tokens *t, struct skep_err *err)
 			break;
 		case FLT_T_PROTO:
 		case FLT_T_WORD:
+		case FLT_T_LIST:
 			q = FLT_T_WORD;
 			takes_name = false;
 			break;

@@ -37,12 +37,20 @@ enum flt_token_kind {
 	FLT_T_TAKES_NAME, /* llc, ifname, type: the next word is a name of libpcap's own */
 	FLT_T_WORD,	  /* every other keyword */
 	FLT_T_PRESET,	  /* a name of ours, see preset.h; only after flt_token_check_names */
+	FLT_T_FILE,	  /* @path, @"path"; not after flt_token_check_names */
+	FLT_T_LIST,	  /* a whole term like `src net in @path`, see term.h; only after flt_token_check_names */
 };
 
 struct flt_token {
 	enum flt_token_kind kind;
 	uint32_t at;  /* byte offset of the first character */
 	uint32_t len; /* bytes */
+	/* FLT_T_FILE and FLT_T_LIST: the path, without @ and quotes. */
+	uint32_t path_at, path_len;
+	/* FLT_T_LIST */
+	uint8_t proto; /* enum flt_term_proto */
+	uint8_t side;  /* enum flt_term_side */
+	uint8_t list;  /* its number, once it was read */
 };
 
 struct flt_tokens {
@@ -52,6 +60,7 @@ struct flt_tokens {
 	/* Facts for limits. */
 	uint32_t depth;	   /* deepest nesting of parentheses and brackets */
 	uint32_t presets;  /* set by flt_token_check_names */
+	uint32_t lists;	   /* the same */
 	uint32_t operands; /* numbers, addresses and names: what the optimiser's time depends on */
 };
 
@@ -69,7 +78,7 @@ int flt_token_split(const char *text, size_t n, struct flt_tokens *ret_tokens, s
 void flt_token_done(struct flt_tokens *t);
 
 /*
- * Refuses names that libpcap would look up as hosts or networks, which may ask the DNS: a filter's meaning
+ * Joins the words of terms with lists (term.h). Refuses names that libpcap would look up as hosts or networks, which may ask the DNS: a filter's meaning
  * must not depend on who answers. Names of ports and protocols pass: they come from local tables. A preset's
  * name where a primitive may stand becomes FLT_T_PRESET and is counted; `port http` stays a port.
  */

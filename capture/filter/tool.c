@@ -9,8 +9,11 @@
 #include "capture/filter/tool.h"
 
 #include "capture/filter/disasm.h"
+#include "capture/filter/eval.h"
 #include "capture/filter/front.h"
 #include "capture/filter/limits.h"
+#include "capture/filter/list.h"
+#include "capture/filter/look.h"
 #include "capture/filter/preset.h"
 #include "capture/filter/run.h"
 #include "capture/filter/words.h"
@@ -25,6 +28,7 @@
 
 struct config {
 	bool json;
+	bool no_files;
 	const char *read_file;
 	const char *filter_file;
 };
@@ -33,7 +37,9 @@ struct config {
 struct filter {
 	char *text;	/* the user's */
 	char *expanded; /* presets written out */
+	struct flt_lists *lists; /* NULL: files may not be named */
 	struct bpf_program *cbpf;
+	struct flt_eval *eval;	      /* of cbpf */
 	const struct flt_cbpf *insns; /* of cbpf */
 	uint32_t n_insns;
 	struct flt_code code;
@@ -56,6 +62,10 @@ static const struct skep_opt table[] = {
 	  .offset = offsetof(struct config, filter_file),
 	  .help = "read the filter from this file (- is standard input) and not from the command "
 		  "line" },
+	{ .name = "no-files",
+	  .type = SKEP_OPT_FLAG,
+	  .offset = offsetof(struct config, no_files),
+	  .help = "refuse filters that name files of addresses (in @FILE): for filters of strangers" },
 	{ .name = "json",
 	  .type = SKEP_OPT_FLAG,
 	  .offset = offsetof(struct config, json),
@@ -87,8 +97,10 @@ static void filter_done(struct filter *f)
 {
 	flt_run_unload(&f->prog);
 	flt_code_done(&f->code);
+	flt_eval_free(f->eval);
 	flt_front_free(f->cbpf);
 	free(f->cbpf);
+	flt_lists_free(f->lists);
 	free(f->expanded);
 	free(f->text);
 }
@@ -141,6 +153,10 @@ static int read_text(const char *path, char **ret, struct skep_err *err)
  */
 static int build(struct filter *f, int linktype, enum flt_length length, bool load, struct skep_err *err)
 {
+	const struct flt_ask ask = {
+		.expr = f->text, .linktype = linktype, .snaplen = CAP_SNAPLEN_MAX, .lists = f->lists
+	};
+	uint32_t used;
 	int r = flt_front_expand(f->text, linktype, &f->expanded, err);
 
 	if (r)
@@ -148,14 +164,14 @@ static int build(struct filter *f, int linktype, enum flt_length length, bool lo
 	f->cbpf = flt_front_new();
 	if (!f->cbpf)
 		return skep_err_set(err, -ENOMEM, "no memory to compile the filter");
-	r = flt_front_compile(f->text, linktype, CAP_SNAPLEN_MAX, f->cbpf, err);
+	r = flt_front_compile_ask(&ask, f->cbpf, &used, err);
 	if (r)
 		return r;
 	f->insns = flt_front_insns(f->cbpf, &f->n_insns);
 	r = flt_translate(f->insns, f->n_insns, length, &f->code, err);
 	if (r || !load)
 		return r;
-	r = flt_run_load(&f->code, &f->prog, &f->load_err);
+	r = flt_run_load_lists(&f->code, f->lists, &f->prog, &f->load_err);
 	if (r && r != -EPERM)
 		*err = f->load_err;
 	return r == -EPERM ? 0 : r;
@@ -264,6 +280,11 @@ static void explain_text(const struct filter *f, const char *words, json_t *ns)
 	printf("Program: %u classic BPF instructions, %u of eBPF (%u in the usual way, the rest for short "
 	       "and multi-buffer frames)",
 	       f->n_insns, f->code.n, f->code.n_fast);
+	if (f->code.needs)
+		printf(", behind a program that looks for %s%s%s",
+		       f->code.needs & FLT_NEEDS_MARKS ? "QUIC flows" : "",
+		       f->code.needs == (FLT_NEEDS_MARKS | FLT_NEEDS_LISTS) ? " and " : "",
+		       f->code.needs & FLT_NEEDS_LISTS ? "addresses in lists" : "");
 	if (f->prog.fd < 0) {
 		printf(".\nTime: not measured, %s.\n", f->load_err.text);
 		return;
@@ -286,7 +307,7 @@ static int explain(const struct config *cfg, struct filter *f, struct skep_err *
 	if (r == 0)
 		r = flt_token_check_names(&tokens, err);
 	if (r == 0)
-		r = flt_words(&tokens, &words);
+		r = flt_words(&tokens, f->lists, &words);
 	if (r)
 		return complain(cfg, r, err);
 	ns = measure_all(f);
@@ -354,9 +375,12 @@ static int judge(const struct filter *f, const uint8_t *bytes, uint32_t len, uin
 	t->packets++;
 	if (f->prog.fd < 0 || len < FLT_RUN_MIN_BYTES || len > FLT_RUN_MAX_BYTES) {
 		t->interpreted++;
-		t->matched += flt_front_match(f->cbpf, bytes, wire_len, len) > 0;
+		t->matched += flt_eval_match(f->eval, bytes, wire_len, len) > 0;
 		return 0;
 	}
+	/* It learns flows from every packet, for those that the kernel cannot be given. */
+	if (flt_eval_looks(f->eval))
+		(void)flt_eval_match(f->eval, bytes, wire_len, len);
 	r = flt_run_packet(&f->prog, &(struct flt_packet){ .bytes = bytes, .len = len, .wire_len = wire_len },
 			   1, &verdict, NULL);
 	if (r < 0)
@@ -443,17 +467,22 @@ static int count(const struct config *cfg, struct filter *f, struct skep_err *er
 		return complain(cfg, r, err);
 	r = build(f, tap->linktype, FLT_LENGTH_META, true, err);
 	if (r == 0)
+		r = flt_eval_new(f->cbpf, f->lists, 0, &f->eval, err);
+	if (r == 0)
 		r = read_all(tap, f, &t, err);
 	(void)tap->ops->close(tap);
 	if (r)
 		return complain(cfg, r, err);
 	if (f->prog.fd < 0)
-		fprintf(stderr, "skep-filter: %s; counted with libpcap's interpreter\n", f->load_err.text);
+		fprintf(stderr, "skep-filter: %s; counted with %s\n", f->load_err.text,
+			f->code.needs ? "the interpreter" : "libpcap's interpreter");
 	if (cfg->json)
 		print_json(json_pack("{s:b, s:I, s:I, s:I, s:s}", "ok", 1, "matched", (json_int_t)t.matched,
 				     "packets", (json_int_t)t.packets, "interpreted",
 				     (json_int_t)t.interpreted, "engine",
-				     f->prog.fd >= 0 ? "xdp" : "libpcap"));
+				     f->prog.fd >= 0 ? "xdp"
+				     : f->code.needs ? "user"
+						     : "libpcap"));
 	else
 		printf("matched %llu of %llu\n", (unsigned long long)t.matched,
 		       (unsigned long long)t.packets);
@@ -472,7 +501,9 @@ static int presets(const struct config *cfg)
 							p->expr, "meaning", p->meaning, "misses", p->misses));
 		else
 			printf("%s\n  takes: %s\n%s%s%s  filter: %s\n", p->name, p->meaning,
-			       p->misses[0] ? "  note: " : "", p->misses, p->misses[0] ? "\n" : "", p->expr);
+			       p->misses[0] ? "  note: " : "", p->misses, p->misses[0] ? "\n" : "",
+			       p->mark ? "a program of ours in front of the filter: pcap-filter(7) has no words for it"
+				       : p->expr);
 	}
 	if (cfg->json)
 		print_json(json_pack("{s:b, s:O}", "ok", 1, "presets", all));
@@ -500,8 +531,10 @@ static int run_command(const struct config *cfg, const struct skep_opts_words *w
 					   "the filter is given twice: in -F and on the command line");
 			return complain(cfg, SKEP_E_USAGE, err);
 		}
-		r = cfg->filter_file ? read_text(cfg->filter_file, &f.text, err)
-				     : join_words(words->words + 1, words->n - 1, &f.text, err);
+		r = cfg->no_files ? 0 : flt_lists_new(&f.lists, err);
+		if (r == 0)
+			r = cfg->filter_file ? read_text(cfg->filter_file, &f.text, err)
+					     : join_words(words->words + 1, words->n - 1, &f.text, err);
 		return r ? complain(cfg, r, err) : commands[i].run(cfg, &f, err);
 	}
 	(void)skep_err_set(err, SKEP_E_USAGE, command[0] ? "%.60s: no such command" : "no command%.0s",

@@ -17,12 +17,14 @@
  * which then reads byte by byte.
  *
  * Registers: r6 data, r7 data_end, r8 A, r9 X, r5 data + X while a guard for it holds, r0 scratch. Stack: see
- * the offsets. No state between calls; any thread; linear time.
+ * the offsets. Loads from struct skep_scratch (scratch.h) never fail: the map is looked up at the beginning. No
+ * state between calls; any thread; linear time.
  */
 #include "capture/filter/translate.h"
 
 #include "bpf/abi/skep_inner.h"
 #include "capture/filter/limits.h"
+#include "capture/filter/scratch.h"
 
 #include <errno.h>
 #include <linux/bpf.h>
@@ -46,6 +48,7 @@ enum reg { R0, R1, R2, R3, R4, IND, DATA, END, A, X, FP };
 #define STACK_MAC (-28)
 #define STACK_TYPE (-32)
 #define STACK_M(i) (-96 + 4 * (int)(i))
+#define STACK_SCRATCH (-104) /* struct skep_scratch * */
 
 /* No way from here needs packet bytes and accepts: a guard may ask for anything. */
 #define NEED_ANY UINT32_MAX
@@ -83,7 +86,7 @@ struct ctx {
 	uint32_t n;
 	enum flt_length length;
 	bool inside;		       /* the packet is where the arguments say */
-	bool uses_len, uses_packet, uses_macs;
+	bool uses_len, uses_packet, uses_macs, uses_scratch;
 	uint16_t zero_m;	       /* M[] slots that must start as zero */
 	uint32_t *need_abs, *need_ind; /* per instruction: what a guard in front of it should ask for */
 	struct known *known;
@@ -155,7 +158,7 @@ static uint32_t load_bytes(const struct flt_cbpf *p)
 
 static bool is_abs(const struct flt_cbpf *p)
 {
-	return (BPF_CLASS(p->code) == BPF_LD && BPF_MODE(p->code) == BPF_ABS) ||
+	return (BPF_CLASS(p->code) == BPF_LD && BPF_MODE(p->code) == BPF_ABS && !flt_scratch_is_load(p)) ||
 	       p->code == (BPF_LDX | BPF_B | BPF_MSH);
 }
 
@@ -240,7 +243,7 @@ static bool is_known_code(uint16_t code)
 	}
 }
 
-static bool uses_scratch(const struct flt_cbpf *p)
+static bool uses_m(const struct flt_cbpf *p)
 {
 	return p->code == (BPF_LD | BPF_MEM) || p->code == (BPF_LDX | BPF_MEM) || p->code == BPF_ST ||
 	       p->code == BPF_STX;
@@ -253,7 +256,7 @@ static int check(struct ctx *c, struct skep_err *err)
 		uint32_t to[2];
 		int k;
 
-		if (!is_known_code(p->code) || (uses_scratch(p) && p->k >= BPF_MEMWORDS))
+		if (!is_known_code(p->code) || (uses_m(p) && p->k >= BPF_MEMWORDS))
 			return skep_err_set(
 				err, SKEP_E_UNSUPPORTED,
 				"instruction %u of the compiled filter (code 0x%04x) cannot run in XDP", i,
@@ -277,6 +280,7 @@ static int check(struct ctx *c, struct skep_err *err)
 			       (BPF_CLASS(p->code) == BPF_LD || BPF_CLASS(p->code) == BPF_LDX);
 		c->uses_packet |= is_abs(p) || is_ind(p);
 		c->uses_macs |= reads_macs(p);
+		c->uses_scratch |= flt_scratch_is_load(p);
 		if (p->code == (BPF_LD | BPF_MEM) || p->code == (BPF_LDX | BPF_MEM))
 			c->zero_m |= (uint16_t)(1u << p->k);
 	}
@@ -402,12 +406,29 @@ static void emit_pointers(struct ctx *c)
 	emit(c, BPF_ALU64 | BPF_ADD | BPF_X, DATA, R0, 0, 0);
 }
 
+/* Finds the scratch; ctx is on the stack, and in r1 again afterwards. */
+static void emit_find_scratch(struct ctx *c)
+{
+	emit(c, BPF_ST | BPF_MEM | BPF_W, FP, 0, STACK_BUF, 0);
+	emit(c, BPF_LD | BPF_DW | BPF_IMM, R1, BPF_PSEUDO_MAP_FD, 0, FLT_FD_SCRATCH);
+	emit(c, 0, 0, 0, 0, 0);
+	mov64(c, R2, FP);
+	emit(c, BPF_ALU64 | BPF_ADD | BPF_K, R2, 0, 0, STACK_BUF);
+	emit(c, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_map_lookup_elem);
+	aim(c, LABEL_REJECT, 0);
+	emit(c, BPF_JMP | BPF_JEQ | BPF_K, R0, 0, 0, 0);
+	emit(c, BPF_STX | BPF_MEM | BPF_DW, FP, R0, STACK_SCRATCH, 0);
+	emit(c, BPF_LDX | BPF_MEM | BPF_DW, R1, FP, STACK_CTX, 0);
+}
+
 static void emit_entry(struct ctx *c)
 {
-	if (c->uses_packet || c->uses_len)
+	if (c->uses_packet || c->uses_len || c->uses_scratch)
 		emit(c, BPF_STX | BPF_MEM | BPF_DW, FP, R1, STACK_CTX, 0);
 	if (c->inside && (c->uses_packet || c->uses_len))
 		emit_arguments(c);
+	if (c->uses_scratch)
+		emit_find_scratch(c);
 	if (c->uses_len)
 		emit_length(c);
 	if (c->uses_packet)
@@ -614,11 +635,16 @@ static void emit_plain(struct ctx *c, const struct flt_cbpf *p)
 	case BPF_LDX: {
 		uint8_t to = BPF_CLASS(p->code) == BPF_LD ? A : X;
 
-		if (BPF_MODE(p->code) == BPF_IMM)
+		if (flt_scratch_is_load(p)) {
+			emit(c, BPF_LDX | BPF_MEM | BPF_DW, R0, FP, STACK_SCRATCH, 0);
+			emit(c, (uint8_t)(BPF_LDX | BPF_MEM | BPF_SIZE(p->code)), A, R0,
+			     (int16_t)(p->k - FLT_SCRATCH_BASE), 0);
+		} else if (BPF_MODE(p->code) == BPF_IMM) {
 			mov32_imm(c, to, p->k);
-		else
+		} else {
 			emit(c, BPF_LDX | BPF_MEM | BPF_W, to, FP,
 			     BPF_MODE(p->code) == BPF_LEN ? STACK_LEN : (int16_t)STACK_M(p->k), 0);
+		}
 		return;
 	}
 	case BPF_ST:
@@ -823,7 +849,10 @@ static int translate(const struct flt_cbpf *in, uint32_t n, enum flt_length leng
 	r = resolve(&c, err);
 	if (r)
 		return r;
-	*ret = (struct flt_code){ .v = TAKE_PTR(c.out), .n = c.n_out, .n_fast = n_fast };
+	*ret = (struct flt_code){ .v = TAKE_PTR(c.out),
+				  .n = c.n_out,
+				  .n_fast = n_fast,
+				  .needs = flt_scratch_needs(in, n) };
 	return 0;
 }
 
@@ -843,4 +872,12 @@ void flt_code_done(struct flt_code *code)
 {
 	free(code->v);
 	*code = (struct flt_code)FLT_CODE_NULL;
+}
+
+void flt_code_link(struct flt_ebpf *v, uint32_t n, int scratch_fd)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (v[i].code == (BPF_LD | BPF_DW | BPF_IMM) && v[i].src == BPF_PSEUDO_MAP_FD &&
+		    v[i].imm == FLT_FD_SCRATCH)
+			v[i].imm = scratch_fd;
 }

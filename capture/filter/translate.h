@@ -31,6 +31,7 @@ _Static_assert(sizeof(struct flt_cbpf) == 8 && sizeof(struct flt_ebpf) == 8, "in
 struct flt_code {
 	struct flt_ebpf *v;
 	uint32_t n;
+	uint32_t needs;	 /* FLT_NEEDS_* (look.h): it reads struct skep_scratch */
 	uint32_t n_fast; /* instructions of the copy that reads the packet directly; the rest is for frames
 			    that end early */
 };
@@ -63,5 +64,12 @@ int flt_translate(const struct flt_cbpf *in, uint32_t n, enum flt_length length,
 int flt_translate_inside(const struct flt_cbpf *in, uint32_t n, enum flt_length length, struct flt_code *ret,
 			 struct skep_err *err);
 void flt_code_done(struct flt_code *code);
+
+/*
+ * In a copy of the instructions, the map of struct skep_scratch (a PERCPU_ARRAY of one) where the code that needs
+ * it has a place for it. Code with needs cannot be loaded before.
+ */
+#define FLT_FD_SCRATCH (-1)
+void flt_code_link(struct flt_ebpf *v, uint32_t n, int scratch_fd);
 
 #endif

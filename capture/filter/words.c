@@ -6,7 +6,9 @@
  */
 #include "capture/filter/words.h"
 
+#include "capture/filter/list.h"
 #include "capture/filter/preset.h"
+#include "capture/filter/term.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -49,6 +51,7 @@ static const struct phrase alone[] = {
 struct say {
 	FILE *f;
 	const struct flt_tokens *t;
+	const struct flt_lists *lists;
 	size_t i;
 	struct qual q;
 };
@@ -213,10 +216,44 @@ static void say_word(struct say *s)
 	raw(s, from, s->i);
 }
 
+static const struct flt_list_info *find_list(const struct say *s, const char *path, size_t len)
+{
+	for (uint32_t i = 0; s->lists && i < FLT_MAX_LISTS; i++) {
+		const struct flt_list_info *info = flt_lists_info(s->lists, i);
+
+		if (info && strlen(info->name) == len && memcmp(info->name, path, len) == 0)
+			return info;
+	}
+	return NULL;
+}
+
+static void say_list(struct say *s)
+{
+	static const char *const sides[] = { [FLT_TERM_EITHER] = "source or destination",
+					     [FLT_TERM_SRC] = "source",
+					     [FLT_TERM_DST] = "destination",
+					     [FLT_TERM_BOTH] = "source and destination" };
+	const struct flt_token *k = &s->t->v[s->i++];
+	const char *path = s->t->text + k->path_at;
+	const struct flt_list_info *info = find_list(s, path, k->path_len);
+
+	if (k->proto != FLT_TERM_ANY)
+		fprintf(s->f, "%s with ", name_of(flt_term_proto_word(k->proto)));
+	fprintf(s->f, "%s address in the list %.*s", sides[k->side], (int)k->path_len, path);
+	if (info)
+		fprintf(s->f, " (%u entries: %u different of IPv4, %u of IPv6)", info->entries, info->ip4,
+			info->ip6);
+	s->q = (struct qual){ "", "", "" };
+}
+
 static void say_primitive(struct say *s)
 {
 	size_t from = s->i;
 
+	if (s->t->v[s->i].kind == FLT_T_LIST) {
+		say_list(s);
+		return;
+	}
 	if (is_relation(s, s->i)) {
 		s->i = end_of_relation(s, s->i);
 		fputs("where ", s->f);
@@ -240,11 +277,11 @@ static void say_primitive(struct say *s)
 	say_word(s);
 }
 
-int flt_words(const struct flt_tokens *t, char **ret)
+int flt_words(const struct flt_tokens *t, const struct flt_lists *lists, char **ret)
 {
 	char *text = NULL;
 	size_t size = 0;
-	struct say s = { .f = open_memstream(&text, &size), .t = t };
+	struct say s = { .f = open_memstream(&text, &size), .t = t, .lists = lists };
 
 	if (!s.f)
 		return -ENOMEM;

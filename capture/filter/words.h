@@ -6,10 +6,13 @@
  */
 #include "capture/filter/token.h"
 
+struct flt_lists;
+
 /*
  * One sentence without a full stop for an expression that libpcap has accepted, from its tokens (after
- * flt_token_check_names). ret is freed by the caller. 0 or -ENOMEM.
+ * flt_token_check_names). lists (may be NULL) know how long the files are. ret is freed by the caller. 0 or
+ * -ENOMEM.
  */
-int flt_words(const struct flt_tokens *t, char **ret);
+int flt_words(const struct flt_tokens *t, const struct flt_lists *lists, char **ret);
 
 #endif

@@ -44,13 +44,16 @@ def test_af_xdp_receives_every_paced_frame(rig):
     assert said["sent"] == 20000 == stats["seen"] == stats["received"] + stats["rx_ring_full"] + stats["fill_ring_empty"]
 
 
-@pytest.mark.parametrize("rate", [1000, 30_000])
-def test_pacing_is_accurate_to_a_percent(rig, rate):
-    counter = xdp_counter(rig, "drop")
-    said = gen(rig, "--rate", f"{rate}pps", "--duration", "1s")
-    counter.stop()
-    assert abs(said["attempted"] - rate) <= rate / 100
-    assert abs(said["pps"] - rate) <= rate / 100
+@pytest.mark.parametrize("rate, size", [(1000, 64), (30_000, 64), (3000, 5000)])
+def test_pacing_is_accurate_to_a_percent(make_rig, rate, size):
+    """Never a frame too early, and none later than the latest says; and late only while another program had the core: by itself the
+    generator is less than 1 % of the second behind. (Without the last two lines this would be a test of how busy the machine is.)"""
+    rig = make_rig(mtu=9000, gro=True)  # GRO: redirected frames are counted without an XDP program
+    said = gen(rig, "--rate", f"{rate}pps", "--duration", "1s", "--size", str(size))
+    seconds, late_s, waited_s = (said[name] / 1e9 for name in ("duration_ns", "late_ns", "waited_ns"))
+    assert rate * (seconds - late_s) - 1 <= said["attempted"] <= rate * seconds + 2, said
+    assert late_s <= 0.01 + waited_s, said
+    assert 1 - seconds <= 0.01 + waited_s, said
 
 
 def capture(rig, path, send):

@@ -175,27 +175,32 @@ static void rig_say(void *arg, const char *sentence)
 	(void)snprintf(rig->last_said, sizeof(rig->last_said), "%s", sentence);
 }
 
+/* Made once for each seed in a row: thousands of rigs are made, most with the same. */
 static void make_payload(struct rig *rig)
 {
 	static const char words[][12] = { "GET ",	 "HTTP/1.1\r\n", "Host: ",    "example",
 					  ".org",	 "Accept: ",	 "*/*;q=0.8", "\r\n",
 					  "Cookie: id=", "Content-",	 "Length: ",  "gzip, ",
 					  "deflate",	 "0123",	 "77",	      "x" };
+	static uint8_t noise[NOISE_BYTES], text[NOISE_BYTES + 16];
+	static uint64_t made_for = UINT64_MAX;
 	uint64_t h = rig->cfg.seed + 1;
 
-	rig->noise = malloc(NOISE_BYTES);
-	rig->text = malloc(NOISE_BYTES + 16);
-	assert_true(rig->noise && rig->text);
+	rig->noise = noise;
+	rig->text = text;
+	if (made_for == rig->cfg.seed)
+		return;
+	made_for = rig->cfg.seed;
 	for (uint32_t i = 0; i < NOISE_BYTES; i += 8) {
 		h = mix(h);
-		memcpy(rig->noise + i, &h, 8);
+		memcpy(noise + i, &h, 8);
 	}
 	for (uint32_t at = 0; at < NOISE_BYTES;) {
 		const char *w;
 
 		h = mix(h);
 		w = words[h % ARRAY_LEN(words)];
-		memcpy(rig->text + at, w, strlen(w));
+		memcpy(text + at, w, strlen(w));
 		at += (uint32_t)strlen(w);
 	}
 }
@@ -286,7 +291,7 @@ static void make_worker(struct rig *rig, uint32_t i)
 		make_source(rig, i, i + k);
 	w->lossless = !cfg->lossy;
 	w->pack_threads = cfg->plain ? 0 : cfg->pack_threads;
-	w->sleep_max_ns = CAP_SLEEP_MAX_NS;
+	w->sleep_max_ns = cfg->sleep_max_ns ? cfg->sleep_max_ns : CAP_SLEEP_MAX_NS;
 	lane->job = &rig->job;
 	lane->files = &rig->keeper_lanes[i].files;
 	lane->compressed = !cfg->plain;
@@ -452,8 +457,6 @@ void rig_free(struct rig *rig)
 	cap_keeper_fini(&rig->keeper);
 	cap_output_close(&rig->output);
 	(void)nftw(rig->dir, tool_unlink, 16, FTW_DEPTH | FTW_PHYS);
-	free(rig->noise);
-	free(rig->text);
 	free(rig);
 }
 

@@ -50,6 +50,7 @@ struct rig_cfg {
 	bool stop_when_full, sidecar, buffered;
 	uint64_t retry_ns;           /* of the keeper; 0: 2 ms, so that faults do not cost seconds */
 	const struct cap_io *io;
+	uint64_t sleep_max_ns;       /* of an idle worker; 0: what a live link gets */
 	uint32_t stuck_ms;           /* 0: 3000: no progress, so the rig stops, then aborts */
 	/* On the worker's thread between two turns; `number` is the next frame's. */
 	void (*each_turn)(struct rig *rig, uint32_t worker, uint64_t number);
@@ -82,7 +83,7 @@ struct rig {
 	struct cap_tap tap;
 	uint8_t header[CAP_PREAMBLE_MAX];
 	uint32_t header_bytes;
-	uint8_t *noise, *text;
+	const uint8_t *noise, *text; /* of the last rig that was made */
 	bool aborted, stopped;
 	_Atomic bool failed;
 	char failure[512];

@@ -192,10 +192,11 @@ static void free_segment(struct segment *s)
 
 /* ---- judging ---- */
 
-/* Decodes a frame; ended: it must end, with the last byte; else it must use up all bytes. */
-static uint8_t *unpack(const uint8_t *file, size_t n, bool ended, size_t *ret_n)
+/* Decodes a frame; ended: it must end, with the last byte; else it must use up all bytes. Valid until the next
+ * call. */
+static const uint8_t *unpack(const uint8_t *file, size_t n, bool ended, size_t *ret_n)
 {
-	uint8_t *raw = malloc(ROOM);
+	static uint8_t raw[ROOM];
 	ZSTD_DCtx *d = ZSTD_createDCtx();
 	ZSTD_inBuffer in = { file, n, 0 };
 	ZSTD_outBuffer out = { raw, ROOM, 0 };
@@ -220,7 +221,8 @@ static void judge_index(const struct cap_sidecar *sc, const uint8_t *file, const
 
 	for (size_t i = 0; i < sc->n_index; i++) {
 		const struct cap_sidecar_entry *e = &sc->index[i];
-		uint8_t *frame, *back;
+		const uint8_t *back;
+		uint8_t *frame;
 		size_t n;
 
 		pkts += e->pkts;
@@ -238,7 +240,6 @@ static void judge_index(const struct cap_sidecar *sc, const uint8_t *file, const
 		back = unpack(frame, CAP_ZFRAME_HEADER_BYTES + e->file_bytes, false, &n);
 		assert_int_equal(n, e->raw_bytes);
 		assert_memory_equal(back, raw + e->raw_offset, n);
-		free(back);
 		free(frame);
 	}
 	assert_int_equal(pkts, sc->account.stored_pkts);
@@ -256,7 +257,7 @@ static size_t records_in(const struct segment *s, size_t raw)
 /* The raw bytes that whole blocks of file[0, n) give: what had to be kept. */
 static size_t raw_of(const struct segment *s, size_t n)
 {
-	uint8_t *out = malloc(ROOM);
+	static uint8_t out[ROOM];
 	ZSTD_DCtx *d = ZSTD_createDCtx();
 	ZSTD_inBuffer in = { s->file, n, 0 };
 	ZSTD_outBuffer o = { out, ROOM, 0 };
@@ -265,7 +266,6 @@ static size_t raw_of(const struct segment *s, size_t n)
 		if (ZSTD_decompressStream(d, &o, &in) == 0)
 			break;
 	ZSTD_freeDCtx(d);
-	free(out);
 	return o.pos;
 }
 
@@ -291,7 +291,7 @@ static void judge(const struct segment *s, size_t want)
 	_cap_sidecar_free_ struct cap_sidecar *sc = NULL;
 	const int dirfd = open(dir, O_DIRECTORY | O_CLOEXEC);
 	struct skep_err err;
-	uint8_t *raw;
+	const uint8_t *raw;
 	size_t n, raw_n;
 
 	if (access(path_of(s->name, ""), F_OK) != 0)
@@ -302,7 +302,7 @@ static void judge(const struct segment *s, size_t want)
 	if (strstr(s->name, ".zst")) {
 		raw = unpack((const uint8_t *)file, n, true, &raw_n);
 	} else {
-		raw = memcpy(malloc(n + 1), file, n);
+		raw = (const uint8_t *)file;
 		raw_n = n;
 	}
 	if (raw_n != (want ? s->ends[want - 1] : s->head))
@@ -321,7 +321,6 @@ static void judge(const struct segment *s, size_t want)
 		assert_true(sc->last_ns - sc->first_ns == (want - 1) * 1000);
 	judge_index(sc, (const uint8_t *)file, s->raw);
 	close(dirfd);
-	free(raw);
 }
 
 static void other_tools(const struct segment *s, size_t want, bool tshark)
@@ -366,7 +365,7 @@ enum behind { NOTHING, ZEROS, GARBAGE };
 /* What is kept of a file that is torn at n. */
 static void tear(const struct segment *s, size_t n, enum behind behind, bool tools, bool tshark)
 {
-	uint8_t *torn = malloc(ROOM);
+	static uint8_t torn[ROOM];
 	const size_t more = behind == NOTHING ? 0 : 3 * CAP_ALIGN - n % CAP_ALIGN;
 	const bool zst = strstr(s->name, ".zst") != NULL;
 	const size_t want = records_in(s, zst ? raw_of(s, n) : n);
@@ -379,7 +378,6 @@ static void tear(const struct segment *s, size_t n, enum behind behind, bool too
 	if (tools)
 		other_tools(s, want, tshark);
 	clear(s);
-	free(torn);
 }
 
 /* Garbage of 0xff: no zstd block begins so, no record either. But a block that is cut within may become

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The look stage: reads addresses and ports of each frame once and fills what filters of several jobs read from
+ * `scratch`: the mark of QUIC flows, and in which address lists source and destination are. Then the frame goes
+ * on to the jobs' filters.
+ *
+ * It decides nothing and never ends a frame. capture/filter/eval.c does the same in user space, with the same
+ * parsers. What no job needs (map "control") is not looked up.
+ *
+ * What has many ways is a global function: the verifier looks at each by itself, and not at all ways of one after all
+ * ways of the other (0.4 s).
+ */
+#include "bpf/lib/view.bpf.h"
+
+#include "bpf/abi/skep_look.h"
+#include "bpf/abi/skep_quic.h"
+
+/* Flows that showed a QUIC long header; the value has no meaning. User space sets the size before load. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct skep_flow_key);
+	__type(value, __u32);
+} flows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct skep_look_key4);
+	__type(value, __u32);
+} lists4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct skep_look_key6);
+	__type(value, __u32);
+} lists6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct skep_look_control);
+} control SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct skep_look_account);
+} account SEC(".maps");
+
+/* The link's own: user space puts them in the place of these before load. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, SKEP_PROG_N);
+	__type(key, __u32);
+	__type(value, __u32);
+} progs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct skep_scratch);
+} scratch SEC(".maps");
+
+__noinline int read_transport(struct xdp_md *ctx, const struct skep_addrs *addrs, struct skep_transport *ret)
+{
+	const struct skep_view v = { .ctx = ctx };
+
+	if (addrs && ret)
+		skep_transport_read(&v, addrs, ret);
+	return 0;
+}
+
+__noinline int is_long(struct xdp_md *ctx, __u32 udp)
+{
+	const struct skep_view v = { .ctx = ctx };
+
+	return skep_quic_is_long(&v, udp);
+}
+
+static __always_inline __u32 find_lists(__u8 version, const __u32 addr[4])
+{
+	const struct skep_look_key4 key4 = { .bits = 32, .addr = addr[0] };
+	struct skep_look_key6 key6 = { .bits = 128 };
+	__u32 *mask;
+
+	if (version == 4) {
+		mask = bpf_map_lookup_elem(&lists4, &key4);
+	} else {
+		__builtin_memcpy(key6.addr, addr, sizeof(key6.addr));
+		mask = bpf_map_lookup_elem(&lists6, &key6);
+	}
+	return mask ? *mask : 0;
+}
+
+/* Another CPU may have learnt the flow meanwhile: that is not an addition of ours, and no refusal. */
+static __always_inline void learn(const struct skep_flow_key *key)
+{
+	const __u32 zero = 0;
+	struct skep_look_account *a = bpf_map_lookup_elem(&account, &zero);
+	int r;
+
+	if (!a || bpf_map_lookup_elem(&flows, key))
+		return;
+	r = bpf_map_update_elem(&flows, key, &zero, BPF_NOEXIST);
+	if (r == 0)
+		a->added++;
+	else if (r != -17 /* EEXIST */)
+		a->refused++;
+}
+
+static __always_inline __u32 find_marks(struct xdp_md *ctx, const struct skep_addrs *addrs)
+{
+	const struct skep_view v = { .ctx = ctx };
+	struct skep_transport t = { 0 };
+	struct skep_flow_key key;
+
+	read_transport(ctx, addrs, &t);
+	if (!t.ports || t.proto != SKEP_PROTO_UDP)
+		return 0;
+	skep_flow_key_make(addrs, &t, &key);
+	if (is_long(ctx, t.at)) {
+		learn(&key);
+		return SKEP_MARK_QUIC;
+	}
+	return skep_quic_has_payload(&v, t.at) && bpf_map_lookup_elem(&flows, &key) ? SKEP_MARK_QUIC : 0;
+}
+
+static __always_inline void fill(struct xdp_md *ctx, struct skep_scratch *s, const struct skep_look_control *c)
+{
+	const struct skep_view v = { .ctx = ctx };
+	struct skep_addrs addrs;
+
+	skep_addrs_read(&v, &addrs);
+	s->marks = 0;
+	s->src_lists = 0;
+	s->dst_lists = 0;
+	if (addrs.version == 0)
+		return;
+	if (c->quic)
+		s->marks = find_marks(ctx, &addrs);
+	if (c->lists) {
+		s->src_lists = find_lists(addrs.version, addrs.src);
+		s->dst_lists = find_lists(addrs.version, addrs.dst);
+	}
+}
+
+SEC("xdp.frags")
+int look(struct xdp_md *ctx)
+{
+	const __u32 zero = 0;
+	struct skep_scratch *s = bpf_map_lookup_elem(&scratch, &zero);
+	const struct skep_look_control *c = bpf_map_lookup_elem(&control, &zero);
+
+	if (s && c)
+		fill(ctx, s, c);
+	bpf_tail_call(ctx, &progs, SKEP_PROG_CLASSIFY);
+	/* Without filters every job wants every frame. */
+	if (s)
+		s->jobs = ~0ULL;
+	bpf_tail_call(ctx, &progs, SKEP_PROG_REDUCE);
+	bpf_tail_call(ctx, &progs, SKEP_PROG_DELIVER);
+	return XDP_ABORTED; /* nobody to deliver to: never while the prefilter is attached */
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";
