@@ -48,6 +48,7 @@ struct cap_options {
 	struct cap_trim trim;
 	bool no_promisc;
 	const char *job;
+	const char *serve;               /* path of the job socket; NULL: one job, from these options */
 	/* how long */
 	uint64_t stop_pkts;              /* -c or -a packets: */
 	uint64_t stop_ns;

@@ -233,12 +233,33 @@ static int check_source_options(const struct cap_options *o, struct skep_err *er
 	return first_broken(rules, ARRAY_LEN(rules), err);
 }
 
+/* What belongs to one job is said on the socket. */
+static int check_serve(const struct cap_options *o, struct skep_err *err)
+{
+	bool limits = o->stop_pkts || o->stop_ns || o->stop_raw_bytes || o->rotate_ns || o->rotate_raw_bytes ||
+		      o->keep_files;
+	const struct rule rules[] = {
+		{ o->serve[0] == '\0', "--serve: the name of the socket is empty", "name a file" },
+		{ o->links.n == 0, "--serve: jobs are for links", "give -i" },
+		{ o->write_kind != CAP_WRITE_DIR, "--serve: each job gets a folder of its own below -w",
+		  "name an existing folder with -w" },
+		{ o->filter != NULL, "--serve: a filter belongs to a job", "give it on the socket, with the job" },
+		{ limits, "--serve: -c, -a and -b belong to a job", "give them on the socket, with the job" },
+		{ o->trim.kind || o->snaplen != CAP_SNAPLEN_MAX, "--serve: -s and --trim belong to a job",
+		  "give them on the socket, with the job" },
+	};
+
+	return first_broken(rules, ARRAY_LEN(rules), err);
+}
+
 int cap_options_resolve(struct cap_options *o, struct skep_err *err)
 {
 	int r;
 
 	resolve_write_kind(o);
 	r = check_links(o, err);
+	if (r == 0 && o->serve)
+		r = check_serve(o, err);
 	if (r == 0)
 		r = check_job_name(o, err);
 	if (r == 0)

@@ -55,6 +55,7 @@ static const int plain[] = {
 	SCMP_SYS(getsockopt),
 	SCMP_SYS(setsockopt),
 	SCMP_SYS(getsockname),
+	SCMP_SYS(accept4),
 	SCMP_SYS(shutdown),
 	SCMP_SYS(eventfd2),
 	SCMP_SYS(timerfd_create),

@@ -10,6 +10,7 @@
 #include "capture/mono.h"
 #include "capture/priv.h"
 #include "capture/report.h"
+#include "capture/serve.h"
 #include "common/format.h"
 #include "common/log.h"
 
@@ -28,6 +29,7 @@ struct run {
 	struct cap_engine engine;
 	struct cap_engine_job ej;
 	struct cap_trim trim;
+	struct cap_serve *serve; /* NULL: one job */
 	struct cap_guard *guard;
 	struct cap_priv_plan plan;
 	struct cap_report_live live;
@@ -47,6 +49,8 @@ static void run_say(void *arg, const char *sentence)
 	cap_report_live_clear(&run->live);
 	if (!run->opts->quiet)
 		skep_log(SKEP_LOG_INFO, "%s", sentence);
+	if (run->serve)
+		cap_serve_say(run->serve, sentence);
 }
 
 static void fill_source(struct run *run, struct cap_source_cfg *cfg, const char *link)
@@ -66,7 +70,7 @@ static void fill_source(struct run *run, struct cap_source_cfg *cfg, const char 
 		.busy_poll = o->busy_poll,
 		.need_wakeup = !o->no_need_wakeup,
 		.snaplen = o->snaplen == CAP_SNAPLEN_MAX ? 0 : o->snaplen,
-		.job_filters = o->filter && *o->filter,
+		.job_filters = o->serve || (o->filter && *o->filter),
 		.n_queues = o->n_queues,
 		.say = run_say,
 		.say_arg = run,
@@ -86,7 +90,10 @@ static void fill_engine(struct run *run)
 		fill_source(run, &cfg->links[cfg->n_links++], o->read_file);
 	cfg->n_cpus = o->n_cpus;
 	memcpy(cfg->cpus, o->cpus, sizeof(cfg->cpus));
+	cfg->loader = o->serve;
 	cfg->pool_bytes = o->memory_bytes;
+	if (o->serve && cfg->pool_bytes == (uint64_t)CAP_POOL_BLOCKS * CAP_BLOCK_BYTES)
+		cfg->pool_bytes *= 2; /* not said: two blocks for each of many jobs, and some to wait in */
 	cfg->pack_threads = o->pack_threads;
 	run->ej.level_auto = o->level == CAP_LEVEL_AUTO;
 	run->ej.level = o->level == 0 ? CAP_LEVEL_STORE : o->level;
@@ -280,6 +287,21 @@ static void set_offloads(struct run *run)
 	}
 }
 
+static int open_serve(struct run *run, struct skep_err *err)
+{
+	const struct cap_options *o = run->opts;
+	const struct cap_serve_cfg cfg = {
+		.socket = o->serve,
+		.root = run->ej.output.dir,
+		.defaults = { .reserve_bytes = o->reserve_bytes, .direct_io = o->direct_io, .digest = o->digest },
+	};
+	int r = cap_serve_open(&cfg, &run->serve, err);
+
+	run->engine.keeper.kept_one = cap_serve_kept;
+	run->engine.keeper.kept_arg = run->serve;
+	return r;
+}
+
 static int open_all(struct run *run, struct skep_err *err)
 {
 	const struct cap_output *out = &run->ej.output;
@@ -300,7 +322,7 @@ static int open_all(struct run *run, struct skep_err *err)
 		return r;
 	describe_links(run);
 	run->trim.linktype = run->engine.taps[0]->linktype;
-	r = cap_engine_add(&run->engine, &run->ej, err);
+	r = run->opts->serve ? open_serve(run, err) : cap_engine_add(&run->engine, &run->ej, err);
 	if (r)
 		return r;
 	if (out->kind != CAP_OUTPUT_STREAM)
@@ -348,6 +370,7 @@ static void run_fini(struct run *run)
 {
 	struct skep_err why = SKEP_ERR_NULL;
 
+	run->serve = cap_serve_close(run->serve); /* still there only where the start failed */
 	cap_engine_close(&run->engine);
 	if (cap_guard_end(&run->guard, &why))
 		skep_log(SKEP_LOG_WARNING, "%s", why.text);
@@ -356,6 +379,30 @@ static void run_fini(struct run *run)
 		free(run->files[i]);
 	free(run->files);
 	free(run);
+}
+
+static void say_capturing(struct run *run)
+{
+	if (!run->opts->quiet)
+		for (uint32_t i = 0; i < run->engine.n_taps; i++)
+			skep_log(SKEP_LOG_INFO, "capturing on %s", run->links[i]);
+}
+
+static int serve_jobs(struct run *run, struct skep_err *err)
+{
+	int r = cap_serve_start(run->serve, &run->engine, err);
+
+	if (r == 0) {
+		say_capturing(run);
+		r = cap_serve_run(run->serve) ? 3 : 0;
+		if (r && !run->opts->quiet)
+			skep_log(SKEP_LOG_WARNING, "%s", run->engine.lost.text);
+	} else {
+		r = skep_err_exit_code(r);
+	}
+	cap_engine_stop(&run->engine);
+	run->serve = cap_serve_close(run->serve);
+	return r;
 }
 
 int cap_run(const struct cap_options *opts, struct skep_err *err)
@@ -379,12 +426,12 @@ int cap_run(const struct cap_options *opts, struct skep_err *err)
 		r = start_all(run, err);
 		started = r == 0;
 	}
-	if (started) {
+	if (started && run->serve) {
+		r = serve_jobs(run, err);
+	} else if (started) {
 		cap_report_live_init(&run->live, stderr, opts->stats == CAP_STATS_TEXT && !opts->quiet,
 				     cap_mono_ns());
-		if (!opts->quiet)
-			for (uint32_t i = 0; i < run->engine.n_taps; i++)
-				skep_log(SKEP_LOG_INFO, "capturing on %s", run->links[i]);
+		say_capturing(run);
 		cap_engine_run(&run->engine, &run->ej, tick, run);
 		cap_engine_stop(&run->engine);
 		report_end(run);
