@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Generations: every set of jobs that the kernel runs counts the frames it judged in a place of its own, one
- * of two in turn. After a change and a grace period the old place is final, and its count is added to each
- * job that was in the old set. So a job's `seen` is exact although frames are judged all the while, and
- * nothing is stopped to count them.
+ * Generations: every set of jobs that the kernel runs counts the frames it judged in a place of its own. When
+ * a set was replaced and a grace period has passed its place is final, and its count is added to each job that
+ * was in it. So a job's `seen` is exact although frames are judged all the while, and nothing is stopped or
+ * waited for to count them.
  */
 #include "capture/classify.h"
 
 #include "bpf/abi/skep_abi.h"
+#include "capture/grace.h"
 #include "capture/loader.h"
 
 #include <assert.h>
 #include <bpf/bpf.h>
 #include <errno.h>
-#include <linux/membarrier.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include <time.h>
 
 struct slot {
 	bool in_set;
-	uint64_t seen; /* in generations that are over */
+	uint64_t left;	/* number of the first generation without it */
+	uint64_t seen;	/* in generations that are folded */
 	struct skep_job_counters base;
 };
 
@@ -29,7 +29,11 @@ struct cap_classify {
 	struct flt_jobset *set;
 	struct cap_loader *loader; /* NULL: we change the set ourselves */
 	uint32_t index;
-	uint32_t generation; /* that runs */
+	struct cap_grace *grace; /* NULL: the program is not attached yet */
+	/* Generations by number, kept at number % SKEP_GENERATIONS: folded <= number <= running. */
+	uint64_t running, folded;
+	uint64_t jobs[SKEP_GENERATIONS];   /* mask of its jobs */
+	uint64_t ticket[SKEP_GENERATIONS]; /* of the grace period after it was replaced */
 	struct slot slots[SKEP_MAX_JOBS];
 	void *percpu; /* scratch: the larger of the two structs for each CPU */
 };
@@ -77,9 +81,15 @@ void cap_classify_use_loader(struct cap_classify *c, struct cap_loader *loader, 
 	c->index = index;
 }
 
-static uint64_t seen_in(struct cap_classify *c, uint32_t generation)
+void cap_classify_use_grace(struct cap_classify *c, struct cap_grace *grace)
+{
+	c->grace = grace;
+}
+
+static uint64_t seen_in(struct cap_classify *c, uint64_t number)
 {
 	const struct skep_generation *g = c->percpu;
+	uint32_t generation = number % SKEP_GENERATIONS;
 	uint64_t sum = 0;
 
 	_Static_assert(sizeof(*g) <= sizeof(struct skep_job_counters), "fits the scratch");
@@ -117,30 +127,57 @@ static int drop(struct cap_classify *c, uint32_t slot, struct skep_err *err)
 	return 0;
 }
 
-/* Makes the kernel run the set as it is now, and settles the counts of the one before. */
-static int commit(struct cap_classify *c, struct skep_err *err)
+static bool is_over(const struct cap_classify *c, uint64_t number)
 {
-	uint32_t before = c->generation, next = before ^ 1;
-	uint64_t seen;
+	return number < c->running &&
+	       (!c->grace || cap_grace_passed(c->grace, c->ticket[number % SKEP_GENERATIONS]));
+}
+
+/* Adds the counts of generations that are over to their jobs. */
+static void fold(struct cap_classify *c)
+{
+	while (is_over(c, c->folded)) {
+		uint64_t jobs = c->jobs[c->folded % SKEP_GENERATIONS], seen = seen_in(c, c->folded);
+
+		for (uint32_t i = 0; i < SKEP_MAX_JOBS; i++)
+			if (jobs >> i & 1)
+				c->slots[i].seen += seen;
+		c->folded++;
+	}
+}
+
+/* Makes the kernel run the set as it is now, with these jobs in it. */
+static int commit(struct cap_classify *c, uint64_t jobs, struct skep_err *err)
+{
+	uint64_t next = c->running + 1;
+	uint32_t place = next % SKEP_GENERATIONS;
 	int r;
 
-	/* Its programs ended a grace period ago: nobody counts here. */
+	fold(c);
+	for (int i = 0; next - c->folded >= SKEP_GENERATIONS && i < 1000; i++) { /* a grace period is near */
+		(void)nanosleep(&(struct timespec){ .tv_nsec = 2 * 1000 * 1000 }, NULL);
+		fold(c);
+	}
+	if (next - c->folded >= SKEP_GENERATIONS)
+		return skep_err_set(err, SKEP_E_BUSY, "the jobs of this link change too fast for the kernel");
 	memset(c->percpu, 0, (size_t)c->cfg.cpus * sizeof(struct skep_job_counters));
-	if (bpf_map_update_elem(c->cfg.maps.generations_fd, &next, c->percpu, BPF_ANY))
+	if (bpf_map_update_elem(c->cfg.maps.generations_fd, &place, c->percpu, BPF_ANY))
 		return skep_err_set(err, -errno, "the counters of the filters cannot be reset: %s",
 				    strerror(errno));
-	r = c->loader ? cap_loader_commit(c->loader, c->index, next, err)
-		      : flt_jobset_commit(c->set, next, err);
+	r = c->loader ? cap_loader_commit(c->loader, c->index, place, err)
+		      : flt_jobset_commit(c->set, place, err);
 	if (r)
 		return r;
-	c->generation = next;
-	/* XDP runs in softirqs, which are RCU readers; this waits until all that began before have ended. */
-	(void)syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
-	seen = seen_in(c, before);
-	for (uint32_t i = 0; i < SKEP_MAX_JOBS; i++)
-		if (c->slots[i].in_set)
-			c->slots[i].seen += seen;
+	c->jobs[place] = jobs;
+	c->running = next;
+	if (c->grace)
+		c->ticket[(next - 1) % SKEP_GENERATIONS] = cap_grace_ask(c->grace);
 	return 0;
+}
+
+static uint64_t jobs_now(const struct cap_classify *c)
+{
+	return c->jobs[c->running % SKEP_GENERATIONS];
 }
 
 int cap_classify_prepare(struct cap_classify *c, const struct flt_job_spec *spec, struct skep_err *err)
@@ -155,10 +192,8 @@ int cap_classify_add(struct cap_classify *c, uint32_t slot, bool again, struct s
 
 	if (!again)
 		c->slots[slot] = (struct slot){ .base = job_counters(c, slot) };
-	r = commit(c, err);
-	if (r == 0)
-		/* of the generation that runs now, not of the one that was settled */
-		c->slots[slot].in_set = true;
+	r = commit(c, jobs_now(c) | 1ull << slot, err);
+	c->slots[slot].in_set = r == 0;
 	return r;
 }
 
@@ -166,11 +201,20 @@ int cap_classify_remove(struct cap_classify *c, uint32_t slot, struct skep_err *
 {
 	int r = drop(c, slot, err);
 
-	if (r == 0 && c->slots[slot].in_set)
-		r = commit(c, err);
-	if (r == 0)
-		c->slots[slot].in_set = false;
-	return r;
+	if (r || !c->slots[slot].in_set)
+		return r;
+	r = commit(c, jobs_now(c) & ~(1ull << slot), err);
+	if (r)
+		return r;
+	c->slots[slot].in_set = false;
+	c->slots[slot].left = c->running;
+	return 0;
+}
+
+bool cap_classify_settled(struct cap_classify *c, uint32_t slot)
+{
+	fold(c);
+	return !c->slots[slot].in_set && c->folded >= c->slots[slot].left;
 }
 
 void cap_classify_count(struct cap_classify *c, uint32_t slot, struct cap_filter_count *ret)
@@ -183,5 +227,9 @@ void cap_classify_count(struct cap_classify *c, uint32_t slot, struct cap_filter
 		.unserved = now.unserved - s->base.unserved,
 	};
 	/* Read after the others, so that it is never less than they are. */
-	ret->seen = s->seen + (s->in_set ? seen_in(c, c->generation) : 0);
+	fold(c);
+	ret->seen = s->seen;
+	for (uint64_t g = c->folded; g <= c->running; g++)
+		if (c->jobs[g % SKEP_GENERATIONS] >> slot & 1)
+			ret->seen += seen_in(c, g);
 }

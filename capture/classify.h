@@ -9,6 +9,7 @@
 #include "capture/source.h"
 
 struct cap_classify;
+struct cap_grace;
 struct cap_loader;
 
 struct cap_classify_cfg {
@@ -24,6 +25,8 @@ struct cap_classify *cap_classify_free(struct cap_classify *classify);
 struct flt_jobset *cap_classify_set(struct cap_classify *classify);
 /* From here on changes go through the loader, which knows the set by this index. */
 void cap_classify_use_loader(struct cap_classify *classify, struct cap_loader *loader, uint32_t index);
+/* The program is attached from here on: changes are final only after a grace period. */
+void cap_classify_use_grace(struct cap_classify *classify, struct cap_grace *grace);
 
 /* Compiles the job's filter, which can be refused; changes nothing that runs. Undone by remove. */
 int cap_classify_prepare(struct cap_classify *classify, const struct flt_job_spec *spec,
@@ -33,11 +36,13 @@ int cap_classify_prepare(struct cap_classify *classify, const struct flt_job_spe
  * counts go on. When it returns 0 frames have been judged for the job since shortly before.
  */
 int cap_classify_add(struct cap_classify *classify, uint32_t slot, bool again, struct skep_err *err);
-/*
- * The job's filter leaves, if it is there. When it returns 0 no program that knows the job runs any more on
- * any CPU: its counts are final, and every frame that was meant for it is in a socket's ring.
- */
+/* The job's filter leaves, if it is there; programs that know it may still run for a moment. */
 int cap_classify_remove(struct cap_classify *classify, uint32_t slot, struct skep_err *err);
+/*
+ * No program that knows the job runs any more on any CPU: its counts are final, and every frame that was meant
+ * for it is in a socket's ring.
+ */
+bool cap_classify_settled(struct cap_classify *classify, uint32_t slot);
 void cap_classify_count(struct cap_classify *classify, uint32_t slot, struct cap_filter_count *ret);
 
 #endif

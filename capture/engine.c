@@ -8,6 +8,7 @@
 #include "capture/classify.h"
 #include "capture/digest.h"
 #include "capture/engine_job.h"
+#include "capture/grace.h"
 #include "capture/loader.h"
 #include "capture/mono.h"
 #include "common/clock.h"
@@ -278,6 +279,11 @@ int cap_engine_start(struct cap_engine *engine, struct skep_err *err)
 	}
 	if (r == 0)
 		r = cap_keeper_start(&engine->keeper, err);
+	if (r == 0 && engine->cfg.loader)
+		r = cap_grace_start(engine->wake_fd, &engine->grace, err);
+	for (uint32_t i = 0; r == 0 && engine->grace && i < engine->n_taps; i++)
+		if (engine->taps[i]->filters_jobs)
+			cap_classify_use_grace(engine->taps[i]->classify, engine->grace);
 	for (uint32_t i = 0; r == 0 && i < engine->n_workers; i++)
 		r = cap_worker_start(&engine->workers[i], err);
 	engine->running = r == 0;
@@ -490,6 +496,7 @@ void cap_engine_close(struct cap_engine *engine)
 	for (uint32_t i = 0; i < engine->n_taps; i++)
 		engine->taps[i] = engine->taps[i]->ops->close(engine->taps[i]);
 	engine->n_taps = 0;
+	engine->grace = cap_grace_stop(engine->grace);
 	engine->loader = cap_loader_stop(engine->loader);
 	skep_closep(&engine->wake_fd);
 	skep_closep(&engine->signal_fd);

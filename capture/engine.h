@@ -12,6 +12,7 @@
 #include "capture/source.h"
 #include "capture/worker.h"
 
+struct cap_grace;
 struct cap_loader;
 
 struct cap_engine_cfg {
@@ -45,9 +46,9 @@ enum cap_engine_job_state {
 	CAP_ENGINE_JOB_NEW,
 	CAP_ENGINE_JOB_RUNS,
 	CAP_ENGINE_JOB_PAUSED,
-	/* its filters are out; its channels take what is in the rings and end their files */
-	CAP_ENGINE_JOB_LEAVING,
-	CAP_ENGINE_JOB_FILING,  /* the keeper completes the files */
+	CAP_ENGINE_JOB_PARTING, /* its filters are out, but may still run */
+	CAP_ENGINE_JOB_LEAVING, /* its channels take what is in the rings and end their files */
+	CAP_ENGINE_JOB_FILING,	/* the keeper completes the files */
 	CAP_ENGINE_JOB_ENDED,
 };
 
@@ -87,6 +88,7 @@ struct cap_engine {
 	uint32_t n_workers;
 	struct cap_engine_job *jobs[CAP_MAX_JOBS]; /* by slot */
 	struct cap_loader *loader;
+	struct cap_grace *grace;
 	struct cap_keeper keeper;
 	int wake_fd;                  /* eventfd: workers and the keeper have news */
 	int signal_fd;

@@ -518,11 +518,17 @@ void cap_engine_leave(struct cap_engine *engine, struct cap_engine_job *ej, enum
 			engine->cfg.say(engine->cfg.say_arg, err.text);
 		cap_job_end(&ej->job, why); /* what still comes for it is not part of it */
 	}
-	cap_engine_job_settle(engine, ej);
-	for (uint32_t i = 0; i < engine->n_workers; i++)
-		atomic_store_explicit(&ej->channels[i].closing, true, memory_order_release);
 	ej->moved_ns = cap_mono_ns();
-	ej->state = CAP_ENGINE_JOB_LEAVING;
+	ej->state = CAP_ENGINE_JOB_PARTING;
+}
+
+static bool settled(const struct cap_engine *engine, const struct cap_engine_job *ej)
+{
+	for (uint32_t i = 0; i < engine->n_taps; i++)
+		if (engine->taps[i]->filters_jobs && !engine->gone[i] &&
+		    !cap_classify_settled(engine->taps[i]->classify, ej->job.slot))
+			return false;
+	return true;
 }
 
 static bool channels_gone(const struct cap_engine *engine, const struct cap_engine_job *ej)
@@ -561,6 +567,14 @@ static void look_stuck(struct cap_engine *engine, struct cap_engine_job *ej)
 
 void cap_engine_job_step(struct cap_engine *engine, struct cap_engine_job *ej)
 {
+	if (ej->state == CAP_ENGINE_JOB_PARTING &&
+	    (settled(engine, ej) || cap_mono_ns() - ej->moved_ns > STUCK_NS)) {
+		cap_engine_job_settle(engine, ej);
+		for (uint32_t i = 0; i < engine->n_workers; i++)
+			atomic_store_explicit(&ej->channels[i].closing, true, memory_order_release);
+		ej->moved_ns = cap_mono_ns();
+		ej->state = CAP_ENGINE_JOB_LEAVING;
+	}
 	if (ej->state == CAP_ENGINE_JOB_LEAVING) {
 		if (!channels_gone(engine, ej)) {
 			look_stuck(engine, ej);

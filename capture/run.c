@@ -227,6 +227,11 @@ static void say_check(struct run *run)
 		printf("worker   %u: %u source%s, CPU %d, NUMA node %d, %u MiB of blocks\n", i, engine->workers[i].n_sources,
 		       engine->workers[i].n_sources == 1 ? "" : "s", engine->workers[i].cpu, engine->workers[i].numa_node,
 		       engine->workers[i].pool_blocks);
+	if (run->serve) {
+		printf("serve    %s: jobs' files go to folders below %s\n", run->opts->serve, out->dir);
+		printf("user     %s\n", cap_priv_describe(&run->plan, plan, sizeof(plan)));
+		return;
+	}
 	if (out->kind == CAP_OUTPUT_STREAM)
 		(void)snprintf(name, sizeof(name), "%s", out->stem);
 	else

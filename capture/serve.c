@@ -199,6 +199,7 @@ static const char *state_name(const struct serve_job *j)
 	static const char *const names[] = {
 		[CAP_ENGINE_JOB_NEW] = "starting",   [CAP_ENGINE_JOB_RUNS] = "running",
 		[CAP_ENGINE_JOB_PAUSED] = "paused",  [CAP_ENGINE_JOB_LEAVING] = "draining",
+		[CAP_ENGINE_JOB_PARTING] = "draining",
 		[CAP_ENGINE_JOB_FILING] = "draining", [CAP_ENGINE_JOB_ENDED] = "ended",
 	};
 

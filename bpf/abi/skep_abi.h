@@ -72,8 +72,8 @@ struct skep_xdp_counters {
 _Static_assert(sizeof(struct skep_xdp_counters) == 64, "one cache line");
 
 /*
- * The job filters of a link: programs that a frame passes one after the other, in the slots of the map "progs"
- * (PROG_ARRAY). An empty slot is skipped.
+ * The job filters of a link: programs that a frame passes one after the other, in the slots of the map
+ * "progs" (PROG_ARRAY). An empty slot is skipped.
  */
 enum {
 	SKEP_PROG_LOOK = 0,	/* parses the frame once for predicates that cBPF has no word for */
@@ -120,10 +120,10 @@ struct skep_scratch {
 _Static_assert(sizeof(struct skep_scratch) == 72, "scratch layout");
 
 /*
- * One value for each of SKEP_GENERATIONS sets of jobs (map "generations": PERCPU_ARRAY): the set that runs
- * counts in one, the set before it is read from the other.
+ * One value for each of the last SKEP_GENERATIONS sets of jobs (map "generations": PERCPU_ARRAY): the set
+ * that runs counts in one; the sets before it may do so until a grace period has passed.
  */
-#define SKEP_GENERATIONS 2
+#define SKEP_GENERATIONS 64
 
 struct skep_generation {
 	SKEP_ABI_U64 seen; /* frames that CLASSIFY of this generation ran for */

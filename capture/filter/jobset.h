@@ -40,7 +40,7 @@ struct flt_jobset *flt_jobset_free(struct flt_jobset *set);
 int flt_jobset_put(struct flt_jobset *set, const struct flt_job_spec *spec, struct skep_err *err);
 void flt_jobset_drop(struct flt_jobset *set, uint32_t slot);
 /*
- * Makes the link run the set, counting in `generation` (0 or 1, not the one that runs). When it returns 0,
+ * Makes the link run the set, counting in `generation` (below SKEP_GENERATIONS; nobody else counts there). When it returns 0,
  * frames are already judged by the new set, and programs of the old one may still be running on other CPUs
  * for the rest of their frame. On failure the old set runs on.
  */
