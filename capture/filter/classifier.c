@@ -399,8 +399,8 @@ int flt_classifier_load(const struct flt_job *jobs, uint32_t n, const struct flt
 
 	assert(n <= SKEP_MAX_JOBS);
 	for (uint32_t i = 0; i < n; i++)
-		merged[i] = (struct flt_merge_job){ .bit = 1ull << jobs[i].slot,
-						    .terms = jobs[i].inside ? NULL : jobs[i].terms };
+		merged[i] =
+			(struct flt_merge_job){ .bit = 1ull << jobs[i].slot, .terms = jobs[i].code->terms };
 	r = build_tables(merged, n, &tables, err);
 	if (r == 0)
 		r = upload(&tables, &tables_fd, err);

@@ -5,19 +5,15 @@
  * All jobs of a link as one XDP program: which of them want the frame. It sits in a slot of the prefilter's
  * PROG_ARRAY, so that changing the set of jobs is one map update and loses no packet.
  */
-#include "capture/filter/merge_terms.h"
 #include "capture/filter/translate.h"
 
-/* All borrowed for the call. */
+/*
+ * Where code->terms are exact, the job is merged with the others and the code itself is not used; elsewhere
+ * they say which frames it needs to be asked about.
+ */
 struct flt_job {
 	uint32_t slot;		     /* bit of the mask, 0 to 63 */
-	const struct flt_code *code; /* of flt_translate with FLT_LENGTH_FRAME */
-	/*
-	 * Of flt_terms_read for the same filter: where they are exact, the job is merged with the others and
-	 * its code is not used; elsewhere they say which frames the code needs to be asked about. NULL: every
-	 * frame, for filters that look elsewhere than libpcap would.
-	 */
-	const struct flt_terms *terms;
+	const struct flt_code *code; /* of flt_translate with FLT_LENGTH_FRAME; borrowed for the call */
 	/*
 	 * SKEP_INNER_* kinds that the job looks inside; then code is of flt_translate_inside, and every frame
 	 * is asked about. What is inside is read from scratch.inner, so progs[SKEP_PROG_LOOK] has to find it.

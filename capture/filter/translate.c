@@ -24,6 +24,7 @@
 
 #include "bpf/abi/skep_inner.h"
 #include "capture/filter/limits.h"
+#include "capture/filter/merge_terms.h"
 #include "capture/filter/scratch.h"
 
 #include <errno.h>
@@ -859,7 +860,17 @@ static int translate(const struct flt_cbpf *in, uint32_t n, enum flt_length leng
 int flt_translate(const struct flt_cbpf *in, uint32_t n, enum flt_length length, struct flt_code *ret,
 		  struct skep_err *err)
 {
-	return translate(in, n, length, false, ret, err);
+	struct flt_code code = FLT_CODE_NULL;
+	int r = translate(in, n, length, false, &code, err);
+
+	if (r == 0)
+		r = flt_terms_read(in, n, &code.terms, err);
+	if (r) {
+		flt_code_done(&code);
+		return r;
+	}
+	*ret = code;
+	return 0;
 }
 
 int flt_translate_inside(const struct flt_cbpf *in, uint32_t n, enum flt_length length, struct flt_code *ret,
@@ -871,6 +882,7 @@ int flt_translate_inside(const struct flt_cbpf *in, uint32_t n, enum flt_length 
 void flt_code_done(struct flt_code *code)
 {
 	free(code->v);
+	flt_terms_free(code->terms);
 	*code = (struct flt_code)FLT_CODE_NULL;
 }
 

@@ -28,12 +28,15 @@ struct flt_ebpf {
 
 _Static_assert(sizeof(struct flt_cbpf) == 8 && sizeof(struct flt_ebpf) == 8, "instruction layouts");
 
+struct flt_terms;
+
 struct flt_code {
 	struct flt_ebpf *v;
 	uint32_t n;
 	uint32_t needs;	 /* FLT_NEEDS_* (look.h): it reads struct skep_scratch */
 	uint32_t n_fast; /* instructions of the copy that reads the packet directly; the rest is for frames
 			    that end early */
+	struct flt_terms *terms; /* merge_terms.h: what the filter asks for; NULL for packets inside */
 };
 
 #define FLT_CODE_NULL \

@@ -14,6 +14,7 @@
 #include "bpf/abi/skep_abi.h"
 #include "capture/filter/classifier.h"
 #include "capture/filter/front.h"
+#include "capture/filter/merge_terms.h"
 #include "tests/bpf/flt_exprs.h"
 #include "tests/bpf/flt_packets.h"
 
@@ -63,7 +64,6 @@ static struct packets packets;
 struct bench {
 	struct bpf_program *cbpf[JOBS];
 	struct flt_code code[JOBS];
-	struct flt_terms *terms[JOBS];
 	char exprs[JOBS][200];
 	struct flt_job jobs[JOBS];
 	struct flt_surroundings around;
@@ -92,8 +92,7 @@ static void compile(struct bench *b, uint32_t i, const char *expr)
 	assert_int_equal(flt_front_compile(expr, 1, 65535, b->cbpf[i], &err), 0);
 	insns = flt_front_insns(b->cbpf[i], &n);
 	assert_int_equal(flt_translate(insns, n, FLT_LENGTH_FRAME, &b->code[i], &err), 0);
-	assert_int_equal(flt_terms_read(insns, n, &b->terms[i], &err), 0);
-	b->jobs[i] = (struct flt_job){ .slot = i, .code = &b->code[i], .terms = b->terms[i] };
+	b->jobs[i] = (struct flt_job){ .slot = i, .code = &b->code[i] };
 }
 
 static int per_cpu_map(uint32_t value_size, uint32_t entries)
@@ -136,7 +135,6 @@ static void empty_bench(struct bench *b)
 {
 	for (uint32_t i = 0; i < JOBS; i++) {
 		flt_code_done(&b->code[i]);
-		b->terms[i] = flt_terms_free(b->terms[i]);
 		flt_front_free(b->cbpf[i]);
 		free(b->cbpf[i]);
 		b->cbpf[i] = NULL;
@@ -264,7 +262,7 @@ static void test_corpus_in_sets_of_64(void **state)
 	open_bench(&b);
 	while ((expr = next_expr(f))) {
 		compile(&b, n % JOBS, expr);
-		merged += flt_terms_exact(b.terms[n % JOBS]);
+		merged += flt_terms_exact(b.code[n % JOBS].terms);
 		if (++n % JOBS == 0)
 			bad += judge(&b, JOBS, 5);
 	}
@@ -302,7 +300,7 @@ static void test_random_sets(void **state)
 				continue;
 			compile(&b, i, expr);
 			b.jobs[i].slot = (i * 7 + (uint32_t)set) % JOBS;
-			merged += flt_terms_exact(b.terms[i++]);
+			merged += flt_terms_exact(b.code[i++].terms);
 		}
 		bad += judge(&b, n, 5);
 	}
