@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * The look stage: reads addresses and ports of each frame once and fills what filters of several jobs read from
- * `scratch`: the mark of QUIC flows, and in which address lists source and destination are. Then the frame goes
- * on to the jobs' filters.
+ * The look stage: fills once for each frame what filters of several jobs read from `scratch`: the packets inside,
+ * and of the frame and of each of them the mark of QUIC flows and in which address lists source and destination
+ * are. Then the frame goes on to the jobs' filters.
  *
  * It decides nothing and never ends a frame. capture/filter/eval.c does the same in user space, with the same
  * parsers. What no job needs (map "control") is not looked up.
@@ -10,6 +10,7 @@
  * What has many ways is a global function: the verifier looks at each by itself, and not at all ways of one after all
  * ways of the other (0.4 s).
  */
+#include "bpf/lib/inner.bpf.h"
 #include "bpf/lib/view.bpf.h"
 
 #include "bpf/abi/skep_look.h"
@@ -68,20 +69,22 @@ struct {
 	__type(value, struct skep_scratch);
 } scratch SEC(".maps");
 
-__noinline int read_transport(struct xdp_md *ctx, const struct skep_addrs *addrs, struct skep_transport *ret)
+__noinline int read_transport(struct xdp_md *ctx, __u32 off, __u32 type, const struct skep_addrs *addrs,
+			      struct skep_transport *ret)
 {
-	const struct skep_view v = { .ctx = ctx };
+	const struct skep_view v = { .ctx = ctx, .off = off & 0xffff, .type = type };
 
 	if (addrs && ret)
 		skep_transport_read(&v, addrs, ret);
 	return 0;
 }
 
-__noinline int is_long(struct xdp_md *ctx, __u32 udp)
+/* udp is counted from the packet's beginning. */
+__noinline int is_long(struct xdp_md *ctx, __u32 off, __u32 udp)
 {
-	const struct skep_view v = { .ctx = ctx };
+	const struct skep_view v = { .ctx = ctx, .off = off & 0xffff };
 
-	return skep_quic_is_long(&v, udp);
+	return skep_quic_is_long(&v, udp & 0xffff);
 }
 
 static __always_inline __u32 find_lists(__u8 version, const __u32 addr[4])
@@ -115,51 +118,77 @@ static __always_inline void learn(const struct skep_flow_key *key)
 		a->refused++;
 }
 
-static __always_inline __u32 find_marks(struct xdp_md *ctx, const struct skep_addrs *addrs)
+static __always_inline __u32 find_marks(const struct skep_view *v, const struct skep_addrs *addrs)
 {
-	const struct skep_view v = { .ctx = ctx };
 	struct skep_transport t = { 0 };
 	struct skep_flow_key key;
 
-	read_transport(ctx, addrs, &t);
+	read_transport(v->ctx, v->off, v->type, addrs, &t);
 	if (!t.ports || t.proto != SKEP_PROTO_UDP)
 		return 0;
 	skep_flow_key_make(addrs, &t, &key);
-	if (is_long(ctx, t.at)) {
+	key.space = v->off ? SKEP_LOOK_INSIDE : 0;
+	if (is_long(v->ctx, v->off, t.at)) {
 		learn(&key);
 		return SKEP_MARK_QUIC;
 	}
-	return skep_quic_has_payload(&v, t.at) && bpf_map_lookup_elem(&flows, &key) ? SKEP_MARK_QUIC : 0;
+	return skep_quic_has_payload(v, t.at) && bpf_map_lookup_elem(&flows, &key) ? SKEP_MARK_QUIC : 0;
 }
 
-static __always_inline void fill(struct xdp_md *ctx, struct skep_scratch *s, const struct skep_look_control *c)
+static __always_inline void fill(const struct skep_view *v, const struct skep_look_control *c,
+				 struct skep_facts *ret)
 {
-	const struct skep_view v = { .ctx = ctx };
 	struct skep_addrs addrs;
 
-	skep_addrs_read(&v, &addrs);
-	s->marks = 0;
-	s->src_lists = 0;
-	s->dst_lists = 0;
+	__builtin_memset(ret, 0, sizeof(*ret));
+	if (!c->quic && !c->lists)
+		return;
+	skep_addrs_read(v, &addrs);
 	if (addrs.version == 0)
 		return;
 	if (c->quic)
-		s->marks = find_marks(ctx, &addrs);
+		ret->marks = find_marks(v, &addrs);
 	if (c->lists) {
-		s->src_lists = find_lists(addrs.version, addrs.src);
-		s->dst_lists = find_lists(addrs.version, addrs.dst);
+		ret->src_lists = find_lists(addrs.version, addrs.src);
+		ret->dst_lists = find_lists(addrs.version, addrs.dst);
 	}
+}
+
+__noinline int fill_inside(struct xdp_md *ctx, __u32 off, __u32 type, struct skep_facts *ret)
+{
+	const __u32 zero = 0;
+	const struct skep_view v = { .ctx = ctx, .off = off & 0xffff, .type = type & 0xffff };
+	const struct skep_look_control *c = bpf_map_lookup_elem(&control, &zero);
+
+	if (c && ret)
+		fill(&v, c, ret);
+	return 0;
+}
+
+static __always_inline void look_inside(struct xdp_md *ctx, struct skep_scratch *s,
+					const struct skep_look_control *c)
+{
+	skep_inner_look(ctx, c->inside, s);
+	if (!c->quic && !c->lists)
+		return;
+	for (__u32 i = 0; i < SKEP_MAX_INNER && i < s->n_inner; i++)
+		fill_inside(ctx, s->inner[i].off, s->inner[i].type, &s->facts[1 + i]);
 }
 
 SEC("xdp.frags")
 int look(struct xdp_md *ctx)
 {
 	const __u32 zero = 0;
+	const struct skep_view v = { .ctx = ctx };
 	struct skep_scratch *s = bpf_map_lookup_elem(&scratch, &zero);
 	const struct skep_look_control *c = bpf_map_lookup_elem(&control, &zero);
 
-	if (s && c)
-		fill(ctx, s, c);
+	if (s && c) {
+		fill(&v, c, &s->facts[0]);
+		s->n_inner = 0;
+		if (c->inside)
+			look_inside(ctx, s, c);
+	}
 	bpf_tail_call(ctx, &progs, SKEP_PROG_CLASSIFY);
 	/* Without filters every job wants every frame. */
 	if (s)

@@ -100,6 +100,13 @@ struct skep_inner {
 
 #define SKEP_MAX_INNER 4
 
+/* What LOOK found out about one packet, for predicates that cBPF has no word for. */
+struct skep_facts {
+	SKEP_ABI_U32 marks;	/* SKEP_MARK_* (skep_quic.h) */
+	SKEP_ABI_U32 src_lists; /* bit i set: the source address is in list i */
+	SKEP_ABI_U32 dst_lists;
+};
+
 /*
  * What the programs hand on about the frame in their hands (map "scratch": PERCPU_ARRAY, one value). Valid
  * from the entry program to deliver; nothing of it survives the frame.
@@ -110,14 +117,12 @@ struct skep_scratch {
 	SKEP_ABI_U32 flags;	/* entry: SKEP_META_F_* */
 	SKEP_ABI_U16 vlan_tpid;
 	SKEP_ABI_U16 vlan_tci;
-	SKEP_ABI_U32 marks;	/* LOOK: SKEP_MARK_* */
-	SKEP_ABI_U32 src_lists; /* LOOK: bit i set: the source address is in list i */
-	SKEP_ABI_U32 dst_lists;
-	SKEP_ABI_U32 n_inner; /* LOOK: packets inside */
+	struct skep_facts facts[1 + SKEP_MAX_INNER]; /* LOOK: of the frame itself, and of inner[] */
+	SKEP_ABI_U32 n_inner;			     /* LOOK: packets inside */
 	struct skep_inner inner[SKEP_MAX_INNER];
 };
 
-_Static_assert(sizeof(struct skep_scratch) == 72, "scratch layout");
+_Static_assert(sizeof(struct skep_scratch) == 120, "scratch layout");
 
 /*
  * One value for each of the last SKEP_GENERATIONS sets of jobs (map "generations": PERCPU_ARRAY): the set

@@ -7,7 +7,8 @@
  * The includer has defined, before this header,
  *     struct skep_view;  a frame
  *     static inline int skep_view_get(const struct skep_view *v, SKEP_ABI_U32 at, void *to, SKEP_ABI_U32 n);
- * which copies n bytes at an offset and returns 0, or anything else if the frame ends before. n is a constant.
+ * which copies n bytes at an offset and returns 0, or anything else if the frame ends before. n is a constant. A
+ * packet inside the frame is a view too: it looks like an Ethernet frame of its own (struct skep_inner).
  *
  * What is read is what libpcap's `host`, `udp` and so on see: the EtherType right behind the addresses, so
  * nothing inside VLAN tags or tunnels.
@@ -54,7 +55,7 @@ struct skep_flow_key {
 	SKEP_ABI_U16 high_port;
 	SKEP_ABI_U8 proto;
 	SKEP_ABI_U8 version;
-	SKEP_ABI_U16 zero;
+	SKEP_ABI_U16 space; /* keeps flows of one kind apart from those of another; 0 from skep_flow_key_make */
 };
 
 _Static_assert(sizeof(struct skep_flow_key) == 40, "flow key layout: no padding");
@@ -184,7 +185,7 @@ SKEP_ABI_INLINE void skep_flow_key_make(const struct skep_addrs *a, const struct
 	ret->high_port = swap ? t->src : t->dst;
 	ret->proto = t->proto;
 	ret->version = a->version;
-	ret->zero = 0;
+	ret->space = 0;
 }
 
 #endif

@@ -8,11 +8,14 @@
 
 /* Map "control" (ARRAY, key 0). */
 struct skep_look_control {
-	SKEP_ABI_U32 quic;  /* not 0: fill marks */
-	SKEP_ABI_U32 lists; /* not 0: fill src_lists and dst_lists */
+	SKEP_ABI_U32 quic;   /* not 0: fill marks */
+	SKEP_ABI_U32 lists;  /* not 0: fill src_lists and dst_lists */
+	SKEP_ABI_U32 inside; /* SKEP_INNER_*: fill n_inner and inner, and the facts of these */
 };
 
 /* Map "account" (PERCPU_ARRAY, key 0). */
+#define SKEP_LOOK_INSIDE 1u /* skep_flow_key.space of flows inside of frames */
+
 struct skep_look_account {
 	SKEP_ABI_U64 added;   /* flows that were put into "flows" */
 	SKEP_ABI_U64 refused; /* that the map did not take */

@@ -7,7 +7,7 @@
  */
 #include "bpf/abi/skep_flow.h"
 
-/* skep_scratch.marks: the frame belongs to a flow that showed a QUIC long header, this frame included. */
+/* skep_facts.marks: the packet belongs to a flow that showed a QUIC long header, this packet included. */
 #define SKEP_MARK_QUIC 0x1u
 
 /* Most connection ID bytes of versions 1 and 2 (RFC 9000 17.2). */

@@ -160,9 +160,15 @@ static void put_main(struct image *im, const struct flt_surroundings *s)
 	put_verdict(e, s);
 }
 
-/* Calls the filter where struct skep_inner in r7 says, or, if at is negative, for the frame itself. */
-static void put_filter_call(struct flt_emit *e, const struct function *f, int32_t at)
+static int32_t inner_at(int32_t i)
 {
+	return (int32_t)offsetof(struct skep_scratch, inner) + i * (int32_t)sizeof(struct skep_inner);
+}
+
+/* Calls the filter for packet `level` inside, with the scratch in r7; level 0 is the frame itself. */
+static void put_filter_call(struct flt_emit *e, const struct function *f, int32_t level)
+{
+	int32_t at = inner_at(level - 1);
 	static const int32_t members[] = { offsetof(struct skep_inner, off),
 					   offsetof(struct skep_inner, mac_off),
 					   offsetof(struct skep_inner, type) };
@@ -171,11 +177,12 @@ static void put_filter_call(struct flt_emit *e, const struct function *f, int32_
 	for (uint32_t i = 0; i < ARRAY_LEN(members); i++) {
 		enum flt_reg argument = (enum flt_reg)(FLT_R2 + i);
 
-		if (at < 0)
+		if (level == 0)
 			flt_emit_mov_imm(e, argument, 0);
 		else
 			flt_emit_load(e, BPF_H, argument, FLT_R7, at + members[i]);
 	}
+	flt_emit_mov_imm(e, FLT_R5, level * (int32_t)sizeof(struct skep_facts));
 	flt_emit_call(e, f->code_label);
 }
 
@@ -188,22 +195,20 @@ static void put_inside(struct flt_emit *e, const struct function *f, int scratch
 	uint32_t leave = flt_emit_label(e), none = flt_emit_label(e);
 
 	flt_emit_mov(e, FLT_R6, FLT_R1);
-	put_filter_call(e, f, -1);
+	put_filter_call(e, f, 0);
 	flt_emit_if_imm(e, BPF_JNE, FLT_R0, 0, leave);
 	flt_emit_store_imm(e, BPF_W, -4, 0);
 	put_lookup(e, scratch_fd, none);
 	flt_emit_mov(e, FLT_R7, FLT_R0);
 	for (int32_t i = 0; i < SKEP_MAX_INNER; i++) {
-		int32_t at = (int32_t)offsetof(struct skep_scratch, inner) +
-			     i * (int32_t)sizeof(struct skep_inner);
 		uint32_t next = flt_emit_label(e);
 
 		flt_emit_load(e, BPF_W, FLT_R1, FLT_R7, offsetof(struct skep_scratch, n_inner));
 		flt_emit_if_imm(e, BPF_JLE, FLT_R1, i, none);
 		/* What is around the packet must be of our kinds. */
-		flt_emit_load(e, BPF_H, FLT_R1, FLT_R7, at + (int32_t)offsetof(struct skep_inner, kind));
+		flt_emit_load(e, BPF_H, FLT_R1, FLT_R7, inner_at(i) + (int32_t)offsetof(struct skep_inner, kind));
 		flt_emit_if_imm(e, BPF_JSET, FLT_R1, (int32_t)SKEP_INNER_PATH(~f->inside), next);
-		put_filter_call(e, f, at);
+		put_filter_call(e, f, i + 1);
 		flt_emit_if_imm(e, BPF_JNE, FLT_R0, 0, leave);
 		flt_emit_here(e, next);
 	}
@@ -276,7 +281,7 @@ static void btf_unref(struct btf **btf)
 static int describe(const struct image *im, struct bpf_func_info *info, struct btf **ret)
 {
 	static const char *const names[] = { "classify", "slow", "filter", "filter", "inside" };
-	static const char *const params[] = { "off", "mac_off", "type" };
+	static const char *const params[] = { "off", "mac_off", "type", "facts" };
 	SKEP_CLEANUP(btf_unref) struct btf *btf = btf__new_empty();
 	int u64, u32, ptr, plain, placed, id;
 	char name[32];

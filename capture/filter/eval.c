@@ -9,9 +9,10 @@
  */
 #include "capture/filter/eval.h"
 
-#include "bpf/abi/skep_abi.h"
+#include "bpf/abi/skep_look.h"
 #include "capture/filter/flows.h"
 #include "capture/filter/front.h"
+#include "capture/filter/inside.h"
 #include "capture/filter/limits.h"
 #include "capture/filter/look.h"
 #include "capture/filter/scratch.h"
@@ -78,7 +79,8 @@ void flt_eval_flows(const struct flt_eval *e, uint64_t *ret_added, uint64_t *ret
 }
 
 /* bpf/look.bpf.c does the same, with its maps. */
-static uint32_t find_marks(struct flt_eval *e, const struct skep_view *v, const struct skep_addrs *addrs)
+static uint32_t find_marks(struct flt_eval *e, const struct skep_view *v, uint16_t space,
+			   const struct skep_addrs *addrs)
 {
 	struct skep_transport t;
 	struct skep_flow_key key;
@@ -87,6 +89,7 @@ static uint32_t find_marks(struct flt_eval *e, const struct skep_view *v, const 
 	if (!t.ports || t.proto != SKEP_PROTO_UDP)
 		return 0;
 	skep_flow_key_make(addrs, &t, &key);
+	key.space = space;
 	if (skep_quic_is_long(v, t.at)) {
 		flt_flows_add(e->flows, &key);
 		return SKEP_MARK_QUIC;
@@ -94,7 +97,7 @@ static uint32_t find_marks(struct flt_eval *e, const struct skep_view *v, const 
 	return skep_quic_has_payload(v, t.at) && flt_flows_has(e->flows, &key) ? SKEP_MARK_QUIC : 0;
 }
 
-static void look(struct flt_eval *e, const struct skep_view *v, struct skep_scratch *ret)
+static void look(struct flt_eval *e, const struct skep_view *v, uint16_t space, struct skep_facts *ret)
 {
 	struct skep_addrs addrs;
 
@@ -103,7 +106,7 @@ static void look(struct flt_eval *e, const struct skep_view *v, struct skep_scra
 	if (addrs.version == 0)
 		return;
 	if (e->flows)
-		ret->marks = find_marks(e, v, &addrs);
+		ret->marks = find_marks(e, v, space, &addrs);
 	if (e->ranges) {
 		ret->src_lists = flt_ranges_find(e->ranges, addrs.version, addrs.src);
 		ret->dst_lists = flt_ranges_find(e->ranges, addrs.version, addrs.dst);
@@ -296,15 +299,40 @@ static uint32_t run(const struct flt_eval *e, struct machine *s)
 	return 0;
 }
 
-uint32_t flt_eval_match(struct flt_eval *e, const void *bytes, uint32_t wire_len, uint32_t cap_len)
+static uint32_t judge(struct flt_eval *e, const struct flt_piece *p, uint16_t space)
 {
 	struct skep_scratch scratch;
-	struct machine s = { .frame = { .bytes = bytes, .len = cap_len },
+	struct machine s = { .frame = { .bytes = p->bytes, .len = p->cap_len },
 			     .scratch = &scratch,
-			     .wire_len = wire_len };
+			     .wire_len = p->wire_len };
+
+	look(e, &s.frame, space, &scratch.facts[0]);
+	return run(e, &s);
+}
+
+uint32_t flt_eval_match(struct flt_eval *e, const void *bytes, uint32_t wire_len, uint32_t cap_len)
+{
+	const struct flt_piece p = { .bytes = bytes, .cap_len = cap_len, .wire_len = wire_len };
+
+	return e->needs ? judge(e, &p, 0) : flt_front_match(e->prog, bytes, wire_len, cap_len);
+}
+
+uint32_t flt_eval_match_inside(struct flt_eval *e, const struct flt_piece *frame, uint32_t kinds, uint8_t *room)
+{
+	struct skep_inner inner[SKEP_MAX_INNER];
+	uint32_t verdict, n;
 
 	if (!e->needs)
-		return flt_front_match(e->prog, bytes, wire_len, cap_len);
-	look(e, &s.frame, &scratch);
-	return run(e, &s);
+		return flt_inside_match(e->prog, frame, kinds, room);
+	verdict = judge(e, frame, 0);
+	n = kinds ? flt_inside_find(frame->bytes, frame->cap_len, kinds, inner) : 0;
+	/* All of them, for what there is to learn. */
+	for (uint32_t i = 0; i < n; i++) {
+		struct flt_piece p = flt_inside_piece(frame, &inner[i], room);
+		uint32_t one = judge(e, &p, SKEP_LOOK_INSIDE);
+
+		if (!verdict && flt_inside_wanted(&inner[i], kinds))
+			verdict = one;
+	}
+	return verdict;
 }

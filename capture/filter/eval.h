@@ -28,6 +28,12 @@ struct flt_eval *flt_eval_free(struct flt_eval *e);
  * nothing, cannot fail.
  */
 uint32_t flt_eval_match(struct flt_eval *e, const void *bytes, uint32_t wire_len, uint32_t cap_len);
+/*
+ * The same for the frame and then, until one matches, for each packet inside that a job looks at that looks inside
+ * `kinds` (inside.h). room: frame->cap_len bytes at least.
+ */
+struct flt_piece;
+uint32_t flt_eval_match_inside(struct flt_eval *e, const struct flt_piece *frame, uint32_t kinds, uint8_t *room);
 
 /* Does the program read anything of the look stage? */
 bool flt_eval_looks(const struct flt_eval *e);

@@ -365,13 +365,13 @@ static int check_direction(const struct flt_tokens *t, int linktype, struct skep
 static int write_mark(uint32_t mark, uint32_t base, char *out, size_t size)
 {
 	return snprintf(out, size, "(ether[0x%08x:4] & 0x%x != 0)",
-			base + (uint32_t)offsetof(struct skep_scratch, marks), mark);
+			base + (uint32_t)offsetof(struct skep_scratch, facts[0].marks), mark);
 }
 
 static int write_list(const struct flt_token *k, uint32_t base, char *out, size_t size)
 {
-	uint32_t src = base + (uint32_t)offsetof(struct skep_scratch, src_lists);
-	uint32_t dst = base + (uint32_t)offsetof(struct skep_scratch, dst_lists), bit = 1u << k->list;
+	uint32_t src = base + (uint32_t)offsetof(struct skep_scratch, facts[0].src_lists);
+	uint32_t dst = base + (uint32_t)offsetof(struct skep_scratch, facts[0].dst_lists), bit = 1u << k->list;
 	const char *proto = flt_term_proto_word(k->proto), *and = k->proto == FLT_TERM_ANY ? "" : " and ";
 
 	if (k->side == FLT_TERM_SRC || k->side == FLT_TERM_DST)

@@ -79,10 +79,11 @@ int flt_look_prog_fd(const struct flt_look *look)
 	return bpf_program__fd(look->skel->progs.look);
 }
 
-int flt_look_need(struct flt_look *look, uint32_t needs)
+int flt_look_need(struct flt_look *look, uint32_t needs, uint32_t inside)
 {
 	const struct skep_look_control c = { .quic = (needs & FLT_NEEDS_MARKS) != 0,
-					     .lists = (needs & FLT_NEEDS_LISTS) != 0 };
+					     .lists = (needs & FLT_NEEDS_LISTS) != 0,
+					     .inside = inside };
 	uint32_t zero = 0;
 
 	return bpf_map_update_elem(bpf_map__fd(look->skel->maps.control), &zero, &c, BPF_ANY) ? -errno : 0;

@@ -3,7 +3,8 @@
 #define FLT_LOOK_H
 /*
  * The look stage of a link (bpf/look.bpf.c): fills what filters read that cBPF has no word for, namely the mark
- * of QUIC flows and the bits of address lists, into struct skep_scratch. It is loaded only when a job needs it.
+ * of QUIC flows and the bits of address lists, and where packets inside the frame are, into struct skep_scratch.
+ * It is loaded only when a job needs it.
  *
  * Control thread. After flt_look_open nothing here needs privileges.
  */
@@ -35,10 +36,10 @@ struct flt_look *flt_look_close(struct flt_look *look);
 int flt_look_prog_fd(const struct flt_look *look);
 
 /*
- * What to fill from the next frame on. Order for a job that comes: lists, needs, slot LOOK, slot CLASSIFY; for
+ * What to fill from the next frame on: FLT_NEEDS_* and SKEP_INNER_* of all jobs together. Order for a job that comes: lists, needs, slot LOOK, slot CLASSIFY; for
  * one that goes the other way round. 0 or -errno.
  */
-int flt_look_need(struct flt_look *look, uint32_t needs);
+int flt_look_need(struct flt_look *look, uint32_t needs, uint32_t inside);
 
 /*
  * Makes the lists of the context the ones that are looked up. Frames pass meanwhile: bits of lists that stay are

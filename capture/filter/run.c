@@ -116,7 +116,7 @@ static int load_look(struct flt_loaded *l, uint32_t needs, const struct flt_list
 		r = flt_look_set_lists(l->look, lists, err);
 	if (r)
 		return r;
-	r = flt_look_need(l->look, needs);
+	r = flt_look_need(l->look, needs, 0);
 	if (r == 0 && bpf_map_update_elem(l->progs_fd, &slot, &l->filter_fd, BPF_ANY))
 		r = -errno;
 	return r ? skep_err_set(err, r, "the kernel refused to join the programs: %s", strerror(-r)) : 0;

@@ -176,9 +176,9 @@ static const struct field {
 	uint32_t needs;
 	const char *name;
 } fields[] = {
-	{ offsetof(struct skep_scratch, marks), FLT_NEEDS_MARKS, "scratch.marks" },
-	{ offsetof(struct skep_scratch, src_lists), FLT_NEEDS_LISTS, "scratch.src_lists" },
-	{ offsetof(struct skep_scratch, dst_lists), FLT_NEEDS_LISTS, "scratch.dst_lists" },
+	{ offsetof(struct skep_scratch, facts[0].marks), FLT_NEEDS_MARKS, "scratch.marks" },
+	{ offsetof(struct skep_scratch, facts[0].src_lists), FLT_NEEDS_LISTS, "scratch.src_lists" },
+	{ offsetof(struct skep_scratch, facts[0].dst_lists), FLT_NEEDS_LISTS, "scratch.dst_lists" },
 };
 
 static const struct field *find_field(uint32_t offset)

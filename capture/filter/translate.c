@@ -49,7 +49,13 @@ enum reg { R0, R1, R2, R3, R4, IND, DATA, END, A, X, FP };
 #define STACK_MAC (-28)
 #define STACK_TYPE (-32)
 #define STACK_M(i) (-96 + 4 * (int)(i))
-#define STACK_SCRATCH (-104) /* struct skep_scratch * */
+#define STACK_SCRATCH (-104) /* struct skep_scratch *, so that facts[0] are those of the packet at hand */
+#define STACK_FACTS (-108)   /* an argument: bytes from facts[0] to them */
+/* At most, for the verifier: four packets inside, 12 bytes each. */
+#define FACTS_MASK 0x3f
+_Static_assert(SKEP_MAX_INNER * sizeof(struct skep_facts) <= FACTS_MASK &&
+		       offsetof(struct skep_scratch, facts[1]) + FACTS_MASK <= sizeof(struct skep_scratch),
+	       "in bounds");
 
 /* No way from here needs packet bytes and accepts: a guard may ask for anything. */
 #define NEED_ANY UINT32_MAX
@@ -349,7 +355,7 @@ static void load_place(struct ctx *c, uint8_t dst, int16_t slot)
 	emit(c, BPF_ALU | BPF_AND | BPF_K, dst, 0, 0, PLACE_MASK);
 }
 
-/* u32 f(ctx, off, mac_off, type): struct skep_inner. */
+/* u32 f(ctx, off, mac_off, type, facts): struct skep_inner, and where its facts are. */
 static void emit_arguments(struct ctx *c)
 {
 	for (uint8_t r = R2; r <= R3; r++) {
@@ -359,6 +365,8 @@ static void emit_arguments(struct ctx *c)
 	emit(c, BPF_STX | BPF_MEM | BPF_W, FP, R2, STACK_OFF, 0);
 	emit(c, BPF_STX | BPF_MEM | BPF_W, FP, R3, STACK_MAC, 0);
 	emit(c, BPF_STX | BPF_MEM | BPF_W, FP, R4, STACK_TYPE, 0);
+	if (c->uses_scratch)
+		emit(c, BPF_STX | BPF_MEM | BPF_W, FP, IND, STACK_FACTS, 0);
 }
 
 /* Takes the length of the frame on the wire from R0; R1 stays. */
@@ -418,6 +426,11 @@ static void emit_find_scratch(struct ctx *c)
 	emit(c, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_map_lookup_elem);
 	aim(c, LABEL_REJECT, 0);
 	emit(c, BPF_JMP | BPF_JEQ | BPF_K, R0, 0, 0, 0);
+	if (c->inside) {
+		load_stack(c, R1, STACK_FACTS);
+		emit(c, BPF_ALU | BPF_AND | BPF_K, R1, 0, 0, FACTS_MASK);
+		emit(c, BPF_ALU64 | BPF_ADD | BPF_X, R0, R1, 0, 0);
+	}
 	emit(c, BPF_STX | BPF_MEM | BPF_DW, FP, R0, STACK_SCRATCH, 0);
 	emit(c, BPF_LDX | BPF_MEM | BPF_DW, R1, FP, STACK_CTX, 0);
 }
@@ -426,7 +439,7 @@ static void emit_entry(struct ctx *c)
 {
 	if (c->uses_packet || c->uses_len || c->uses_scratch)
 		emit(c, BPF_STX | BPF_MEM | BPF_DW, FP, R1, STACK_CTX, 0);
-	if (c->inside && (c->uses_packet || c->uses_len))
+	if (c->inside && (c->uses_packet || c->uses_len || c->uses_scratch))
 		emit_arguments(c);
 	if (c->uses_scratch)
 		emit_find_scratch(c);

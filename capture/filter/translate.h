@@ -60,8 +60,9 @@ enum flt_length {
 int flt_translate(const struct flt_cbpf *in, uint32_t n, enum flt_length length, struct flt_code *ret,
 		  struct skep_err *err);
 /*
- * The same for the frame and for packets inside it: `u32 f(struct xdp_md *ctx, u32 off, u32 mac_off, u32 type)`
- * with the meaning of struct skep_inner; all zero: the frame itself. `len` is that of the packet inside. A global
+ * The same for the frame and for packets inside it: `u32 f(struct xdp_md *ctx, u32 off, u32 mac_off, u32 type, u32
+ * facts)` with the meaning of struct skep_inner, and how many bytes the packet's facts are behind scratch.facts[0];
+ * all zero: the frame itself. `len` is that of the packet inside. A global
  * subprogram only: by itself it has no arguments.
  */
 int flt_translate_inside(const struct flt_cbpf *in, uint32_t n, enum flt_length length, struct flt_code *ret,
