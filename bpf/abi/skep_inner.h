@@ -114,9 +114,12 @@ SKEP_INNER_INLINE int skep_inner_enter_ethernet(struct skep_inner_walk *w, SKEP_
 	return skep_inner_enter(w, kind);
 }
 
-/* An IP packet at off, of the version that its first four bits say; its fixed header is there. */
+/*
+ * An IP packet at off, whose fixed header is there. The version is what its first four bits say, which `type` must
+ * say too unless it is 0.
+ */
 SKEP_INNER_INLINE int skep_inner_enter_ip(struct skep_inner_walk *w, SKEP_ABI_U8 kind, SKEP_ABI_U32 off,
-					  skep_inner_get *get, const void *frame)
+					  SKEP_ABI_U16 type, skep_inner_get *get, const void *frame)
 {
 	SKEP_ABI_U8 b[4], version;
 	SKEP_ABI_U32 fixed;
@@ -132,6 +135,8 @@ SKEP_INNER_INLINE int skep_inner_enter_ip(struct skep_inner_walk *w, SKEP_ABI_U8
 	w->off = off;
 	w->step = SKEP_STEP_TYPE;
 	w->type = version == 4 ? 0x0800 : 0x86dd;
+	if (type && type != w->type)
+		return 1;
 	return skep_inner_enter(w, kind) || skep_inner_add(w, off - 14, w->type);
 }
 
@@ -225,7 +230,7 @@ SKEP_INNER_INLINE int skep_inner_label(struct skep_inner_walk *w, SKEP_ABI_U32 o
 	if (!(w->wanted & SKEP_INNER_MPLS) || get(frame, off, b, 4))
 		return 1;
 	if (b[2] & 1) /* bottom of the stack */
-		return skep_inner_enter_ip(w, SKEP_INNER_MPLS, off + 4, get, frame);
+		return skep_inner_enter_ip(w, SKEP_INNER_MPLS, off + 4, 0, get, frame);
 	w->off = off + 4;
 	w->step = SKEP_STEP_LABEL;
 	return 0;
@@ -251,7 +256,7 @@ SKEP_INNER_INLINE int skep_inner_erspan(struct skep_inner_walk *w, SKEP_ABI_U32 
 	case 0:
 		return skep_inner_enter_ethernet(w, SKEP_INNER_ERSPAN, off);
 	case 2:
-		return skep_inner_enter_ip(w, SKEP_INNER_ERSPAN, off, get, frame);
+		return skep_inner_enter_ip(w, SKEP_INNER_ERSPAN, off, 0, get, frame);
 	default:
 		return 1;
 	}
@@ -274,7 +279,7 @@ SKEP_INNER_INLINE int skep_inner_gre(struct skep_inner_walk *w, SKEP_ABI_U32 off
 	switch (proto) {
 	case 0x0800:
 	case 0x86dd:
-		return skep_inner_enter_ip(w, SKEP_INNER_GRE, off, get, frame);
+		return skep_inner_enter_ip(w, SKEP_INNER_GRE, off, proto, get, frame);
 	case 0x6558:
 		return skep_inner_enter_ethernet(w, SKEP_INNER_GRE, off);
 	case 0x88be: /* type I has neither a sequence number nor a header of its own */

@@ -51,7 +51,7 @@ static const struct {
 	{ "gre ipv6 with checksum, key, sequence", MAC "0800" IP4("005c", "2f") "b00086dd" "00000000" "00000001" "00000002" INNER6, 1,
 	  { { 36, 0, G | G << 8, 0x86dd } } },
 	{ "gre key only", MAC "0800" IP4("003c", "2f") "20000800" "00000001" INNER4, 1, { { 28, 0, G | G << 8, 0x0800 } } },
-	{ "gre says ipv6, carries ipv4", MAC "0800" IP4("0038", "2f") "000086dd" INNER4, 1, { { 24, 0, G | G << 8, 0x0800 } } },
+	{ "gre says ipv6, carries ipv4", MAC "0800" IP4("0038", "2f") "000086dd" INNER4, 0, { { 0 } } },
 	{ "gre over ipv6", MAC "86dd" IP6("0024", "2f") "00000800" INNER4, 1, { { 44, 0, G | G << 8, 0x0800 } } },
 	{ "gre behind options", MAC "0800" "4600003c0000000040" "2f" "0000" "0a0000010a000002" "01010101" "00000800" INNER4, 1,
 	  { { 28, 0, G | G << 8, 0x0800 } } },
