@@ -20,11 +20,16 @@
  */
 #include "capture/xsk.h"
 
+#include "capture/mono.h"
+#include "capture/xsk_held.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <linux/if_xdp.h>
+#include <net/if.h>
 #include <numa.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -55,9 +60,16 @@
 /* We never send, but a UMEM cannot be made without a completion ring. */
 #define COMPLETION_SLOTS 64u
 #define HUGE_BYTES (2u * CAP_MIB)
-/* The kernel tears a socket down asynchronously; 50 x 20 ms was always enough. */
-#define BIND_TRIES 50
+/*
+ * Waiting for a queue. A socket that a program holds stays, so that is refused within a second; a process that
+ * is about to exit has that time. What the kernel still holds of a dead one goes when a kernel worker gets the
+ * RTNL lock: milliseconds, but seconds where namespaces come and go. In between: it cannot be known which.
+ */
 #define BIND_PAUSE_NS (20 * SKEP_NSEC_PER_MSEC)
+#define BIND_SAY_NS (200 * SKEP_NSEC_PER_MSEC)
+#define BIND_HELD_NS (300 * SKEP_NSEC_PER_MSEC)
+#define BIND_UNKNOWN_NS (600 * SKEP_NSEC_PER_MSEC)
+#define BIND_DEAD_NS (10 * SKEP_NSEC_PER_SEC)
 /* How far ahead of the frame at hand its successors are fetched into the cache. */
 #define PREFETCH_AHEAD 4u
 /* Busy polling as Suricata, DPDK and Knot have it. */
@@ -88,13 +100,19 @@ struct cap_xsk {
 	struct xsk_ring_cons completion;
 	struct xsk_umem *umem;
 	struct xsk_socket *socket;
+	struct cap_xsk *next; /* of ours */
 	uint64_t area_bytes;
 	uint64_t poked_at;
+	uint32_t ifindex;
+	uint32_t queue;
 	uint32_t slots;
 	uint32_t chunk;
 	bool zero_copy;
 	bool multi_buffer;
 };
+
+/* What this process has bound. The control thread's. */
+static struct cap_xsk *ours;
 
 static void bump(uint64_t *counter, uint64_t n)
 {
@@ -334,17 +352,50 @@ static int try_bind(struct cap_xsk *xsk, const struct cap_xsk_cfg *cfg, uint16_t
 	return r;
 }
 
+/* As cap_xsk_held; a second socket of our own on a queue has no chance either. */
+static int is_held(uint32_t ifindex, uint32_t queue)
+{
+	uint32_t own = 0;
+
+	for (const struct cap_xsk *x = ours; x; x = x->next, own++)
+		if (x->ifindex == ifindex && x->queue == queue)
+			return 1;
+	return cap_xsk_held(ifindex, queue, own);
+}
+
+static void say_waiting(const struct cap_xsk_cfg *cfg)
+{
+	char sentence[160];
+
+	if (!cfg->say)
+		return;
+	(void)snprintf(sentence, sizeof(sentence),
+		       "%s queue %u: waits for the kernel to release the AF_XDP socket of a program that has ended",
+		       cfg->ifname, cfg->queue);
+	cfg->say(cfg->say_arg, sentence);
+}
+
 static int bind_patiently(struct cap_xsk *xsk, const struct cap_xsk_cfg *cfg, uint16_t flags)
 {
-	int r = 0;
+	const uint64_t from_ns = cap_mono_ns();
+	bool said = false;
 
-	for (int i = 0; i < BIND_TRIES; i++) {
-		r = try_bind(xsk, cfg, flags);
+	for (;;) {
+		int r = try_bind(xsk, cfg, flags), held;
+		uint64_t waited_ns;
+
 		if (r != -EBUSY)
 			return r;
+		waited_ns = cap_mono_ns() - from_ns;
+		held = is_held(if_nametoindex(cfg->ifname), cfg->queue);
+		if (waited_ns >= (held > 0 ? BIND_HELD_NS : held < 0 ? BIND_UNKNOWN_NS : BIND_DEAD_NS))
+			return r;
+		if (held == 0 && waited_ns >= BIND_SAY_NS && !said) {
+			say_waiting(cfg);
+			said = true;
+		}
 		nanosleep(&(struct timespec){ .tv_nsec = BIND_PAUSE_NS }, NULL);
 	}
-	return r;
 }
 
 /*
@@ -459,6 +510,10 @@ int cap_xsk_open(const struct cap_xsk_cfg *cfg, const struct cap_meta_clock *clo
 	xsk->fd = xsk_socket__fd(xsk->socket);
 	if (cfg->busy_poll)
 		prefer_busy_poll(xsk->fd);
+	xsk->ifindex = if_nametoindex(cfg->ifname);
+	xsk->queue = cfg->queue;
+	xsk->next = ours;
+	ours = xsk;
 	*ret = TAKE_PTR(xsk);
 	return 0;
 }
@@ -467,6 +522,11 @@ struct cap_xsk *cap_xsk_close(struct cap_xsk *xsk)
 {
 	if (!xsk)
 		return NULL;
+	for (struct cap_xsk **at = &ours; *at; at = &(*at)->next)
+		if (*at == xsk) {
+			*at = xsk->next;
+			break;
+		}
 	drop_socket(xsk);
 	if (xsk->area)
 		munmap(xsk->area, xsk->area_bytes);

@@ -23,13 +23,15 @@ struct cap_xsk_cfg {
 	enum cap_tristate zero_copy;
 	bool need_wakeup;
 	bool busy_poll;
+	void (*say)(void *arg, const char *sentence); /* why opening takes longer; may be NULL */
+	void *say_arg;
 };
 
 struct cap_xsk;
 
 /*
- * Refusals in words; SKEP_E_BUSY: another socket on the queue (after a second of retries: the kernel tears
- * the last one down asynchronously); SKEP_E_UNSUPPORTED: zero copy asked for and not to be had.
+ * Refusals in words; SKEP_E_BUSY: a socket of another program on the queue, within a second; what is left of
+ * a dead program's is waited for. SKEP_E_UNSUPPORTED: zero copy asked for and not to be had.
  */
 int cap_xsk_open(const struct cap_xsk_cfg *cfg, const struct cap_meta_clock *clock, struct cap_xsk **ret,
 		 struct skep_err *err);

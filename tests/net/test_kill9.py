@@ -25,15 +25,8 @@ def targets(kind, folder):
     return ("-w", folder, "-b", "filesize:2000")
 
 
-def xdp_sockets(rig):
-    """A dead process's AF_XDP socket is released by a kernel worker that needs the RTNL lock. On a machine where other tests
-    make and remove namespaces all the time, that takes longer than the second for which skep-capture itself waits."""
-    return rig.run(["ss", "--xdp", "-H"], text=True).stdout.strip()
-
-
 def capture_and_kill(rig, kind, folder, delay_s):
-    """Starts a capture, kills it after delay_s; returns the time of the kill (ns)."""
-    rig.wait_for(lambda: not xdp_sockets(rig), "the kernel to release the queue", 5)
+    """Starts a capture, kills it after delay_s; returns the time of the kill (ns). The last one's socket may still be with the kernel."""
     process = rig.capture(*targets(kind, folder), *traffic.SOURCES["xdp-native"], *traffic.SMALL)
     time.sleep(delay_s)
     killed_ns = time.time_ns()

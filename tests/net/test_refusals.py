@@ -14,7 +14,33 @@ import traffic
 
 CAPTURE = rig_module.BIN / "skep-capture"
 XDP = traffic.SOURCES["xdp-native"]
+# An AF_XDP socket on queue 0 of the interface named; the numbers are those of linux/if_xdp.h.
+HOLDER = """
+import mmap, socket, struct, sys, time
+sock, area = socket.socket(44, socket.SOCK_RAW), mmap.mmap(-1, 1 << 16)
+at = __import__("ctypes").addressof(__import__("ctypes").c_char.from_buffer(area))
+sock.setsockopt(283, 4, struct.pack("QQIIII", at, 1 << 16, 4096, 0, 0, 0))
+for ring in (5, 6, 2):
+    sock.setsockopt(283, ring, struct.pack("i", 16))
+libc = __import__("ctypes").CDLL(None, use_errno=True)
+address = struct.pack("HHIII", 44, 0, socket.if_nametoindex(sys.argv[1]), 0, 0)
+sys.exit("bind") if libc.bind(sock.fileno(), address, len(address)) else print("holds", file=sys.stderr, flush=True)
+time.sleep(600)
+"""
 AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all"]
+
+
+def within_a_second(run):
+    """Runs it until it took less than a second, three times at most: what waits, or works too long, does so each time; a machine that
+    is busy with something else does not take its second three times. Returns what the last run returned."""
+    took_s = []
+    for _ in range(3):
+        begin = time.monotonic()
+        done = run()
+        took_s.append(time.monotonic() - begin)
+        if took_s[-1] < rig_module.PATIENCE:
+            return done
+    raise AssertionError(f"refused, but not within a second: {took_s}")
 
 
 @pytest.fixture
@@ -25,16 +51,13 @@ def refused(rig, capture_built, tmp_path):
 
     def run(code, words, *texts, prefix=(), env=None, folder=tmp_path):
         files = {path.name: path.read_bytes() for path in pathlib.Path(folder).iterdir() if path.is_file()}
-        begin = time.monotonic()
-        done = rig.run([*prefix, CAPTURE, *words], check=False, text=True, env={**os.environ, **(env or {})}, cwd=folder)
-        took_s = time.monotonic() - begin
+        done = within_a_second(
+            lambda: rig.run([*prefix, CAPTURE, *words], check=False, text=True, env={**os.environ, **(env or {})}, cwd=folder))
         assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
         for text in texts:
             assert text in done.stderr, (text, done.stderr)
         assert done.stdout == ""
         assert len(done.stderr.strip().splitlines()) >= 2, f"no word about what to do: {done.stderr}"
-        # One second; the rest is what a busy machine adds.
-        assert took_s < 2.0 * rig_module.PATIENCE, f"took {took_s:.2f} s"
         assert {path.name: path.read_bytes() for path in pathlib.Path(folder).iterdir() if path.is_file()} == files
         assert traffic.link_state(rig) == before
         return done
@@ -91,15 +114,26 @@ def test_names_in_filters_are_not_asked_of_dns(refused):
 def test_xdp_is_busy(rig, capture_built, tmp_path):
     """Another capture has the link: the second says so, and the first is not disturbed."""
     first = rig.capture("-w", tmp_path / "first.pcap", *XDP, *traffic.SMALL)
-    before, begin = traffic.link_state(rig), time.monotonic()
-    done = rig.run([CAPTURE, "-i", "cap0", "-w", tmp_path / "second.pcap", *XDP], check=False, text=True)
-    assert done.returncode == 1 and time.monotonic() - begin < 2.5 * rig_module.PATIENCE
+    before = traffic.link_state(rig)
+    done = within_a_second(lambda: rig.run([CAPTURE, "-i", "cap0", "-w", tmp_path / "second.pcap", *XDP], check=False, text=True))
+    assert done.returncode == 1
     assert "cap0" in done.stderr and ("another" in done.stderr or "holds" in done.stderr), done.stderr
     assert not (tmp_path / "second.pcap").exists() and traffic.link_state(rig) == before
     sent = frames.numbered(100, 100)
     rig.send(sent)
     first.stop()
     traffic.lossless(first.stats(), len(sent))
+
+
+def test_only_the_queue_is_busy(make_rig, capture_built, tmp_path):
+    """A program has an AF_XDP socket on the queue and no XDP program on the link."""
+    rig = make_rig(gro=True)
+    holder = rig.start([rig_module.PYTHON, "-c", HOLDER, "cap0"])
+    holder.wait_for_line("holds")
+    done = within_a_second(lambda: rig.run([CAPTURE, "-i", "cap0", "-w", tmp_path / "x.pcap", *XDP], check=False, text=True))
+    assert done.returncode == 1 and "another AF_XDP socket" in done.stderr and "--queues" in done.stderr, done.stderr
+    assert not list(tmp_path.iterdir())
+    holder.kill()
 
 
 def test_not_enough_disk(refused):
