@@ -11,6 +11,7 @@
 
 #include "capture/filter/eval.h"
 #include "capture/filter/front.h"
+#include "capture/filter/inside.h"
 #include "capture/filter/list.h"
 
 #include <errno.h>
@@ -20,6 +21,7 @@
 struct cap_filter_user {
 	struct bpf_program prog;
 	struct flt_eval *eval; /* NULL: libpcap's interpreter knows all of it */
+	uint32_t inside;       /* kinds */
 };
 
 static void lists_unref(struct flt_lists **lists)
@@ -68,6 +70,27 @@ struct cap_filter_user *cap_filter_user_free(struct cap_filter_user *filter)
 	return NULL;
 }
 
+void cap_filter_user_look_inside(struct cap_filter_user *filter, uint32_t kinds)
+{
+	if (filter)
+		filter->inside = kinds;
+}
+
+/* The second half of scratch is for packets inside of frames that are in the first half: no link has longer ones. */
+static bool match_inside(const struct cap_filter_user *filter, const uint8_t *data, uint32_t wire_len, uint32_t len,
+			 uint8_t *scratch)
+{
+	bool gathered = data == scratch;
+	const struct flt_piece p = { .bytes = data,
+				     .cap_len = gathered ? SKEP_MIN(len, CAP_SNAPLEN_MAX / 2) : len,
+				     .wire_len = wire_len };
+	uint8_t *room = gathered ? scratch + CAP_SNAPLEN_MAX / 2 : scratch;
+
+	if (filter->eval)
+		return flt_eval_match_inside(filter->eval, &p, filter->inside, room) != 0;
+	return flt_inside_match(&filter->prog, &p, filter->inside, room) != 0;
+}
+
 bool cap_filter_user_match(const struct cap_filter_user *filter, const struct cap_batch *batch,
 			   const struct cap_frame *frame, uint8_t *scratch)
 {
@@ -78,6 +101,8 @@ bool cap_filter_user_match(const struct cap_filter_user *filter, const struct ca
 		len = cap_trim_gather(batch, frame, scratch, SKEP_MIN(frame->cap_len, CAP_SNAPLEN_MAX));
 		data = scratch;
 	}
+	if (filter->inside)
+		return match_inside(filter, data, frame->wire_len, len, scratch);
 	if (filter->eval)
 		return flt_eval_match(filter->eval, data, frame->wire_len, len) != 0;
 	return bpf_filter(filter->prog.bf_insns, data, frame->wire_len, len) != 0;

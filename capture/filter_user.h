@@ -21,12 +21,17 @@ struct cap_filter_user;
  */
 int cap_filter_user_new(const char *expr, uint16_t linktype, struct cap_filter_user **ret,
 			struct skep_err *err);
+/*
+ * From now on the filter also matches frames in which a packet matches that only `kinds` (SKEP_INNER_*, filter/inside.h)
+ * lead to. Before the first match; Ethernet only. NULL is everything, and stays that.
+ */
+void cap_filter_user_look_inside(struct cap_filter_user *filter, uint32_t kinds);
 /* Takes NULL, returns NULL. */
 struct cap_filter_user *cap_filter_user_free(struct cap_filter_user *filter);
 
 /*
  * Does the filter want the frame? scratch (CAP_SNAPLEN_MAX bytes, the caller's own) makes a frame of several
- * buffers contiguous; it is not touched for a frame in one buffer. frags are the batch's.
+ * buffers, or a packet inside of one, contiguous; for others it is not touched. frags are the batch's.
  */
 bool cap_filter_user_match(const struct cap_filter_user *filter, const struct cap_batch *batch,
 			   const struct cap_frame *frame, uint8_t *scratch);

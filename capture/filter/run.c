@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The kernel side of skep-filter and of the tests: load, run on a packet, take the time. Packets travel with struct skep_meta in front of them, as they do on a link, so that
- * the program can know their length on the wire.
+ * The kernel side of skep-filter and of the tests: load, run on a packet, take the time. Packets travel with struct
+ * skep_meta in front of them, as they do on a link, so that the program can know their length on the wire.
  */
 #include "capture/filter/run.h"
 
 #include "bpf/abi/skep_abi.h"
+#include "capture/filter/classifier.h"
 #include "capture/filter/look.h"
 
 #include <bpf/bpf.h>
@@ -63,6 +64,18 @@ static int refuse_load(uint32_t n, const struct bpf_insn *insns, int r, struct s
 	return skep_err_set(err, r, "the kernel refused the translated filter: %s (%s)", strerror(-r), words);
 }
 
+/* What the kernel says of l->filter_fd. */
+static void learn_size(struct flt_loaded *l)
+{
+	struct bpf_prog_info info = { 0 };
+	uint32_t info_len = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(l->filter_fd, &info, &info_len) == 0) {
+		l->verified_insns = info.verified_insns;
+		l->jited_bytes = info.jited_prog_len;
+	}
+}
+
 /* ret->filter_fd and what the kernel says of it. */
 static int load_filter(const struct flt_code *code, struct flt_loaded *ret, struct skep_err *err)
 {
@@ -70,8 +83,6 @@ static int load_filter(const struct flt_code *code, struct flt_loaded *ret, stru
 	const struct bpf_insn *insns = (const struct bpf_insn *)linked;
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_XDP_HAS_FRAGS,
 		    .expected_attach_type = BPF_XDP); /* a PROG_ARRAY takes equals only */
-	struct bpf_prog_info info = { 0 };
-	uint32_t info_len = sizeof(info);
 	uint64_t start = now_ns();
 
 	if (!linked)
@@ -83,10 +94,7 @@ static int load_filter(const struct flt_code *code, struct flt_loaded *ret, stru
 	if (ret->filter_fd < 0)
 		return refuse_load(code->n, insns, -errno, err);
 	ret->load_ns = now_ns() - start;
-	if (bpf_obj_get_info_by_fd(ret->filter_fd, &info, &info_len) == 0) {
-		ret->verified_insns = info.verified_insns;
-		ret->jited_bytes = info.jited_prog_len;
-	}
+	learn_size(ret);
 	return 0;
 }
 
@@ -106,7 +114,8 @@ static int open_maps(struct flt_loaded *l, struct skep_err *err)
 }
 
 /* The look stage in front of the filter, as on a link. */
-static int load_look(struct flt_loaded *l, uint32_t needs, const struct flt_lists *lists, struct skep_err *err)
+static int load_look(struct flt_loaded *l, uint32_t needs, uint32_t inside, const struct flt_lists *lists,
+		     struct skep_err *err)
 {
 	const struct flt_look_cfg cfg = { .progs_fd = l->progs_fd, .scratch_fd = l->scratch_fd };
 	uint32_t slot = SKEP_PROG_CLASSIFY;
@@ -116,7 +125,7 @@ static int load_look(struct flt_loaded *l, uint32_t needs, const struct flt_list
 		r = flt_look_set_lists(l->look, lists, err);
 	if (r)
 		return r;
-	r = flt_look_need(l->look, needs, 0);
+	r = flt_look_need(l->look, needs, inside);
 	if (r == 0 && bpf_map_update_elem(l->progs_fd, &slot, &l->filter_fd, BPF_ANY))
 		r = -errno;
 	return r ? skep_err_set(err, r, "the kernel refused to join the programs: %s", strerror(-r)) : 0;
@@ -131,7 +140,7 @@ int flt_run_load_lists(const struct flt_code *code, const struct flt_lists *list
 	if (r == 0)
 		r = load_filter(code, &l, err);
 	if (r == 0 && code->needs)
-		r = load_look(&l, code->needs, lists, err);
+		r = load_look(&l, code->needs, 0, lists, err);
 	if (r) {
 		flt_run_unload(&l);
 		return r;
@@ -144,6 +153,73 @@ int flt_run_load_lists(const struct flt_code *code, const struct flt_lists *list
 int flt_run_load(const struct flt_code *code, struct flt_loaded *ret, struct skep_err *err)
 {
 	return flt_run_load_lists(code, NULL, ret, err);
+}
+
+/* progs[SKEP_PROG_DELIVER] returns FLT_RUN_ACCEPTED. The array keeps the program. */
+static int load_deliver(const struct flt_loaded *l, struct skep_err *err)
+{
+	const struct bpf_insn accept[] = {
+		{ .code = BPF_ALU | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = FLT_RUN_ACCEPTED },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_XDP_HAS_FRAGS, .expected_attach_type = BPF_XDP);
+	_skep_close_ int fd =
+		bpf_prog_load(BPF_PROG_TYPE_XDP, "skep_accept", "Dual BSD/GPL", accept, ARRAY_LEN(accept), &opts);
+	uint32_t slot = SKEP_PROG_DELIVER;
+	int r = 0;
+
+	if (fd < 0 || bpf_map_update_elem(l->progs_fd, &slot, &fd, BPF_ANY))
+		r = -errno;
+	return r ? skep_err_set(err, r, "the kernel refused to join the programs: %s", strerror(-r)) : 0;
+}
+
+/* The classifier with the one job; its counters go with it. */
+static int load_classifier(const struct flt_code *code, uint32_t inside, struct flt_loaded *l, struct skep_err *err)
+{
+	_skep_close_ int generations =
+		bpf_map_create(BPF_MAP_TYPE_PERCPU_ARRAY, "skep_generation", 4, sizeof(struct skep_generation), 1, NULL);
+	_skep_close_ int counters = bpf_map_create(BPF_MAP_TYPE_PERCPU_ARRAY, "skep_counters", 4,
+						   sizeof(struct skep_xdp_counters), 1, NULL);
+	const struct flt_job job = { .code = code, .inside = inside };
+	const struct flt_surroundings around = {
+		.progs_fd = l->progs_fd,
+		.scratch_fd = l->scratch_fd,
+		.generations_fd = generations,
+		.counters_fd = counters,
+		.rejected_offset = offsetof(struct skep_xdp_counters, rejected),
+	};
+	uint64_t start = now_ns();
+	int r;
+
+	if (generations < 0 || counters < 0)
+		return skep_err_set(err, -errno, "the kernel refused a map: %s", strerror(errno));
+	r = flt_classifier_load(&job, 1, &around, &l->filter_fd, err);
+	if (r)
+		return r;
+	l->load_ns = now_ns() - start;
+	learn_size(l);
+	return 0;
+}
+
+int flt_run_load_inside(const struct flt_code *code, uint32_t inside, const struct flt_lists *lists,
+			struct flt_loaded *ret, struct skep_err *err)
+{
+	struct flt_loaded l = FLT_LOADED_NULL;
+	int r = open_maps(&l, err);
+
+	if (r == 0)
+		r = load_deliver(&l, err);
+	if (r == 0)
+		r = load_classifier(code, inside, &l, err);
+	if (r == 0)
+		r = load_look(&l, code->needs, inside, lists, err);
+	if (r) {
+		flt_run_unload(&l);
+		return r;
+	}
+	l.fd = flt_look_prog_fd(l.look);
+	*ret = l;
+	return 0;
 }
 
 void flt_run_unload(struct flt_loaded *l)

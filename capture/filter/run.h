@@ -13,6 +13,9 @@
 /* The longest packet a test run takes: 17 fragments of a page, less what the first page keeps for itself. */
 #define FLT_RUN_MAX_BYTES 65000u
 
+/* What delivery returns: the length that filters accept. */
+#define FLT_RUN_ACCEPTED 262144u
+
 struct flt_look;
 struct flt_lists;
 
@@ -21,7 +24,7 @@ struct flt_loaded {
 	uint32_t verified_insns; /* instructions the verifier walked through; 0: the kernel does not tell */
 	uint32_t jited_bytes;
 	uint64_t load_ns;
-	/* With marks or lists, else -1 and NULL. */
+	/* With marks, lists, or packets inside; else -1 and NULL. */
 	int filter_fd;
 	int progs_fd;
 	int scratch_fd;
@@ -41,6 +44,12 @@ struct flt_loaded {
 int flt_run_load_lists(const struct flt_code *code, const struct flt_lists *lists, struct flt_loaded *ret,
 		       struct skep_err *err);
 int flt_run_load(const struct flt_code *code, struct flt_loaded *ret, struct skep_err *err);
+/*
+ * The same for code of flt_translate_inside(), and what a link runs: the look stage, the classifier with this one job,
+ * which looks inside `inside` (SKEP_INNER_*), and a program that stands for delivery and returns FLT_RUN_ACCEPTED.
+ */
+int flt_run_load_inside(const struct flt_code *code, uint32_t inside, const struct flt_lists *lists,
+			struct flt_loaded *ret, struct skep_err *err);
 void flt_run_unload(struct flt_loaded *l);
 
 /*

@@ -11,6 +11,7 @@
 #include "capture/filter/disasm.h"
 #include "capture/filter/eval.h"
 #include "capture/filter/front.h"
+#include "capture/filter/inside.h"
 #include "capture/filter/limits.h"
 #include "capture/filter/list.h"
 #include "capture/filter/look.h"
@@ -31,11 +32,13 @@ struct config {
 	bool no_files;
 	const char *read_file;
 	const char *filter_file;
+	const char *inside;
 };
 
 /* A filter on its way: what each step made of it. */
 struct filter {
 	char *text;	/* the user's */
+	uint32_t inside; /* SKEP_INNER_*: where it also looks */
 	char *expanded; /* presets written out */
 	struct flt_lists *lists; /* NULL: files may not be named */
 	struct bpf_program *cbpf;
@@ -62,6 +65,12 @@ static const struct skep_opt table[] = {
 	  .offset = offsetof(struct config, filter_file),
 	  .help = "read the filter from this file (- is standard input) and not from the command "
 		  "line" },
+	{ .name = "inside",
+	  .type = SKEP_OPT_STRING,
+	  .arg = "LIST",
+	  .offset = offsetof(struct config, inside),
+	  .help = "also match packets that are carried inside others: some of "
+		  "vlan,qinq,mpls,gre,erspan,vxlan" },
 	{ .name = "no-files",
 	  .type = SKEP_OPT_FLAG,
 	  .offset = offsetof(struct config, no_files),
@@ -168,10 +177,12 @@ static int build(struct filter *f, int linktype, enum flt_length length, bool lo
 	if (r)
 		return r;
 	f->insns = flt_front_insns(f->cbpf, &f->n_insns);
-	r = flt_translate(f->insns, f->n_insns, length, &f->code, err);
+	r = f->inside ? flt_translate_inside(f->insns, f->n_insns, length, &f->code, err)
+		      : flt_translate(f->insns, f->n_insns, length, &f->code, err);
 	if (r || !load)
 		return r;
-	r = flt_run_load_lists(&f->code, f->lists, &f->prog, &f->load_err);
+	r = f->inside ? flt_run_load_inside(&f->code, f->inside, f->lists, &f->prog, &f->load_err)
+		      : flt_run_load_lists(&f->code, f->lists, &f->prog, &f->load_err);
 	if (r && r != -EPERM)
 		*err = f->load_err;
 	return r == -EPERM ? 0 : r;
@@ -274,17 +285,21 @@ static void explain_text(const struct filter *f, const char *words, json_t *ns)
 	const char *name;
 	json_t *v;
 
-	printf("Takes %s.\n", words);
+	char inside[64];
+
+	flt_inside_text(f->inside, inside, sizeof(inside));
+	printf("Takes %s%s%s.\n", words, f->inside ? "; also frames that carry such a packet inside: " : "", inside);
 	if (strcmp(f->expanded, f->text) != 0)
 		printf("Written out: %s\n", f->expanded);
 	printf("Program: %u classic BPF instructions, %u of eBPF (%u in the usual way, the rest for short "
 	       "and multi-buffer frames)",
 	       f->n_insns, f->code.n, f->code.n_fast);
-	if (f->code.needs)
-		printf(", behind a program that looks for %s%s%s",
-		       f->code.needs & FLT_NEEDS_MARKS ? "QUIC flows" : "",
-		       f->code.needs == (FLT_NEEDS_MARKS | FLT_NEEDS_LISTS) ? " and " : "",
-		       f->code.needs & FLT_NEEDS_LISTS ? "addresses in lists" : "");
+	if (f->code.needs || f->inside)
+		printf(", behind a program that looks for%s%s%s%s%s", f->inside ? " packets inside" : "",
+		       f->inside && f->code.needs ? " and" : "",
+		       f->code.needs & FLT_NEEDS_MARKS ? " QUIC flows" : "",
+		       f->code.needs == (FLT_NEEDS_MARKS | FLT_NEEDS_LISTS) ? " and" : "",
+		       f->code.needs & FLT_NEEDS_LISTS ? " addresses in lists" : "");
 	if (f->prog.fd < 0) {
 		printf(".\nTime: not measured, %s.\n", f->load_err.text);
 		return;
@@ -312,8 +327,11 @@ static int explain(const struct config *cfg, struct filter *f, struct skep_err *
 		return complain(cfg, r, err);
 	ns = measure_all(f);
 	if (cfg->json) {
-		print_json(json_pack("{s:b, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:O}", "ok", 1, "words", words,
-				     "expanded", f->expanded, "cbpf_insns", (int)f->n_insns, "ebpf_insns",
+		char inside[64];
+
+		flt_inside_text(f->inside, inside, sizeof(inside));
+		print_json(json_pack("{s:b, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:O}", "ok", 1, "words", words,
+				     "inside", inside, "expanded", f->expanded, "cbpf_insns", (int)f->n_insns, "ebpf_insns",
 				     (int)f->code.n, "verified_insns", (int)f->prog.verified_insns,
 				     "jited_bytes", (int)f->prog.jited_bytes, "load_ns",
 				     (json_int_t)f->prog.load_ns, "ns", ns));
@@ -363,7 +381,16 @@ static int dump(const struct config *cfg, struct filter *f, struct skep_err *err
 
 struct tally {
 	uint64_t packets, matched, interpreted;
+	uint8_t *room; /* CAP_SNAPLEN_MAX bytes, for packets inside */
 };
+
+static bool interpret(const struct filter *f, const uint8_t *bytes, uint32_t len, uint32_t wire_len,
+		      const struct tally *t)
+{
+	const struct flt_piece p = { .bytes = bytes, .cap_len = len, .wire_len = wire_len };
+
+	return flt_eval_match_inside(f->eval, &p, f->inside, t->room) > 0;
+}
 
 /* In the kernel where it can be: a test run takes 14 bytes or more. */
 static int judge(const struct filter *f, const uint8_t *bytes, uint32_t len, uint32_t wire_len,
@@ -375,12 +402,12 @@ static int judge(const struct filter *f, const uint8_t *bytes, uint32_t len, uin
 	t->packets++;
 	if (f->prog.fd < 0 || len < FLT_RUN_MIN_BYTES || len > FLT_RUN_MAX_BYTES) {
 		t->interpreted++;
-		t->matched += flt_eval_match(f->eval, bytes, wire_len, len) > 0;
+		t->matched += interpret(f, bytes, len, wire_len, t);
 		return 0;
 	}
 	/* It learns flows from every packet, for those that the kernel cannot be given. */
 	if (flt_eval_looks(f->eval))
-		(void)flt_eval_match(f->eval, bytes, wire_len, len);
+		(void)interpret(f, bytes, len, wire_len, t);
 	r = flt_run_packet(&f->prog, &(struct flt_packet){ .bytes = bytes, .len = len, .wire_len = wire_len },
 			   1, &verdict, NULL);
 	if (r < 0)
@@ -425,11 +452,12 @@ static int read_all(struct cap_tap *tap, const struct filter *f, struct tally *t
 {
 	struct cap_source *src = tap->sources[0];
 	_skep_free_ struct cap_batch *batch = calloc(1, sizeof(*batch));
-	_skep_free_ uint8_t *scratch = malloc(CAP_SNAPLEN_MAX);
+	_skep_free_ uint8_t *scratch = malloc(2 * CAP_SNAPLEN_MAX);
 	int r = tap->ops->start(tap, err);
 
 	if (!batch || !scratch)
 		return skep_err_set(err, -ENOMEM, "no memory to read the file");
+	t->room = scratch + CAP_SNAPLEN_MAX;
 	while (r == 0) {
 		int n = src->ops->receive(src, batch);
 
@@ -465,7 +493,10 @@ static int count(const struct config *cfg, struct filter *f, struct skep_err *er
 	r = cap_source_file.open(&source, &tap, err);
 	if (r)
 		return complain(cfg, r, err);
-	r = build(f, tap->linktype, FLT_LENGTH_META, true, err);
+	if (f->inside && tap->linktype != 1)
+		r = skep_err_set(err, SKEP_E_USAGE, "--inside: the packets of this file are not Ethernet frames");
+	if (r == 0)
+		r = build(f, tap->linktype, FLT_LENGTH_META, true, err);
 	if (r == 0)
 		r = flt_eval_new(f->cbpf, f->lists, 0, &f->eval, err);
 	if (r == 0)
@@ -531,7 +562,9 @@ static int run_command(const struct config *cfg, const struct skep_opts_words *w
 					   "the filter is given twice: in -F and on the command line");
 			return complain(cfg, SKEP_E_USAGE, err);
 		}
-		r = cfg->no_files ? 0 : flt_lists_new(&f.lists, err);
+		r = cfg->inside ? flt_inside_parse("--inside", cfg->inside, SKEP_INNER_ALL, &f.inside, err) : 0;
+		if (r == 0 && !cfg->no_files)
+			r = flt_lists_new(&f.lists, err);
 		if (r == 0)
 			r = cfg->filter_file ? read_text(cfg->filter_file, &f.text, err)
 					     : join_words(words->words + 1, words->n - 1, &f.text, err);

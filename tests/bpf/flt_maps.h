@@ -74,18 +74,6 @@ static inline void flt_chain_set_jobs(const struct flt_chain *c, uint64_t jobs)
 		abort();
 }
 
-static inline void flt_chain_set_inner(const struct flt_chain *c, const struct skep_inner *inner, uint32_t n)
-{
-	uint32_t zero = 0;
-
-	for (int i = 0; i < libbpf_num_possible_cpus(); i++) {
-		flt_chain_values[i] = (struct skep_scratch){ .n_inner = n };
-		memcpy(flt_chain_values[i].inner, inner, n * sizeof(*inner));
-	}
-	if (bpf_map_update_elem(c->scratch_fd, &zero, flt_chain_values, 0))
-		abort();
-}
-
 /* Scratch of the CPU that we are on. */
 static inline const struct skep_scratch *flt_chain_scratch(const struct flt_chain *c)
 {

@@ -3,7 +3,8 @@
  * Proves, for every expression of filters.txt and for frames of captures ($SKEP_PCAPS) and generated ones with packets
  * inside (whole, cut anywhere, damaged, in several buffers): a job that looks inside wants a frame in XDP exactly when
  * libpcap wants the frame, or one of the packets inside that it asked for, taken out and made an Ethernet frame; and
- * user space says the same. A job that does not look inside is not changed by what is there.
+ * user space says the same. The look stage finds in XDP what user space finds. A job that does not look inside is not
+ * changed by what is there.
  */
 #include "tests/bpf/flt_maps.h"
 #include "tests/bpf/flt_encap.h"
@@ -11,6 +12,7 @@
 #include "capture/filter/classifier.h"
 #include "capture/filter/front.h"
 #include "capture/filter/inside.h"
+#include "capture/filter/look.h"
 
 #include <sched.h>
 
@@ -43,9 +45,27 @@ struct bench {
 	struct bpf_program *cbpf[JOBS];
 	struct flt_code code[JOBS];
 	struct flt_job jobs[JOBS];
+	struct flt_look *look;
 	uint32_t n;
-	int fd;
 };
+
+static void open_bench(struct bench *b)
+{
+	struct skep_err err = SKEP_ERR_NULL;
+
+	*b = (struct bench){ 0 };
+	flt_chain_open(&b->chain);
+	if (flt_look_open(&(struct flt_look_cfg){ .progs_fd = b->chain.progs_fd, .scratch_fd = b->chain.scratch_fd },
+			  &b->look, &err))
+		fail_msg("%s", err.text);
+	assert_int_equal(flt_look_need(b->look, 0, SKEP_INNER_ALL), 0);
+}
+
+static void close_bench(struct bench *b)
+{
+	b->look = flt_look_close(b->look);
+	flt_chain_close(&b->chain);
+}
 
 static void add_job(struct bench *b, const char *expr)
 {
@@ -75,9 +95,13 @@ static void load(struct bench *b)
 		.rejected_action = XDP_DROP,
 	};
 	struct skep_err err = SKEP_ERR_NULL;
+	uint32_t slot = SKEP_PROG_CLASSIFY;
+	int fd;
 
-	if (flt_classifier_load(b->jobs, b->n, &around, &b->fd, &err))
+	if (flt_classifier_load(b->jobs, b->n, &around, &fd, &err))
 		fail_msg("%s", err.text);
+	assert_int_equal(bpf_map_update_elem(b->chain.progs_fd, &slot, &fd, 0), 0);
+	close(fd);
 }
 
 static void unload(struct bench *b)
@@ -87,7 +111,6 @@ static void unload(struct bench *b)
 		flt_front_free(b->cbpf[i]);
 		free(b->cbpf[i]);
 	}
-	skep_closep(&b->fd);
 	b->n = 0;
 }
 
@@ -134,16 +157,22 @@ static uint64_t user_space(const struct bench *b, const struct packet *p)
 	return want;
 }
 
+/* Look stage and classifier; the look stage must find the same n packets. */
 static uint64_t in_xdp(const struct bench *b, const struct packet *p, const struct skep_inner *inner, uint32_t n,
 		       uint32_t linear)
 {
+	const struct skep_scratch *s;
 	struct xdp_md ctx = { .data_end = linear ? linear : p->len };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = p->bytes, .data_size_in = p->len, .ctx_in = &ctx,
 		    .ctx_size_in = sizeof(ctx), .repeat = 1);
 
-	flt_chain_set_inner(&b->chain, inner, n);
-	assert_int_equal(bpf_prog_test_run_opts(b->fd, &opts), 0);
-	return opts.retval == XDP_DROP ? 0 : flt_chain_jobs(&b->chain);
+	flt_chain_set_jobs(&b->chain, 0);
+	assert_int_equal(bpf_prog_test_run_opts(flt_look_prog_fd(b->look), &opts), 0);
+	s = flt_chain_scratch(&b->chain);
+	assert_int_equal(s->n_inner, n);
+	assert_memory_equal(s->inner, inner, n * sizeof(*inner));
+	assert_int_equal(opts.retval, s->jobs ? FLT_CHAIN_DELIVERED : XDP_DROP);
+	return s->jobs;
 }
 
 static size_t compare(const struct bench *b, size_t step, bool short_buffers)
@@ -171,13 +200,13 @@ static size_t compare(const struct bench *b, size_t step, bool short_buffers)
 static size_t each_set(bool (*run)(const struct bench *b, size_t *bad), size_t *ret_bad)
 {
 	static char line[4096];
-	struct bench b = { .fd = -1 };
+	struct bench b;
 	FILE *f = fopen(FLT_FILES "/filters.txt", "re");
 	size_t n = 0;
 	bool on = true;
 
 	assert_non_null(f);
-	flt_chain_open(&b.chain);
+	open_bench(&b);
 	while (on) {
 		bool more = fgets(line, sizeof(line), f) != NULL;
 
@@ -193,7 +222,7 @@ static size_t each_set(bool (*run)(const struct bench *b, size_t *bad), size_t *
 		unload(&b);
 	}
 	fclose(f);
-	flt_chain_close(&b.chain);
+	close_bench(&b);
 	return n;
 }
 
@@ -225,17 +254,14 @@ static void test_small_first_buffer(void **state)
 	struct xdp_md ctx = { .data_end = 14 };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packets.v[0].bytes, .data_size_in = packets.v[0].len,
 		    .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .repeat = 1);
-	struct bench b = { .fd = -1 };
+	struct bench b;
 	size_t bad = 0;
 	int r;
 
 	(void)state;
-	flt_chain_open(&b.chain);
-	add_job(&b, "tcp port 80");
-	load(&b);
-	r = bpf_prog_test_run_opts(b.fd, &opts);
-	unload(&b);
-	flt_chain_close(&b.chain);
+	open_bench(&b);
+	r = bpf_prog_test_run_opts(flt_look_prog_fd(b.look), &opts);
+	close_bench(&b);
 	if (r) {
 		print_message("# this kernel cannot make a test frame with a small first buffer (Linux 6.18)\n");
 		skip();
@@ -247,12 +273,12 @@ static void test_small_first_buffer(void **state)
 /* Bytes of the Ethernet header by every width and offset, and offsets that are computed. */
 static void test_header_bytes(void **state)
 {
-	struct bench b = { .fd = -1 };
+	struct bench b;
 	size_t bad;
 	char expr[128];
 
 	(void)state;
-	flt_chain_open(&b.chain);
+	open_bench(&b);
 	for (uint32_t at = 0; at < 16; at++)
 		for (uint32_t size = 1; size <= 4 && b.n < JOBS; size *= 2) {
 			(void)snprintf(expr, sizeof(expr), "ether[%u:%u] & 0x5f > 0x11", at, size);
@@ -266,7 +292,7 @@ static void test_header_bytes(void **state)
 	load(&b);
 	bad = compare(&b, 1, false) + compare(&b, 3, true);
 	unload(&b);
-	flt_chain_close(&b.chain);
+	close_bench(&b);
 	assert_int_equal(bad, 0);
 }
 
