@@ -131,7 +131,7 @@ static const struct hive_field filter_fields[] = {
 
 const struct hive_table hive_probes = HIVE_TABLE("probes", probe_fields, hive_probe);
 const struct hive_table hive_links = HIVE_TABLE("links", link_fields, hive_link);
-const struct hive_table hive_jobs = HIVE_TABLE("jobs", job_fields, hive_job);
+const struct hive_table hive_jobs_table = HIVE_TABLE("jobs", job_fields, hive_job);
 const struct hive_table hive_job_links = HIVE_TABLE("job_links", job_link_fields, hive_job_link);
 const struct hive_table hive_job_events = HIVE_TABLE("job_events", job_event_fields, hive_job_event);
 const struct hive_table hive_filters = HIVE_TABLE("filters", filter_fields, hive_filter);
@@ -148,7 +148,7 @@ void hive_link_clear(struct hive_link *link)
 
 void hive_job_clear(struct hive_job *job)
 {
-	hive_row_clear(&hive_jobs, job);
+	hive_row_clear(&hive_jobs_table, job);
 }
 
 void hive_job_link_clear(struct hive_job_link *job_link)

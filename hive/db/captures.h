@@ -182,7 +182,7 @@ struct hive_filter {
 
 extern const struct hive_table hive_probes;
 extern const struct hive_table hive_links;
-extern const struct hive_table hive_jobs;
+extern const struct hive_table hive_jobs_table;
 extern const struct hive_table hive_job_links;
 extern const struct hive_table hive_job_events;
 extern const struct hive_table hive_filters;

@@ -18,7 +18,7 @@
 
 static const struct hive_table *const all_tables[] = {
 	&hive_users,	  &hive_groups,	 &hive_members,	 &hive_tokens, &hive_sessions,
-	&hive_audits,	  &hive_probes,	 &hive_links,	 &hive_jobs,   &hive_job_links,
+	&hive_audits,	  &hive_probes,	 &hive_links,	 &hive_jobs_table,   &hive_job_links,
 	&hive_job_events, &hive_filters, &hive_datasets, &hive_files,  &hive_shares,
 };
 
@@ -318,9 +318,9 @@ static void constraints_have_their_own_errors(void **state)
 	id = add_user(tx, "ada", NULL, 0);
 	assert_int_equal(hive_row_insert(tx, &hive_users, &twin), -EEXIST);
 	assert_int_equal(hive_row_insert(tx, &hive_users, &odd), -EINVAL);
-	assert_int_equal(hive_row_insert(tx, &hive_jobs, &job), -ENOENT);
+	assert_int_equal(hive_row_insert(tx, &hive_jobs_table, &job), -ENOENT);
 	job.owner_id = id;
-	assert_int_equal(hive_row_insert(tx, &hive_jobs, &job), 0);
+	assert_int_equal(hive_row_insert(tx, &hive_jobs_table, &job), 0);
 	assert_int_equal(hive_row_delete(tx, &hive_users, id, 0), -EBUSY);
 	assert_int_equal(hive_row_insert(tx, &hive_probes, &probe), 0);
 	hive_tx_abortp(&tx);
