@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Flows by a 63-bit keyed hash (SipHash-2-4: nobody who sends packets can make two flows collide; by chance one
- * look-up in 10^14 is wrong), eight to a cache line, and one bit each that says "seen since the hand passed": the
- * victim of a full line is one without it (second chance), so a flow that speaks stays.
+ * Flows by 56 bits of a keyed hash (SipHash-2-4: nobody who sends packets can make two flows collide; by chance one
+ * look-up in 10^12 is wrong), eight to a cache line. The lowest byte of an entry says when the flow spoke last, in
+ * 64ths of the time in which as many flows come as there is room for; a newcomer takes the place of the one in its
+ * line that has been silent for longest.
  *
  * Shared by the workers of a link without locks: each entry is one atomic word. Two workers that learn the same
  * flow at once may write it twice, which costs a place and changes no answer.
@@ -20,7 +21,7 @@
 #include <string.h>
 
 #define WAYS 8u
-#define SPOKE 1u /* the lowest bit of an entry; 0: no flow */
+#define TICK_MASK 0xffull /* of an entry; the rest is the print, 0: no flow */
 
 struct line {
 	_Alignas(SKEP_CACHE_LINE) _Atomic uint64_t ways[WAYS];
@@ -29,6 +30,7 @@ struct line {
 struct flt_flows {
 	struct line *lines;
 	uint64_t line_mask;
+	uint32_t tick_shift;
 	unsigned char key[crypto_shorthash_KEYBYTES];
 	_Atomic uint64_t added, evicted;
 };
@@ -47,6 +49,8 @@ int flt_flows_new(uint32_t n, struct flt_flows **ret, struct skep_err *err)
 	}
 	memset(f->lines, 0, n / WAYS * sizeof(*f->lines));
 	f->line_mask = n / WAYS - 1;
+	while (f->tick_shift < 32 && n >> f->tick_shift > 64)
+		f->tick_shift++;
 	crypto_shorthash_keygen(f->key);
 	*ret = f;
 	return 0;
@@ -70,21 +74,32 @@ static uint64_t hash(const struct flt_flows *f, const struct skep_flow_key *key)
 	return h;
 }
 
-/* An entry without its mark; never 0. */
+/* Never 0. */
 static uint64_t print_of(uint64_t h)
 {
-	return (h & ~(uint64_t)SPOKE) ? h & ~(uint64_t)SPOKE : 2;
+	return h & ~TICK_MASK ? h & ~TICK_MASK : TICK_MASK + 1;
 }
 
-static bool find(struct line *line, uint64_t print)
+static struct line *line_of(const struct flt_flows *f, uint64_t h)
+{
+	return &f->lines[h >> 8 & f->line_mask];
+}
+
+static uint64_t tick(const struct flt_flows *f)
+{
+	return atomic_load_explicit(&f->added, memory_order_relaxed) >> f->tick_shift & TICK_MASK;
+}
+
+static bool find(const struct flt_flows *f, struct line *line, uint64_t print)
 {
 	for (uint32_t i = 0; i < WAYS; i++) {
-		uint64_t v = atomic_load_explicit(&line->ways[i], memory_order_relaxed);
+		uint64_t v = atomic_load_explicit(&line->ways[i], memory_order_relaxed), now;
 
-		if ((v & ~(uint64_t)SPOKE) != print)
+		if ((v & ~TICK_MASK) != print)
 			continue;
-		if (!(v & SPOKE)) /* written only when it changes: the line stays shared */
-			(void)atomic_compare_exchange_strong_explicit(&line->ways[i], &v, v | SPOKE,
+		now = print | tick(f);
+		if (v != now) /* written only when it changes: the line stays shared */
+			(void)atomic_compare_exchange_strong_explicit(&line->ways[i], &v, now,
 								      memory_order_relaxed,
 								      memory_order_relaxed);
 		return true;
@@ -96,13 +111,37 @@ bool flt_flows_has(struct flt_flows *f, const struct skep_flow_key *key)
 {
 	uint64_t h = hash(f, key);
 
-	return find(&f->lines[h >> 1 & f->line_mask], print_of(h));
+	return find(f, line_of(f, h), print_of(h));
+}
+
+/* An empty way, else the one that has been silent for longest; *ret is what it reads. */
+static uint32_t find_victim(const struct flt_flows *f, struct line *line, uint64_t *ret)
+{
+	uint64_t now = tick(f), longest = 0;
+	uint32_t victim = 0;
+
+	*ret = 0;
+	for (uint32_t i = 0; i < WAYS; i++) {
+		uint64_t v = atomic_load_explicit(&line->ways[i], memory_order_relaxed);
+		uint64_t silent = (now - v) & TICK_MASK;
+
+		if (v == 0) {
+			*ret = 0;
+			return i;
+		}
+		if (i == 0 || silent > longest) {
+			longest = silent;
+			*ret = v;
+			victim = i;
+		}
+	}
+	return victim;
 }
 
 /* Takes the place of an entry that reads v; false if somebody else was quicker. */
 static bool take(struct flt_flows *f, struct line *line, uint32_t way, uint64_t v, uint64_t print)
 {
-	if (!atomic_compare_exchange_strong_explicit(&line->ways[way], &v, print | SPOKE, memory_order_relaxed,
+	if (!atomic_compare_exchange_strong_explicit(&line->ways[way], &v, print | tick(f), memory_order_relaxed,
 						     memory_order_relaxed))
 		return false;
 	atomic_fetch_add_explicit(&f->added, 1, memory_order_relaxed);
@@ -111,44 +150,18 @@ static bool take(struct flt_flows *f, struct line *line, uint32_t way, uint64_t 
 	return true;
 }
 
-/* An empty way, else one that has not spoken; WAYS: all have. */
-static uint32_t find_victim(struct line *line, uint64_t *ret)
-{
-	uint32_t victim = WAYS;
-
-	for (uint32_t i = 0; i < WAYS; i++) {
-		uint64_t v = atomic_load_explicit(&line->ways[i], memory_order_relaxed);
-
-		if (v == 0 || (victim == WAYS && !(v & SPOKE))) {
-			*ret = v;
-			victim = i;
-			if (v == 0)
-				return i;
-		}
-	}
-	return victim;
-}
-
-static void forgive(struct line *line)
-{
-	for (uint32_t i = 0; i < WAYS; i++)
-		(void)atomic_fetch_and_explicit(&line->ways[i], ~(uint64_t)SPOKE, memory_order_relaxed);
-}
-
 void flt_flows_add(struct flt_flows *f, const struct skep_flow_key *key)
 {
-	uint64_t h = hash(f, key), print = print_of(h), v = 0;
-	struct line *line = &f->lines[h >> 1 & f->line_mask];
+	uint64_t h = hash(f, key), print = print_of(h), v;
+	struct line *line = line_of(f, h);
 
-	if (find(line, print))
+	if (find(f, line, print))
 		return;
 	/* Others may take what we found; after a few tries the flow is learnt from its next packet. */
 	for (int tries = 0; tries < 4; tries++) {
-		uint32_t way = find_victim(line, &v);
+		uint32_t way = find_victim(f, line, &v);
 
-		if (way == WAYS)
-			forgive(line);
-		else if (take(f, line, way, v, print))
+		if (take(f, line, way, v, print))
 			return;
 	}
 }

@@ -122,7 +122,7 @@ static int take_word(struct reading *r, const char *word, size_t len)
 	struct flt_prefix p = { 0 };
 	char addr[64];
 
-	if (n >= sizeof(addr))
+	if (n >= sizeof(addr) || memchr(word, '\0', len))
 		return refuse(r, word, len, "is not an address");
 	memcpy(addr, word, n);
 	addr[n] = '\0';
