@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Generations: every set of jobs that the kernel runs counts the frames it judged in a place of its own. When
- * a set was replaced and a grace period has passed its place is final, and its count is added to each job that
- * was in it. So a job's `seen` is exact although frames are judged all the while, and nothing is stopped or
- * waited for to count them.
+ * a set was replaced and a grace period has passed its place is final, and its count is added to each job
+ * that was in it. So a job's `seen` is exact although frames are judged all the while, and nothing is stopped
+ * or waited for to count them.
  */
 #include "capture/classify.h"
 

@@ -39,8 +39,8 @@ int cap_classify_add(struct cap_classify *classify, uint32_t slot, bool again, s
 /* The job's filter leaves, if it is there; programs that know it may still run for a moment. */
 int cap_classify_remove(struct cap_classify *classify, uint32_t slot, struct skep_err *err);
 /*
- * No program that knows the job runs any more on any CPU: its counts are final, and every frame that was meant
- * for it is in a socket's ring.
+ * No program that knows the job runs any more on any CPU: its counts are final, and every frame that was
+ * meant for it is in a socket's ring.
  */
 bool cap_classify_settled(struct cap_classify *classify, uint32_t slot);
 void cap_classify_count(struct cap_classify *classify, uint32_t slot, struct cap_filter_count *ret);

@@ -93,7 +93,8 @@ static int make_user_filter(struct cap_engine *engine, struct cap_engine_job *ej
 	int r = 0;
 
 	for (uint32_t i = 0; r == 0 && i < engine->n_taps && !ej->user_filter; i++)
-		if (!engine->taps[i]->filters_jobs && engine->running && ej->job.filter_text && *ej->job.filter_text)
+		if (!engine->taps[i]->filters_jobs && engine->running && ej->job.filter_text &&
+		    *ej->job.filter_text)
 			r = skep_err_set(err, SKEP_E_UNSUPPORTED, "%s: this link cannot filter for jobs that come while it runs",
 					 engine->taps[i]->link);
 		else if (!engine->taps[i]->filters_jobs)

@@ -145,8 +145,8 @@ struct field {
 };
 
 /* The members of an object, each by its row; what has no row is refused. */
-static int read_object(struct cap_jobspec *s, const json_t *object, const char *where, const struct field *rows,
-		       size_t n, struct skep_err *err)
+static int read_object(struct cap_jobspec *s, const json_t *object, const char *where,
+		       const struct field *rows, size_t n, struct skep_err *err)
 {
 	const char *key;
 	json_t *value;

@@ -33,7 +33,8 @@ struct cap_jobspec_defaults {
 int cap_jobspec_parse(const json_t *object, const struct cap_jobspec_defaults *defaults,
 		      struct cap_jobspec *ret, struct skep_err *err);
 /*
- * Makes the directory below root (a directory's descriptor and name), opens the output there, maps the budget.
+ * Makes the directory below root (a directory's descriptor and name), opens the output there, maps the
+ * budget.
  */
 int cap_jobspec_open(struct cap_jobspec *spec, int root_fd, const char *root, struct skep_err *err);
 void cap_jobspec_fini(struct cap_jobspec *spec);

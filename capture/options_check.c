@@ -236,8 +236,8 @@ static int check_source_options(const struct cap_options *o, struct skep_err *er
 /* What belongs to one job is said on the socket. */
 static int check_serve(const struct cap_options *o, struct skep_err *err)
 {
-	bool limits = o->stop_pkts || o->stop_ns || o->stop_raw_bytes || o->rotate_ns || o->rotate_raw_bytes ||
-		      o->keep_files;
+	bool limits = o->stop_pkts || o->stop_ns || o->stop_raw_bytes || o->rotate_ns ||
+		      o->rotate_raw_bytes || o->keep_files;
 	const struct rule rules[] = {
 		{ o->serve[0] == '\0', "--serve: the name of the socket is empty", "name a file" },
 		{ o->links.n == 0, "--serve: jobs are for links", "give -i" },

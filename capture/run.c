@@ -298,7 +298,9 @@ static int open_serve(struct run *run, struct skep_err *err)
 	const struct cap_serve_cfg cfg = {
 		.socket = o->serve,
 		.root = run->ej.output.dir,
-		.defaults = { .reserve_bytes = o->reserve_bytes, .direct_io = o->direct_io, .digest = o->digest },
+		.defaults = { .reserve_bytes = o->reserve_bytes,
+			      .direct_io = o->direct_io,
+			      .digest = o->digest },
 	};
 	int r = cap_serve_open(&cfg, &run->serve, err);
 

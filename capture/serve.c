@@ -359,7 +359,8 @@ static void look_after_jobs(struct cap_serve *s)
 		next = j->next;
 		if (j->ended)
 			continue;
-		if ((ej->state == CAP_ENGINE_JOB_RUNS || ej->state == CAP_ENGINE_JOB_PAUSED) && (over || late))
+		if ((ej->state == CAP_ENGINE_JOB_RUNS || ej->state == CAP_ENGINE_JOB_PAUSED) &&
+		    (over || late))
 			cap_engine_leave(s->engine, ej,
 					 over ? (enum cap_job_end)atomic_load(&ej->job.done_why)
 					      : CAP_JOB_END_DURATION);
@@ -415,7 +416,8 @@ static int need_job(struct cap_serve *s, const json_t *request, struct serve_job
 
 static bool runs(const struct serve_job *j)
 {
-	return !j->ended && (j->spec.ej.state == CAP_ENGINE_JOB_RUNS || j->spec.ej.state == CAP_ENGINE_JOB_PAUSED);
+	return !j->ended &&
+	       (j->spec.ej.state == CAP_ENGINE_JOB_RUNS || j->spec.ej.state == CAP_ENGINE_JOB_PAUSED);
 }
 
 /* With "wait": answered when it has ended. */
@@ -631,7 +633,9 @@ static void send_news(struct cap_serve *s, const struct news *news)
 
 void cap_serve_kept(void *arg, const struct cap_kept *kept)
 {
-	struct news news = { .kept = true, .complete = kept->complete, .bytes = kept->bytes, .pkts = kept->pkts };
+	struct news news = {
+		.kept = true, .complete = kept->complete, .bytes = kept->bytes, .pkts = kept->pkts
+	};
 
 	(void)snprintf(news.job, sizeof(news.job), "%s", kept->lane->job->name);
 	(void)snprintf(news.text, sizeof(news.text), "%s", kept->name);

@@ -17,8 +17,8 @@ struct cap_serve_cfg {
 };
 
 /*
- * Makes the socket (mode 0660), before privileges are dropped. SKEP_E_BUSY: an engine answers there already; a
- * socket that nobody serves any more is replaced.
+ * Makes the socket (mode 0660), before privileges are dropped. SKEP_E_BUSY: an engine answers there already;
+ * a socket that nobody serves any more is replaced.
  */
 int cap_serve_open(const struct cap_serve_cfg *cfg, struct cap_serve **ret, struct skep_err *err);
 /* The keeper's and anybody's news for who listens; any thread. */

@@ -8,10 +8,7 @@
  *
  * Whoever calls needs CAP_BPF and CAP_NET_ADMIN for commit. One thread.
  */
-#include "common/err.h"
-
-#include <stdbool.h>
-#include <stdint.h>
+#include "capture/filter/reduce.h"
 
 struct flt_jobset;
 
@@ -27,9 +24,16 @@ struct flt_jobset_maps {
 struct flt_job_spec {
 	uint32_t slot;	    /* bit of the mask; free */
 	const char *filter; /* NULL or empty: everything */
+	uint32_t inside;    /* SKEP_INNER_* kinds of packets inside that the filter also looks at */
+	struct flt_reduction reduction;
 };
 
-int flt_jobset_new(const struct flt_jobset_maps *maps, struct flt_jobset **ret, struct skep_err *err);
+/*
+ * With `everything` the programs and maps of all that a job can ask for are made now, so that they can be shared
+ * with a child process; without, what is needed when it is needed.
+ */
+int flt_jobset_new(const struct flt_jobset_maps *maps, bool everything, struct flt_jobset **ret,
+		   struct skep_err *err);
 /* Takes NULL, returns NULL. The programs on the link stay as they are. */
 struct flt_jobset *flt_jobset_free(struct flt_jobset *set);
 
@@ -45,5 +49,8 @@ void flt_jobset_drop(struct flt_jobset *set, uint32_t slot);
  * for the rest of their frame. On failure the old set runs on.
  */
 int flt_jobset_commit(struct flt_jobset *set, uint32_t generation, struct skep_err *err);
+
+/* What sampling and cut-off took away of the job's packets, since put. Zero where it asks for neither. */
+void flt_jobset_reduced(const struct flt_jobset *set, uint32_t slot, struct flt_reduce_account *ret);
 
 #endif
