@@ -42,6 +42,8 @@ void cap_account_add(struct cap_account *to, const struct cap_account *a)
 	for (unsigned i = 0; i < CAP_DROP_N; i++)
 		to->dropped[i] += a->dropped[i];
 	to->pending += a->pending;
+	to->sampled_out += a->sampled_out;
+	to->cut_off += a->cut_off;
 	to->matched += a->matched;
 	to->matched_after_end += a->matched_after_end;
 	to->after_end += a->after_end;

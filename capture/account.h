@@ -32,6 +32,9 @@ struct cap_account {
 	uint64_t rejected;
 	uint64_t dropped[CAP_DROP_N];
 	uint64_t pending;     /* in memory or in flight; not part of seen */
+	/* of rejected: what the filter wanted, and sampling or the cut-off took away */
+	uint64_t sampled_out;
+	uint64_t cut_off;
 	/* Beside the account: received with the job's bit set by the source's filters, ever; of those, and of
 	 * all others, after the job was over. */
 	uint64_t matched;

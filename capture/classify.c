@@ -47,7 +47,7 @@ int cap_classify_new(const struct cap_classify_cfg *cfg, struct cap_classify **r
 		return skep_err_set(err, -ENOMEM, "no memory for the job filters");
 	c->cfg = *cfg;
 	c->percpu = calloc((size_t)cfg->cpus, sizeof(struct skep_job_counters));
-	r = c->percpu ? flt_jobset_new(&cfg->maps, &c->set, err)
+	r = c->percpu ? flt_jobset_new(&cfg->maps, cfg->serves, &c->set, err)
 		      : skep_err_set(err, -ENOMEM, "no memory for the job filters");
 	/* Nobody wants anything yet; and no frame is to pass for want of a program. */
 	if (r == 0)
@@ -221,11 +221,15 @@ void cap_classify_count(struct cap_classify *c, uint32_t slot, struct cap_filter
 {
 	const struct slot *s = &c->slots[slot];
 	struct skep_job_counters now = job_counters(c, slot);
+	struct flt_reduce_account reduced;
 
 	*ret = (struct cap_filter_count){
 		.wanted = now.wanted - s->base.wanted,
 		.unserved = now.unserved - s->base.unserved,
 	};
+	flt_jobset_reduced(c->set, slot, &reduced);
+	ret->sampled_out = reduced.sampled_out_pkts;
+	ret->cut_off = reduced.cut_off_pkts;
 	/* Read after the others, so that it is never less than they are. */
 	fold(c);
 	ret->seen = s->seen;

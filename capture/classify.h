@@ -16,6 +16,7 @@ struct cap_classify_cfg {
 	struct flt_jobset_maps maps;
 	int jobs_fd; /* PERCPU_ARRAY of struct skep_job_counters */
 	int cpus;    /* possible ones */
+	bool serves; /* jobs of any kind will come when privileges are gone */
 };
 
 int cap_classify_new(const struct cap_classify_cfg *cfg, struct cap_classify **ret, struct skep_err *err);

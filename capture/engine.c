@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <sys/signalfd.h>
 
 #define TICK_MS 200
@@ -170,6 +171,8 @@ int cap_engine_open(struct cap_engine *engine, struct skep_err *err)
 
 	if (!engine->cfg.io)
 		engine->cfg.io = &cap_io_kernel;
+	if (getrandom(&engine->flow_seed, sizeof(engine->flow_seed), 0) < 0)
+		engine->flow_seed = cap_mono_ns();
 	engine->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	engine->signal_fd = -1;
 	engine->keeper.wake_fd = -1;
@@ -233,6 +236,12 @@ int cap_engine_add(struct cap_engine *engine, struct cap_engine_job *ej, struct 
 static int start_loader(struct cap_engine *engine, struct skep_err *err)
 {
 	struct flt_jobset *sets[CAP_MAX_LINKS];
+	struct cap_loader_cfg cfg = {
+		.sets = sets,
+		.change_user = engine->cfg.change_user,
+		.uid = engine->cfg.uid,
+		.gid = engine->cfg.gid,
+	};
 	uint32_t n = 0;
 	int r;
 
@@ -241,7 +250,8 @@ static int start_loader(struct cap_engine *engine, struct skep_err *err)
 			sets[n++] = cap_classify_set(engine->taps[i]->classify);
 	if (!engine->cfg.loader || n == 0)
 		return 0;
-	r = cap_loader_start(sets, n, &engine->loader, err);
+	cfg.n = n;
+	r = cap_loader_start(&cfg, &engine->loader, err);
 	for (uint32_t i = engine->n_taps; r == 0 && i-- > 0;)
 		if (engine->taps[i]->filters_jobs)
 			cap_classify_use_loader(engine->taps[i]->classify, engine->loader, --n);

@@ -6,6 +6,7 @@
  * is the order below; jobs can be added before start and, with loader set, at any time until stop.
  */
 #include "capture/channel.h"
+#include "capture/filter/reduce.h"
 #include "capture/job.h"
 #include "capture/keeper.h"
 #include "capture/output.h"
@@ -26,6 +27,9 @@ struct cap_engine_cfg {
 	bool stop_when_full;
 	bool digest;
 	bool loader;                  /* jobs will be added after privileges are dropped */
+	bool change_user;             /* for the loader: whom the engine will be */
+	uid_t uid;
+	gid_t gid;
 	const struct cap_io *io;      /* NULL: the kernel */
 	void (*say)(void *arg, const char *sentence);
 	void *say_arg;
@@ -58,7 +62,9 @@ struct cap_engine_job {
 	struct cap_output output;     /* opened by the caller, who also closes it */
 	bool level_auto;
 	int level;
-	void *owner;                  /* the caller's own */
+	uint32_t inside;              /* SKEP_INNER_* kinds that the filter looks inside */
+	uint32_t decap;               /* kinds that are taken off */
+	struct flt_reduction reduction;
 
 	/* the engine's */
 	enum cap_engine_job_state state;
@@ -99,6 +105,7 @@ struct cap_engine {
 	struct skep_err lost;         /* why a tap is gone */
 	struct cap_digest *digest;
 	uint64_t checked_ns;
+	uint64_t flow_seed;           /* of sampling by flow, where the workers do it */
 };
 
 /* Opens every tap and all memory: needs privileges, disturbs nothing. */

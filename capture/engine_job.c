@@ -11,6 +11,8 @@
 
 #include "capture/capwrite.h"
 #include "capture/classify.h"
+#include "capture/decap.h"
+#include "capture/filter/reducer.h"
 #include "capture/filter_user.h"
 #include "capture/mono.h"
 #include "common/clock.h"
@@ -82,9 +84,15 @@ static int check_linktypes(const struct cap_engine *engine, const struct cap_eng
 	return 0;
 }
 
-static struct flt_job_spec spec_of(const struct cap_engine_job *ej)
+static struct flt_job_spec spec_of(const struct cap_engine_job *ej, bool again)
 {
-	return (struct flt_job_spec){ .slot = ej->job.slot, .filter = ej->job.filter_text };
+	return (struct flt_job_spec){
+		.slot = ej->job.slot,
+		.filter = ej->job.filter_text,
+		.inside = ej->inside,
+		.reduction = ej->reduction,
+		.again = again,
+	};
 }
 
 /* For taps that do not filter: the workers do. */
@@ -93,13 +101,11 @@ static int make_user_filter(struct cap_engine *engine, struct cap_engine_job *ej
 	int r = 0;
 
 	for (uint32_t i = 0; r == 0 && i < engine->n_taps && !ej->user_filter; i++)
-		if (!engine->taps[i]->filters_jobs && engine->running && ej->job.filter_text &&
-		    *ej->job.filter_text)
-			r = skep_err_set(err, SKEP_E_UNSUPPORTED, "%s: this link cannot filter for jobs that come while it runs",
-					 engine->taps[i]->link);
-		else if (!engine->taps[i]->filters_jobs)
+		if (!engine->taps[i]->filters_jobs)
 			r = cap_filter_user_new(ej->job.filter_text, engine->taps[i]->linktype,
 						&ej->user_filter, err);
+	if (r == 0 && ej->user_filter && ej->inside && engine->taps[0]->linktype == 1)
+		cap_filter_user_look_inside(ej->user_filter, ej->inside);
 	ej->job.filter = ej->user_filter;
 	return r;
 }
@@ -125,8 +131,12 @@ static int make_channels(struct cap_engine *engine, struct cap_engine_job *ej, s
 		c->lane.header_raw_bytes = c->lane.segment_raw_bytes = ej->header_bytes;
 		cap_level_init(&c->lane.level, ej->level_auto && ej->output.compressed, ej->level);
 		r = cap_channel_init(c, &engine->workers[i], err);
+		if (r == 0 && ej->decap)
+			r = cap_decap_new(ej->decap, &c->lane.decap);
+		if (r == 0 && flt_reduction_any(&ej->reduction))
+			r = flt_reducer_new(&ej->reduction, engine->flow_seed, 0, &c->lane.reducer);
 		if (r < 0)
-			return r;
+			return skep_err_set(err, r, "no memory for a job");
 	}
 	return 0;
 }
@@ -177,9 +187,9 @@ static void make_keeper_lanes(struct cap_engine *engine, struct cap_engine_job *
 	}
 }
 
-static int prepare(struct cap_engine *engine, struct cap_engine_job *ej, struct skep_err *err)
+static int prepare(struct cap_engine *engine, struct cap_engine_job *ej, bool again, struct skep_err *err)
 {
-	const struct flt_job_spec spec = spec_of(ej);
+	const struct flt_job_spec spec = spec_of(ej, again);
 	int r = 0;
 
 	for (uint32_t i = 0; r == 0 && i < engine->n_taps; i++)
@@ -225,7 +235,7 @@ int cap_engine_job_make(struct cap_engine *engine, struct cap_engine_job *ej, st
 	if (r == 0)
 		make_keeper_lanes(engine, ej);
 	if (r == 0)
-		r = prepare(engine, ej, err);
+		r = prepare(engine, ej, false, err);
 	if (r) {
 		(void)part(engine, ej, NULL);
 		cap_engine_job_free(engine, ej);
@@ -290,7 +300,7 @@ int cap_engine_resume(struct cap_engine *engine, struct cap_engine_job *ej, stru
 	if (ej->state != CAP_ENGINE_JOB_PAUSED)
 		return skep_err_set(err, SKEP_E_USAGE, "the job is not paused");
 	atomic_store(&ej->job.paused, false);
-	r = prepare(engine, ej, err);
+	r = prepare(engine, ej, true, err);
 	if (r == 0)
 		r = cap_engine_job_join(engine, ej, true, err);
 	if (r == 0)
@@ -374,6 +384,8 @@ static void add_filtered(const struct cap_engine_job *ej, const struct cap_filte
 	if (!ej->final) /* the others are in the rings, on their way to us */
 		missing = SKEP_MIN(missing, loss->sum);
 	a->rejected += rejected;
+	a->sampled_out += count->sampled_out;
+	a->cut_off += count->cut_off;
 	a->seen += rejected + missing;
 	for (unsigned i = 0; i < CAP_DROP_N; i++) {
 		uint64_t n = SKEP_MIN(missing, loss->by[i]);
@@ -595,8 +607,11 @@ void cap_engine_job_step(struct cap_engine *engine, struct cap_engine_job *ej)
 
 void cap_engine_job_free(struct cap_engine *engine, struct cap_engine_job *ej)
 {
-	for (uint32_t i = 0; ej->channels && i < engine->n_workers; i++)
+	for (uint32_t i = 0; ej->channels && i < engine->n_workers; i++) {
+		flt_reducer_free(ej->channels[i].lane.reducer);
+		cap_decap_free(ej->channels[i].lane.decap);
 		cap_channel_fini(&ej->channels[i]);
+	}
 	for (uint32_t i = 0; ej->keeper_lanes && i < engine->n_workers; i++)
 		cap_keeper_forget(&engine->keeper, &ej->keeper_lanes[i]);
 	free(ej->channels);

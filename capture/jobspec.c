@@ -5,6 +5,8 @@
  */
 #include "capture/jobspec.h"
 
+#include "capture/decap.h"
+#include "capture/filter/inside.h"
 #include "capture/options.h"
 #include "common/json.h"
 
@@ -243,19 +245,91 @@ static int read_rotate(struct cap_jobspec *s, const json_t *value, struct skep_e
 	return read_object(s, value, "job.rotate", rows, ARRAY_LEN(rows), err);
 }
 
+static int read_sample_every(struct cap_jobspec *s, const json_t *value, struct skep_err *err)
+{
+	uint64_t n;
+	int r = take_uint(value, "sample.every", 1, UINT32_MAX, &n, err);
+
+	if (r == 0)
+		s->ej.reduction.sample_every = (uint32_t)n;
+	return r;
+}
+
+static int read_sample_by(struct cap_jobspec *s, const json_t *value, struct skep_err *err)
+{
+	const char *text = json_string_value(value);
+
+	if (!text || (strcmp(text, "packet") != 0 && strcmp(text, "flow") != 0))
+		return refuse(err, "sample.by", "no such unit", "write \"packet\" or \"flow\"");
+	s->ej.reduction.sample_by_flow = strcmp(text, "flow") == 0;
+	return 0;
+}
+
+static int read_sample(struct cap_jobspec *s, const json_t *value, struct skep_err *err)
+{
+	static const struct field rows[] = {
+		{ "by", read_sample_by },
+		{ "every", read_sample_every },
+	};
+
+	return read_object(s, value, "job.sample", rows, ARRAY_LEN(rows), err);
+}
+
+static int read_cutoff_packets(struct cap_jobspec *s, const json_t *value, struct skep_err *err)
+{
+	return take_uint(value, "cutoff.packets", 1, INT64_MAX, &s->ej.reduction.cutoff_pkts, err);
+}
+
+static int read_cutoff_bytes(struct cap_jobspec *s, const json_t *value, struct skep_err *err)
+{
+	return take_uint(value, "cutoff.bytes", 1, INT64_MAX, &s->ej.reduction.cutoff_bytes, err);
+}
+
+static int read_cutoff(struct cap_jobspec *s, const json_t *value, struct skep_err *err)
+{
+	static const struct field rows[] = {
+		{ "bytes", read_cutoff_bytes },
+		{ "packets", read_cutoff_packets },
+	};
+
+	return read_object(s, value, "job.cutoff", rows, ARRAY_LEN(rows), err);
+}
+
+static int read_inside(struct cap_jobspec *s, const json_t *value, struct skep_err *err)
+{
+	const char *text = json_string_value(value);
+
+	if (!text)
+		return refuse(err, "inside", "not a text", "write for example \"vlan,vxlan\"");
+	return text[0] ? flt_inside_parse("job.inside", text, SKEP_INNER_ALL, &s->ej.inside, err) : 0;
+}
+
+static int read_decap(struct cap_jobspec *s, const json_t *value, struct skep_err *err)
+{
+	const char *text = json_string_value(value);
+
+	if (!text)
+		return refuse(err, "decap", "not a text", "write \"erspan\", \"gre\" or \"vxlan\"");
+	return text[0] ? cap_decap_parse(text, &s->ej.decap, err) : 0;
+}
+
 int cap_jobspec_parse(const json_t *object, const struct cap_jobspec_defaults *defaults,
 		      struct cap_jobspec *ret, struct skep_err *err)
 {
 	static const struct field rows[] = {
 		{ "budget", read_budget },
+		{ "cutoff", read_cutoff },
+		{ "decap", read_decap },
 		{ "dir", read_dir },
 		{ "filter", read_filter },
 		{ "format", read_format },
+		{ "inside", read_inside },
 		{ "keep_files", read_keep_files },
 		{ "level", read_level },
 		{ "limits", read_limits },
 		{ "name", read_name },
 		{ "rotate", read_rotate },
+		{ "sample", read_sample },
 		{ "snaplen", read_snaplen },
 		{ "trim", read_trim },
 	};

@@ -10,6 +10,8 @@
 #include "capture/lane.h"
 
 #include "capture/capwrite.h"
+#include "capture/decap.h"
+#include "capture/filter/reducer.h"
 #include "capture/filter_user.h"
 #include "capture/segment.h"
 #include "capture/zframe.h"
@@ -24,6 +26,9 @@
 _Static_assert(CAP_ALIGN > (CAP_BLOCK_BYTES / CAP_ZBLOCK_MAX + 1) * CAP_ZBLOCK_HEADER, "room for the headers");
 /* A STORED block leaves room for the shortest padding that always exists (see cap_zframe). */
 #define STORED_MAX (CAP_BLOCK_BYTES - 6u)
+
+/* Bytes that say of which flow a frame is (capture/filter/reducer.h). */
+#define REDUCE_LOOK 256u
 
 struct selection {
 	uint32_t n;
@@ -242,12 +247,35 @@ static uint32_t record_bytes(const struct cap_lane *lane, uint32_t keep)
 	return lane->job->pcapng ? cap_capwrite_epb_bytes(keep) : CAP_CAPWRITE_PCAP_RECORD_BYTES + keep;
 }
 
-static bool wants(const struct cap_lane *lane, const struct cap_batch *batch, const struct cap_frame *frame)
+/* The filter wants it; what do sampling and the cut-off say? */
+static bool survives(struct cap_lane *lane, const struct cap_batch *batch, const struct cap_frame *frame)
+{
+	const uint8_t *bytes = frame->data;
+	struct flt_reduce_account before, after;
+	uint32_t len = SKEP_MIN(frame->len, frame->cap_len);
+	bool taken;
+
+	if (frame->frag_n && len < REDUCE_LOOK) {
+		len = cap_trim_gather(batch, frame, lane->scratch, REDUCE_LOOK);
+		bytes = lane->scratch;
+	}
+	flt_reducer_account(lane->reducer, &before);
+	taken = flt_reducer_take(lane->reducer, bytes, len, frame->wire_len);
+	flt_reducer_account(lane->reducer, &after);
+	lane->account.sampled_out += after.sampled_out_pkts - before.sampled_out_pkts;
+	lane->account.cut_off += after.cut_off_pkts - before.cut_off_pkts;
+	return taken;
+}
+
+static bool wants(struct cap_lane *lane, const struct cap_batch *batch, const struct cap_frame *frame)
 {
 	if (!(frame->jobs >> lane->job->slot & 1))
 		return false;
-	return batch->filtered || !lane->job->filter ||
-	       cap_filter_user_match(lane->job->filter, batch, frame, lane->scratch);
+	if (batch->filtered)
+		return true;
+	if (lane->job->filter && !cap_filter_user_match(lane->job->filter, batch, frame, lane->scratch))
+		return false;
+	return !lane->reducer || survives(lane, batch, frame);
 }
 
 /* Chooses frames from [from, to) until the budgets end; returns the first frame that was not looked at. */
@@ -270,7 +298,13 @@ static uint32_t choose(struct cap_lane *lane, const struct cap_batch *batch, uin
 		if (!wants(lane, batch, frame))
 			continue;
 		sel->frame[sel->n] = (uint16_t)i;
-		sel->keep[sel->n] = keep_bytes(lane, batch, frame);
+		if (lane->decap) {
+			const struct cap_batch *inner = cap_decap_look(lane->decap, batch, i);
+
+			sel->keep[sel->n] = keep_bytes(lane, inner, &inner->frames[0]);
+		} else {
+			sel->keep[sel->n] = keep_bytes(lane, batch, frame);
+		}
 		sel->record[sel->n] = record_bytes(lane, sel->keep[sel->n]);
 		bytes += sel->record[sel->n];
 		sel->n++;
@@ -328,8 +362,15 @@ void cap_lane_take(struct cap_lane *lane, const struct cap_batch *batch, uint32_
 		uint64_t lost_bytes = 0;
 
 		for (uint32_t k = 0; k < sel.n; k++) {
-			if (SKEP_LIKELY(append(lane, batch, &batch->frames[sel.frame[k]], sel.keep[k],
-					       sel.record[k], interface_id)))
+			const struct cap_batch *b = batch;
+			uint32_t i = sel.frame[k];
+
+			if (lane->decap) {
+				b = cap_decap_take(lane->decap, batch, i);
+				i = 0;
+			}
+			if (SKEP_LIKELY(
+				    append(lane, b, &b->frames[i], sel.keep[k], sel.record[k], interface_id)))
 				continue;
 			lost_pkts++;
 			lost_bytes += sel.record[k];

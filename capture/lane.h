@@ -12,6 +12,9 @@
 #include "capture/job.h"
 #include "capture/level.h"
 
+struct cap_decap;
+struct flt_reducer;
+
 /* Blocks of the pool that lanes may not take: the writer needs them to make room. */
 #define CAP_POOL_RESERVE (CAP_SINK_DEPTH + 4u)
 
@@ -38,6 +41,9 @@ struct cap_lane {
 	uint32_t header_raw_bytes;      /* of each file */
 	bool compressed;
 	bool finished;
+	/* for frames of sources that do not filter; NULL: nothing is reduced */
+	struct flt_reducer *reducer;
+	struct cap_decap *decap;        /* NULL: frames are stored as on the wire */
 	bool patient;                   /* the source waits: a backlog is no pressure */
 	uint64_t now_ns;                /* monotonic, of this turn */
 	/* CAP_SNAPLEN_MAX bytes, to make a multi-buffer frame contiguous for the filter */

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -45,8 +46,7 @@ struct cap_loader {
 
 struct server {
 	int fd;
-	struct flt_jobset *const *sets;
-	uint32_t n;
+	const struct cap_loader_cfg *cfg;
 	char *text; /* FLT_MAX_TEXT_BYTES + 1 */
 };
 
@@ -90,9 +90,9 @@ static int serve(struct server *s, struct request *q, struct skep_err *err)
 {
 	struct flt_jobset *set;
 
-	if (q->set >= s->n || q->spec.slot >= SKEP_MAX_JOBS || q->generation >= SKEP_GENERATIONS)
+	if (q->set >= s->cfg->n || q->spec.slot >= SKEP_MAX_JOBS || q->generation >= SKEP_GENERATIONS)
 		return skep_err_set(err, -EINVAL, "the loader was asked for what there is not");
-	set = s->sets[q->set];
+	set = s->cfg->sets[q->set];
 	switch (q->op) {
 	case OP_PUT:
 		q->spec.filter = s->text;
@@ -107,21 +107,26 @@ static int serve(struct server *s, struct request *q, struct skep_err *err)
 	}
 }
 
-static void keep_capabilities(void)
+/* Another user, but with these capabilities; 0, or -errno: then it must not go on. */
+static int become(const struct cap_loader_cfg *cfg)
 {
 	const uint64_t keep = 1ull << CAP_NET_ADMIN | 1ull << CAP_BPF | 1ull << CAP_PERFMON;
 	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[2] = { 0 };
 
-	(void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
+		return -errno;
+	if (cfg->change_user && (setgroups(0, NULL) < 0 || setresgid(cfg->gid, cfg->gid, cfg->gid) < 0 ||
+				 setresuid(cfg->uid, cfg->uid, cfg->uid) < 0))
+		return -errno;
 	if (syscall(SYS_capget, &head, data) < 0)
-		return;
+		return -errno;
 	for (int i = 0; i < 2; i++) {
 		data[i].permitted &= (uint32_t)(keep >> 32 * i);
 		data[i].effective = data[i].permitted;
 		data[i].inheritable = 0;
 	}
-	(void)syscall(SYS_capset, &head, data);
+	return syscall(SYS_capset, &head, data) < 0 ? -errno : 0;
 }
 
 static void become_loader(void)
@@ -137,7 +142,6 @@ static void become_loader(void)
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)prctl(PR_SET_NAME, "skep-loader", 0, 0, 0);
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	keep_capabilities();
 }
 
 static void loader_main(struct server *s)
@@ -145,6 +149,8 @@ static void loader_main(struct server *s)
 	struct request q;
 
 	become_loader();
+	if (become(s->cfg) < 0)
+		_exit(1); /* who asks is told that it is gone */
 	s->text = malloc(FLT_MAX_TEXT_BYTES + 1);
 	while (s->text && recv_all(s->fd, &q, sizeof(q)) == 0) {
 		struct reply a = { 0 };
@@ -161,8 +167,7 @@ static void loader_main(struct server *s)
 
 /* ---- the engine ---- */
 
-int cap_loader_start(struct flt_jobset *const *sets, uint32_t n, struct cap_loader **ret,
-		     struct skep_err *err)
+int cap_loader_start(const struct cap_loader_cfg *cfg, struct cap_loader **ret, struct skep_err *err)
 {
 	_skep_free_ struct cap_loader *loader = calloc(1, sizeof(*loader));
 	_skep_close_ int ours = -1, theirs = -1;
@@ -178,7 +183,7 @@ int cap_loader_start(struct flt_jobset *const *sets, uint32_t n, struct cap_load
 	if (loader->pid < 0)
 		return skep_err_set(err, -errno, "starting the loader: %s", strerror(errno));
 	if (loader->pid == 0) {
-		struct server s = { .fd = theirs, .sets = sets, .n = n };
+		struct server s = { .fd = theirs, .cfg = cfg };
 
 		skep_closep(&ours);
 		loader_main(&s);

@@ -10,12 +10,21 @@
  */
 #include "capture/filter/jobset.h"
 
+#include <sys/types.h>
+
 struct cap_loader;
-struct bpf_program;
+
+struct cap_loader_cfg {
+	struct flt_jobset *const *sets;
+	uint32_t n;
+	/* Whom it becomes, as far as files are concerned: those that lists of addresses are read from. */
+	bool change_user;
+	uid_t uid;
+	gid_t gid;
+};
 
 /* The sets are shared by fork: from here on change them through the loader only. */
-int cap_loader_start(struct flt_jobset *const *sets, uint32_t n, struct cap_loader **ret,
-		     struct skep_err *err);
+int cap_loader_start(const struct cap_loader_cfg *cfg, struct cap_loader **ret, struct skep_err *err);
 /* Takes NULL, returns NULL. */
 struct cap_loader *cap_loader_stop(struct cap_loader *loader);
 

@@ -8,6 +8,8 @@
  */
 #include "capture/options.h"
 
+#include "capture/decap.h"
+#include "capture/filter/inside.h"
 #include "common/parse.h"
 
 #include <errno.h>
@@ -138,6 +140,50 @@ static int parse_trim(void *cfg, const char *what, const char *value, struct ske
 	return cap_trim_parse(value, &((struct cap_options *)cfg)->trim, err);
 }
 
+static int parse_inside(void *cfg, const char *what, const char *value, struct skep_err *err)
+{
+	return flt_inside_parse(what, value, SKEP_INNER_ALL, &((struct cap_options *)cfg)->inside, err);
+}
+
+static int parse_decap(void *cfg, const char *what, const char *value, struct skep_err *err)
+{
+	(void)what;
+	return cap_decap_parse(value, &((struct cap_options *)cfg)->decap, err);
+}
+
+/* N, N:packet, N:flow */
+static int parse_sample(void *cfg, const char *what, const char *value, struct skep_err *err)
+{
+	struct flt_reduction *reduction = &((struct cap_options *)cfg)->reduction;
+	const char *colon = strchr(value, ':');
+	char number[24];
+	uint64_t n = 0;
+	bool flow = colon && strcmp(colon, ":flow") == 0;
+
+	(void)snprintf(number, sizeof(number), "%.*s", colon ? (int)SKEP_MIN(colon - value, 23) : 23, value);
+	if ((colon && !flow && strcmp(colon, ":packet") != 0) ||
+	    skep_parse_uint(what, number, 1, UINT32_MAX, &n, NULL)) {
+		(void)skep_err_set(err, SKEP_E_USAGE, "%s: \"%.80s\" says nothing about how many", what, value);
+		return skep_err_hint(err, "write 100 or 100:packet for one packet of 100, 100:flow for one flow of 100"), SKEP_E_USAGE;
+	}
+	reduction->sample_every = (uint32_t)n;
+	reduction->sample_by_flow = flow;
+	return 0;
+}
+
+/* packets:N, bytes:SIZE; may repeat */
+static int parse_cutoff(void *cfg, const char *what, const char *value, struct skep_err *err)
+{
+	struct flt_reduction *reduction = &((struct cap_options *)cfg)->reduction;
+
+	if (strncmp(value, "packets:", 8) == 0)
+		return skep_parse_uint(what, value + 8, 1, INT64_MAX, &reduction->cutoff_pkts, err);
+	if (strncmp(value, "bytes:", 6) == 0)
+		return skep_parse_size(what, value + 6, &reduction->cutoff_bytes, err);
+	(void)skep_err_set(err, SKEP_E_USAGE, "%s: \"%.80s\" is no limit of a flow", what, value);
+	return skep_err_hint(err, "write packets:N or bytes:SIZE"), SKEP_E_USAGE;
+}
+
 static int parse_queues(void *cfg, const char *what, const char *value, struct skep_err *err)
 {
 	struct cap_options *o = cfg;
@@ -249,6 +295,14 @@ static const struct skep_opt table[] = {
 	  .fallback = "262144", .help = "keep at most N bytes of each packet; 0 is everything" },
 	{ .name = "trim", .type = SKEP_OPT_CALL, .arg = "WHAT", .call = parse_trim,
 	  .help = "keep headers only: l4 (through TCP, UDP and the like), l3+N (through IP and N bytes), N (the first N bytes)" },
+	{ .name = "inside", .type = SKEP_OPT_CALL, .arg = "KINDS", .call = parse_inside,
+	  .help = "let the filter also look at packets inside: vlan,qinq,mpls,gre,erspan,vxlan" },
+	{ .name = "decap", .type = SKEP_OPT_CALL, .arg = "KINDS", .call = parse_decap,
+	  .help = "store the frame inside instead: gre,erspan,vxlan" },
+	{ .name = "sample", .type = SKEP_OPT_CALL, .arg = "N[:flow]", .call = parse_sample,
+	  .help = "keep one of N packets, or all packets of one of N flows" },
+	{ .name = "cut-off", .type = SKEP_OPT_CALL, .repeat = true, .arg = "LIMIT", .call = parse_cutoff,
+	  .help = "keep the beginning of each flow: packets:N, bytes:SIZE, or both" },
 	{ .name = "no-promiscuous-mode", .letter = 'p', .type = SKEP_OPT_FLAG, FIELD(no_promisc),
 	  .help = "do not ask the interface for packets to other hosts" },
 	{ .name = "job", .type = SKEP_OPT_STRING, .arg = "NAME", FIELD(job), .fallback = "capture",

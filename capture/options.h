@@ -5,6 +5,7 @@
  * The command line of skep-capture: what the user asked for, checked for ranges and contradictions, nothing
  * opened yet.
  */
+#include "capture/filter/reduce.h"
 #include "capture/source.h"
 #include "capture/trim.h"
 #include "common/opts.h"
@@ -46,6 +47,9 @@ struct cap_options {
 	char *filter;                    /* owned; NULL: everything */
 	uint32_t snaplen;                /* 1..CAP_SNAPLEN_MAX */
 	struct cap_trim trim;
+	uint32_t inside;                 /* SKEP_INNER_* kinds the filter also looks inside */
+	uint32_t decap;                  /* kinds that are taken off */
+	struct flt_reduction reduction;  /* sampling, per-flow cut-off */
 	bool no_promisc;
 	const char *job;
 	const char *serve;               /* path of the job socket; NULL: one job, from these options */

@@ -247,6 +247,9 @@ static int check_serve(const struct cap_options *o, struct skep_err *err)
 		{ limits, "--serve: -c, -a and -b belong to a job", "give them on the socket, with the job" },
 		{ o->trim.kind || o->snaplen != CAP_SNAPLEN_MAX, "--serve: -s and --trim belong to a job",
 		  "give them on the socket, with the job" },
+		{ o->inside || o->decap || flt_reduction_any(&o->reduction),
+		  "--serve: --inside, --decap, --sample and --cut-off belong to a job",
+		  "give them on the socket, with the job" },
 	};
 
 	return first_broken(rules, ARRAY_LEN(rules), err);

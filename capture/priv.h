@@ -57,8 +57,9 @@ int cap_priv_drop(const struct cap_priv_plan *plan, struct skep_err *err);
 /*
  * Kills the process at any system call that a running engine does not make; all threads, for ever. With
  * verbose the number of the call is written to stderr first. Does nothing in a sanitizer build, whose
- * runtime needs ptrace and clone; returns 0.
+ * runtime needs ptrace and clone; returns 0. `forks`: it may start processes of the same program, in which
+ * filters are compiled; never another program.
  */
-int cap_priv_seccomp(bool verbose, struct skep_err *err);
+int cap_priv_seccomp(bool verbose, bool forks, struct skep_err *err);
 
 #endif

@@ -263,9 +263,27 @@ static int install_handler(void)
 	return sigaction(SIGSYS, &act, NULL) < 0 ? -errno : 0;
 }
 
-static int load(scmp_filter_ctx ctx)
+/* What capture/filter/cage.c does before its own, tighter filter is installed. */
+static int add_fork(scmp_filter_ctx ctx)
+{
+	static const int calls[] = {
+		SCMP_SYS(fork),	       SCMP_SYS(clone),	    SCMP_SYS(pipe2),	  SCMP_SYS(socketpair),
+		SCMP_SYS(setrlimit),   SCMP_SYS(prlimit64), SCMP_SYS(prctl),	  SCMP_SYS(seccomp),
+		SCMP_SYS(close_range), SCMP_SYS(dup2),	    SCMP_SYS(pidfd_open), SCMP_SYS(pidfd_send_signal)
+	};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(calls); i++)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls[i], 0);
+	return r;
+}
+
+static int load(scmp_filter_ctx ctx, bool forks)
 {
 	int r = add_plain(ctx);
+
+	if (r == 0 && forks)
+		r = add_fork(ctx);
 
 	if (r == 0)
 		r = add_first_argument(ctx);
@@ -285,7 +303,7 @@ static int load(scmp_filter_ctx ctx)
 	return r ? r : seccomp_load(ctx);
 }
 
-int cap_priv_seccomp(bool verbose, struct skep_err *err)
+int cap_priv_seccomp(bool verbose, bool forks, struct skep_err *err)
 {
 	scmp_filter_ctx ctx;
 	int r;
@@ -295,7 +313,7 @@ int cap_priv_seccomp(bool verbose, struct skep_err *err)
 	ctx = seccomp_init(verbose ? SCMP_ACT_TRAP : SCMP_ACT_KILL_PROCESS);
 	r = !ctx ? -ENOMEM : verbose ? install_handler() : 0;
 	if (r == 0)
-		r = load(ctx);
+		r = load(ctx, forks);
 	if (ctx)
 		seccomp_release(ctx);
 	if (r == 0)

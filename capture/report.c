@@ -78,6 +78,8 @@ int cap_report_json(FILE *out, const struct cap_report *r)
 		{ "seen", json_count(r->seen) },
 		{ "stored", json_count(r->stored) },
 		{ "rejected", json_count(r->rejected) },
+		{ "sampled_out", r->sampled_out ? json_count(r->sampled_out) : NULL },
+		{ "cut_off", r->cut_off ? json_count(r->cut_off) : NULL },
 		{ "dropped", json_dropped(r) },
 		{ "bytes_wire", json_count(r->bytes_wire) },
 		{ "bytes_raw", json_count(r->bytes_raw) },

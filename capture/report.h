@@ -20,6 +20,7 @@ struct cap_report_drop {
 /* Borrowed strings; seen = stored + rejected + the sum of dropped, by the caller's account. */
 struct cap_report {
 	uint64_t seen, stored, rejected;
+	uint64_t sampled_out, cut_off; /* of rejected */
 	struct cap_report_drop dropped[CAP_REPORT_REASONS];
 	uint32_t n_dropped;
 	uint64_t bytes_wire;  /* of stored packets */

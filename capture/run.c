@@ -70,7 +70,8 @@ static void fill_source(struct run *run, struct cap_source_cfg *cfg, const char 
 		.busy_poll = o->busy_poll,
 		.need_wakeup = !o->no_need_wakeup,
 		.snaplen = o->snaplen == CAP_SNAPLEN_MAX ? 0 : o->snaplen,
-		.job_filters = o->serve || (o->filter && *o->filter),
+		.serves = o->serve != NULL,
+		.job_filters = o->serve || (o->filter && *o->filter) || flt_reduction_any(&o->reduction),
 		.n_queues = o->n_queues,
 		.say = run_say,
 		.say_arg = run,
@@ -107,6 +108,9 @@ static void fill_engine(struct run *run)
 	job->filter_text = o->filter;
 	job->snaplen = o->snaplen;
 	run->trim = o->trim;
+	run->ej.inside = o->inside;
+	run->ej.decap = o->decap;
+	run->ej.reduction = o->reduction;
 	job->trim = o->trim.kind ? &run->trim : NULL;
 	job->pcapng = o->format == CAP_FORMAT_PCAPNG;
 	job->limits_pkts = o->stop_pkts > 0;
@@ -177,6 +181,8 @@ static struct cap_report make_report(struct run *run)
 		.seen = t->account.seen,
 		.stored = t->account.stored,
 		.rejected = t->account.rejected,
+		.sampled_out = t->account.sampled_out,
+		.cut_off = t->account.cut_off,
 		.bytes_wire = t->account.bytes_wire,
 		.bytes_raw = t->account.bytes_raw,
 		.bytes_disk = t->account.bytes_disk,
@@ -337,10 +343,22 @@ static int open_all(struct run *run, struct skep_err *err)
 	return cap_priv_plan(&priv, &run->plan, err);
 }
 
+/* Links that do not filter get their jobs' filters compiled here; the loader does it for the others. */
+static bool compiles_later(const struct run *run)
+{
+	for (uint32_t i = 0; run->serve && i < run->engine.n_taps; i++)
+		if (!run->engine.taps[i]->filters_jobs)
+			return true;
+	return false;
+}
+
 static int start_all(struct run *run, struct skep_err *err)
 {
 	int r;
 
+	run->engine.cfg.change_user = run->plan.change_user;
+	run->engine.cfg.uid = run->plan.uid;
+	run->engine.cfg.gid = run->plan.gid;
 	r = cap_engine_attach(&run->engine, err);
 	if (r == 0)
 		set_offloads(run);
@@ -352,7 +370,7 @@ static int start_all(struct run *run, struct skep_err *err)
 	if (r == 0)
 		r = cap_priv_drop(&run->plan, err);
 	if (r == 0)
-		r = cap_priv_seccomp(run->opts->verbose, err);
+		r = cap_priv_seccomp(run->opts->verbose, compiles_later(run), err);
 	describe_links(run); /* attaching may have chosen another mode */
 	return r ? r : cap_engine_start(&run->engine, err);
 }

@@ -216,6 +216,8 @@ static json_t *account_of(const struct cap_account *a)
 	json_object_set_new(o, "seen", count(a->seen));
 	json_object_set_new(o, "stored", count(a->stored));
 	json_object_set_new(o, "rejected", count(a->rejected));
+	json_object_set_new(o, "sampled_out", count(a->sampled_out));
+	json_object_set_new(o, "cut_off", count(a->cut_off));
 	json_object_set_new(o, "dropped", dropped);
 	json_object_set_new(o, "pending", count(a->pending));
 	json_object_set_new(o, "bytes_wire", count(a->bytes_wire));

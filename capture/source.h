@@ -53,6 +53,7 @@ struct cap_source_cfg {
 	 * Job filters are wanted before the frames reach us, where the source can; see cap_tap.filters_jobs.
 	 */
 	bool job_filters;
+	bool serves; /* jobs come and go while it runs */
 };
 
 struct cap_classify;
@@ -62,6 +63,9 @@ struct cap_filter_count {
 	uint64_t seen;     /* frames that were judged for it */
 	uint64_t wanted;   /* and handed to our sockets */
 	uint64_t unserved; /* and wanted, but of a queue without a socket */
+	/* of the others, those that the filter wanted, and sampling or the cut-off took away */
+	uint64_t sampled_out;
+	uint64_t cut_off;
 };
 
 /* What the kernel side says about a tap; all counts since start. Exact after stop(), a snapshot before. */

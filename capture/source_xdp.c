@@ -77,6 +77,7 @@ static int open_filters(struct xdp_tap *tap, struct skep_err *err)
 			  .rejected_action = XDP_DROP },
 		.jobs_fd = bpf_map__fd(skel->maps.jobs),
 		.cpus = tap->xdp.cpus,
+		.serves = tap->xdp.head.cfg.serves,
 	};
 	uint32_t slot = SKEP_PROG_DELIVER;
 	int fd = bpf_program__fd(skel->progs.deliver);

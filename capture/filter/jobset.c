@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The set of jobs of a link: see jobset.h. It holds each job's program in translated form, so that a change of
- * one job compiles only that one; the kernel gets the whole set anew at each commit.
+ * The set of jobs of a link: see jobset.h. It holds each job's program in translated form, so that a change
+ * of one job compiles only that one; the kernel gets the whole set anew at each commit.
  */
 #include "capture/filter/jobset.h"
 
@@ -23,11 +23,10 @@
 struct member {
 	bool used;
 	struct flt_code code;
-	struct flt_terms *terms;
 	uint32_t inside;
 	uint32_t lists; /* bits of set->lists, one reference each */
 	struct flt_reduction reduction;
-	bool reduction_set; /* in the kernel's map */
+	bool reduction_known; /* to the kernel */
 };
 
 struct flt_jobset {
@@ -37,11 +36,13 @@ struct flt_jobset {
 	bool lists_changed;
 	struct flt_look *look;	   /* NULL: not needed yet */
 	struct flt_reduce *reduce; /* same */
+	uint32_t needs, inside;	   /* that the look stage fills now */
 };
 
 static int open_look(struct flt_jobset *set, struct skep_err *err)
 {
-	const struct flt_look_cfg cfg = { .progs_fd = set->maps.progs_fd, .scratch_fd = set->maps.scratch_fd };
+	const struct flt_look_cfg cfg = { .progs_fd = set->maps.progs_fd,
+					  .scratch_fd = set->maps.scratch_fd };
 
 	return set->look ? 0 : flt_look_open(&cfg, &set->look, err);
 }
@@ -93,22 +94,17 @@ struct flt_jobset *flt_jobset_free(struct flt_jobset *set)
 	return NULL;
 }
 
-/* The program in the forms that the classifier may want. */
 static int translate(const struct bpf_program *prog, struct member *m, struct skep_err *err)
 {
 	uint32_t n;
 	const struct flt_cbpf *insns = flt_front_insns(prog, &n);
-	int r;
 
-	r = m->inside ? flt_translate_inside(insns, n, FLT_LENGTH_FRAME, &m->code, err)
-		      : flt_translate(insns, n, FLT_LENGTH_FRAME, &m->code, err);
-	/* What is merged reads the frame on the wire only. */
-	if (r == 0 && !m->inside && !m->code.needs)
-		r = flt_terms_read(insns, n, &m->terms, err);
-	return r;
+	return m->inside ? flt_translate_inside(insns, n, FLT_LENGTH_FRAME, &m->code, err)
+			 : flt_translate(insns, n, FLT_LENGTH_FRAME, &m->code, err);
 }
 
-static int compile(struct flt_jobset *set, const struct flt_job_spec *spec, struct member *m, struct skep_err *err)
+static int compile(struct flt_jobset *set, const struct flt_job_spec *spec, struct member *m,
+		   struct skep_err *err)
 {
 	const struct flt_ask ask = {
 		.expr = spec->filter,
@@ -133,17 +129,18 @@ static int compile(struct flt_jobset *set, const struct flt_job_spec *spec, stru
 static void empty(struct flt_jobset *set, struct member *m)
 {
 	flt_code_done(&m->code);
-	flt_terms_free(m->terms);
 	if (m->lists) {
 		flt_lists_release(set->lists, m->lists);
 		set->lists_changed = true;
 	}
-	*m = (struct member){ .reduction_set = m->reduction_set };
+	*m = (struct member){ 0 };
 }
 
 int flt_jobset_put(struct flt_jobset *set, const struct flt_job_spec *spec, struct skep_err *err)
 {
-	struct member m = { .used = true, .inside = spec->inside & SKEP_INNER_ALL, .reduction = spec->reduction };
+	struct member m = { .used = true,
+			    .inside = spec->inside & SKEP_INNER_ALL,
+			    .reduction = spec->reduction };
 	int r;
 
 	assert(spec->slot < SKEP_MAX_JOBS);
@@ -154,7 +151,7 @@ int flt_jobset_put(struct flt_jobset *set, const struct flt_job_spec *spec, stru
 	}
 	set->lists_changed |= m.lists != 0;
 	flt_jobset_drop(set, spec->slot);
-	m.reduction_set = set->members[spec->slot].reduction_set;
+	m.reduction_known = spec->again;
 	set->members[spec->slot] = m;
 	return 0;
 }
@@ -210,18 +207,20 @@ static int before(struct flt_jobset *set, const struct wanted *w, struct skep_er
 	}
 	/* Nothing is taken away yet: jobs that leave still run. */
 	if (r == 0 && (w->needs || w->inside)) {
-		r = flt_look_need_more(set->look, w->needs, w->inside);
+		set->needs |= w->needs;
+		set->inside |= w->inside;
+		r = flt_look_need(set->look, set->needs, set->inside);
 		if (r == 0)
 			r = set_slot(set, SKEP_PROG_LOOK, flt_look_prog_fd(set->look), err);
 	}
 	for (uint32_t i = 0; r == 0 && set->reduce && i < SKEP_MAX_JOBS; i++) {
 		struct member *m = &set->members[i];
-		bool any = flt_reduction_any(&m->reduction);
 
-		if (!m->used || m->reduction_set || !any)
+		if (!m->used || m->reduction_known)
 			continue;
+		/* Also where it asks for nothing: the slot's last job may have. */
 		r = flt_reduce_set(set->reduce, i, &m->reduction, err);
-		m->reduction_set = r == 0;
+		m->reduction_known = r == 0;
 	}
 	if (r == 0 && w->reduce)
 		r = set_slot(set, SKEP_PROG_REDUCE, flt_reduce_prog_fd(set->reduce), err);
@@ -231,6 +230,8 @@ static int before(struct flt_jobset *set, const struct wanted *w, struct skep_er
 /* What nobody needs any more costs nothing any more. */
 static void after(struct flt_jobset *set, const struct wanted *w)
 {
+	set->needs = w->needs;
+	set->inside = w->inside;
 	if (set->look)
 		(void)flt_look_need(set->look, w->needs, w->inside);
 	if (!w->needs && !w->inside)
@@ -260,7 +261,7 @@ static int classify(struct flt_jobset *set, uint32_t generation, struct skep_err
 
 		if (m->used)
 			jobs[n++] = (struct flt_job){
-				.slot = i, .code = &m->code, .terms = m->terms, .inside = m->inside
+				.slot = i, .code = &m->code, .inside = m->inside
 			};
 	}
 	r = flt_classifier_load(jobs, n, &around, &fd, err);

@@ -3,8 +3,8 @@
 #define FLT_JOBSET_H
 /*
  * The filters of all jobs of one link, compiled, and the programs that run them on the link. A change is made
- * in two steps: put and drop change the set, commit makes the link run it, by one map update, so that no frame
- * sees a half-changed set.
+ * in two steps: put and drop change the set, commit makes the link run it, by one map update, so that no
+ * frame sees a half-changed set.
  *
  * Whoever calls needs CAP_BPF and CAP_NET_ADMIN for commit. One thread.
  */
@@ -26,11 +26,12 @@ struct flt_job_spec {
 	const char *filter; /* NULL or empty: everything */
 	uint32_t inside;    /* SKEP_INNER_* kinds of packets inside that the filter also looks at */
 	struct flt_reduction reduction;
+	bool again;	    /* the job was here before, in this slot: what it counts goes on */
 };
 
 /*
- * With `everything` the programs and maps of all that a job can ask for are made now, so that they can be shared
- * with a child process; without, what is needed when it is needed.
+ * With `everything` the programs and maps of all that a job can ask for are made now, so that they can be
+ * shared with a child process; without, what is needed when it is needed.
  */
 int flt_jobset_new(const struct flt_jobset_maps *maps, bool everything, struct flt_jobset **ret,
 		   struct skep_err *err);
@@ -44,9 +45,9 @@ struct flt_jobset *flt_jobset_free(struct flt_jobset *set);
 int flt_jobset_put(struct flt_jobset *set, const struct flt_job_spec *spec, struct skep_err *err);
 void flt_jobset_drop(struct flt_jobset *set, uint32_t slot);
 /*
- * Makes the link run the set, counting in `generation` (below SKEP_GENERATIONS; nobody else counts there). When it returns 0,
- * frames are already judged by the new set, and programs of the old one may still be running on other CPUs
- * for the rest of their frame. On failure the old set runs on.
+ * Makes the link run the set, counting in `generation` (below SKEP_GENERATIONS; nobody else counts there).
+ * When it returns 0, frames are already judged by the new set, and programs of the old one may still be
+ * running on other CPUs for the rest of their frame. On failure the old set runs on.
  */
 int flt_jobset_commit(struct flt_jobset *set, uint32_t generation, struct skep_err *err);
 

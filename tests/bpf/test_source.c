@@ -156,7 +156,7 @@ static int run_confined(const struct cap_source_ops *ops)
 	cfg.kind = ops == &cap_source_mirror ? CAP_SOURCE_MIRROR : CAP_SOURCE_XDP;
 	if (cap_source_open(&cfg, &tap, &err) || tap->ops->start(tap, &err) ||
 	    cap_priv_plan(&(struct cap_priv_cfg){ .user = "nobody" }, &plan, &err) ||
-	    cap_priv_drop(&plan, &err) || cap_priv_seccomp(false, &err)) {
+	    cap_priv_drop(&plan, &err) || cap_priv_seccomp(false, false, &err)) {
 		printf("# %s\n", err.text);
 		return 1;
 	}

@@ -50,7 +50,7 @@ static int in_child(const struct task *task)
 		struct skep_err err = SKEP_ERR_NULL;
 
 		if ((task->plan && cap_priv_drop(task->plan, &err)) ||
-		    (task->seccomp && cap_priv_seccomp(task->verbose, &err))) {
+		    (task->seccomp && cap_priv_seccomp(task->verbose, false, &err))) {
 			fprintf(stderr, "# %s\n", err.text);
 			_exit(99);
 		}
