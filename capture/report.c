@@ -78,8 +78,6 @@ int cap_report_json(FILE *out, const struct cap_report *r)
 		{ "seen", json_count(r->seen) },
 		{ "stored", json_count(r->stored) },
 		{ "rejected", json_count(r->rejected) },
-		{ "sampled_out", r->sampled_out ? json_count(r->sampled_out) : NULL },
-		{ "cut_off", r->cut_off ? json_count(r->cut_off) : NULL },
 		{ "dropped", json_dropped(r) },
 		{ "bytes_wire", json_count(r->bytes_wire) },
 		{ "bytes_raw", json_count(r->bytes_raw) },
@@ -96,6 +94,11 @@ int cap_report_json(FILE *out, const struct cap_report *r)
 	/* Every value is handed over (and freed), also after one has failed. */
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		failed |= json_object_set_new(object, rows[i].key, rows[i].value);
+	/* Only where a part of what was rejected was rejected by them. */
+	if (r->sampled_out || r->cut_off) {
+		failed |= json_object_set_new(object, "sampled_out", json_count(r->sampled_out));
+		failed |= json_object_set_new(object, "cut_off", json_count(r->cut_off));
+	}
 	if (failed)
 		return -ENOMEM;
 	if (json_dumpf(object, out, JSON_COMPACT | JSON_PRESERVE_ORDER) || fputc('\n', out) == EOF ||
