@@ -118,7 +118,7 @@ static __always_inline void learn(const struct skep_flow_key *key)
 		a->refused++;
 }
 
-static __always_inline __u32 find_marks(const struct skep_view *v, const struct skep_addrs *addrs)
+static __always_inline __u32 find_marks(const struct skep_view *v, __u32 space, const struct skep_addrs *addrs)
 {
 	struct skep_transport t = { 0 };
 	struct skep_flow_key key;
@@ -127,7 +127,7 @@ static __always_inline __u32 find_marks(const struct skep_view *v, const struct 
 	if (!t.ports || t.proto != SKEP_PROTO_UDP)
 		return 0;
 	skep_flow_key_make(addrs, &t, &key);
-	key.space = v->off ? SKEP_LOOK_INSIDE : 0;
+	key.space = (__u16)space;
 	if (is_long(v->ctx, v->off, t.at)) {
 		learn(&key);
 		return SKEP_MARK_QUIC;
@@ -135,7 +135,7 @@ static __always_inline __u32 find_marks(const struct skep_view *v, const struct 
 	return skep_quic_has_payload(v, t.at) && bpf_map_lookup_elem(&flows, &key) ? SKEP_MARK_QUIC : 0;
 }
 
-static __always_inline void fill(const struct skep_view *v, const struct skep_look_control *c,
+static __always_inline void fill(const struct skep_view *v, __u32 space, const struct skep_look_control *c,
 				 struct skep_facts *ret)
 {
 	struct skep_addrs addrs;
@@ -147,21 +147,21 @@ static __always_inline void fill(const struct skep_view *v, const struct skep_lo
 	if (addrs.version == 0)
 		return;
 	if (c->quic)
-		ret->marks = find_marks(v, &addrs);
+		ret->marks = find_marks(v, space, &addrs);
 	if (c->lists) {
 		ret->src_lists = find_lists(addrs.version, addrs.src);
 		ret->dst_lists = find_lists(addrs.version, addrs.dst);
 	}
 }
 
-__noinline int fill_inside(struct xdp_md *ctx, __u32 off, __u32 type, struct skep_facts *ret)
+__noinline int fill_inside(struct xdp_md *ctx, __u32 off, __u32 type, __u32 space, struct skep_facts *ret)
 {
 	const __u32 zero = 0;
 	const struct skep_view v = { .ctx = ctx, .off = off & 0xffff, .type = type & 0xffff };
 	const struct skep_look_control *c = bpf_map_lookup_elem(&control, &zero);
 
 	if (c && ret)
-		fill(&v, c, ret);
+		fill(&v, space, c, ret);
 	return 0;
 }
 
@@ -172,7 +172,8 @@ static __always_inline void look_inside(struct xdp_md *ctx, struct skep_scratch 
 	if (!c->quic && !c->lists)
 		return;
 	for (__u32 i = 0; i < SKEP_MAX_INNER && i < s->n_inner; i++)
-		fill_inside(ctx, s->inner[i].off, s->inner[i].type, &s->facts[1 + i]);
+		fill_inside(ctx, s->inner[i].off, s->inner[i].type, SKEP_INNER_PATH(s->inner[i].kind),
+			    &s->facts[1 + i]);
 }
 
 SEC("xdp.frags")
@@ -184,7 +185,7 @@ int look(struct xdp_md *ctx)
 	const struct skep_look_control *c = bpf_map_lookup_elem(&control, &zero);
 
 	if (s && c) {
-		fill(&v, c, &s->facts[0]);
+		fill(&v, 0, c, &s->facts[0]);
 		s->n_inner = 0;
 		if (c->inside)
 			look_inside(ctx, s, c);

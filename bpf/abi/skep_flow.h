@@ -55,7 +55,7 @@ struct skep_flow_key {
 	SKEP_ABI_U16 high_port;
 	SKEP_ABI_U8 proto;
 	SKEP_ABI_U8 version;
-	SKEP_ABI_U16 space; /* keeps flows of one kind apart from those of another; 0 from skep_flow_key_make */
+	SKEP_ABI_U16 space; /* flows of different spaces are different; 0 from skep_flow_key_make */
 };
 
 _Static_assert(sizeof(struct skep_flow_key) == 40, "flow key layout: no padding");

@@ -14,8 +14,6 @@ struct skep_look_control {
 };
 
 /* Map "account" (PERCPU_ARRAY, key 0). */
-#define SKEP_LOOK_INSIDE 1u /* skep_flow_key.space of flows inside of frames */
-
 struct skep_look_account {
 	SKEP_ABI_U64 added;   /* flows that were put into "flows" */
 	SKEP_ABI_U64 refused; /* that the map did not take */

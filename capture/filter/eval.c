@@ -9,7 +9,7 @@
  */
 #include "capture/filter/eval.h"
 
-#include "bpf/abi/skep_look.h"
+#include "bpf/abi/skep_abi.h"
 #include "capture/filter/flows.h"
 #include "capture/filter/front.h"
 #include "capture/filter/inside.h"
@@ -329,7 +329,7 @@ uint32_t flt_eval_match_inside(struct flt_eval *e, const struct flt_piece *frame
 	/* All of them, for what there is to learn. */
 	for (uint32_t i = 0; i < n; i++) {
 		struct flt_piece p = flt_inside_piece(frame, &inner[i], room);
-		uint32_t one = judge(e, &p, SKEP_LOOK_INSIDE);
+		uint32_t one = judge(e, &p, SKEP_INNER_PATH(inner[i].kind));
 
 		if (!verdict && flt_inside_wanted(&inner[i], kinds))
 			verdict = one;

@@ -125,4 +125,41 @@ static inline void add_quic(struct packets *p, size_t n, uint64_t *seed)
 #undef R
 }
 
+/* The frame inside another one: VLAN, QinQ, MPLS, GRE, ERSPAN II, VXLAN. Returns the number of bytes. */
+static inline uint32_t wrap_frame(uint8_t *out, const uint8_t *b, uint32_t len, int how)
+{
+	static const char *const heads[] = { "8100 0064", "88a8 00c8 8100 0064", "8847 00064140", "00000800",
+					     "100088be 00000001 1064000100000000", "c00012b5 00000000 0800000000002a00" };
+	size_t at = put(out, 0, "020000000001 020000000002"), from = how < 2 ? 12 : how < 4 ? 14 : 0;
+
+	if (how >= 3) {
+		at = put(out, at, "0800 45000000 00010000");
+		at = put(out, at, how == 5 ? "4011" : "402f");
+		at = put(out, at, "0000 0a000001 0a000002");
+	}
+	at = put(out, at, heads[how]);
+	memcpy(out + at, b + from, len - from);
+	at += len - from;
+	if (how >= 3)
+		put16(out, 16, (uint32_t)at - 14);
+	return (uint32_t)at;
+}
+
+static inline void add_wrapped_quic(struct packets *p, size_t n, uint64_t *seed)
+{
+	struct packets plain = { 0 };
+	static uint8_t out[4096];
+
+	add_quic(&plain, n, seed);
+	for (size_t i = 0; i < plain.n; i++) {
+		uint32_t len;
+
+		if (plain.v[i].len < 34)
+			continue;
+		len = wrap_frame(out, plain.v[i].bytes, plain.v[i].len, (int)(next_random(seed) % 6));
+		add_packet(p, out, len, len);
+	}
+	free_packets(&plain);
+}
+
 #endif
