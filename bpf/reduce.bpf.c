@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * The reduce stage of a link (progs[SKEP_PROG_REDUCE]): takes frames away from jobs whose filters want them, by
- * sampling, then by what their flow has already had. Clears the jobs' bits in scratch.jobs and counts why; a frame
- * that no job is left for is counted as rejected and ends here, any other goes on to deliver.
+ * The reduce stage of a link (progs[SKEP_PROG_REDUCE]): takes frames away from jobs whose filters want them,
+ * by sampling, then by what their flow has already had. Clears the jobs' bits in scratch.jobs and counts why;
+ * a frame that no job is left for is counted as rejected and ends here, any other goes on to deliver.
  *
- * Jobs without a reduction cost one test of a mask. For a job with one: matched = taken + sampled_out + cut_off at
- * every moment that no program of the chain is running.
+ * Jobs without a reduction cost one test of a mask. For a job with one: matched = taken + sampled_out +
+ * cut_off at every moment that no program of the chain is running.
  *
- * Sampling by packet counts per CPU. A flow's counts are shared by the CPUs (atomic), so the cut-off is exact however
- * a flow is spread over queues, as long as the flow is remembered: the table has a bound, and forgets the flows that
- * were not seen for longest, a little before it is full (BPF_MAP_TYPE_LRU_HASH). A forgotten flow begins again. Where
- * no room can be made at all, the packet passes.
+ * Sampling by packet counts per CPU. A flow's counts are shared by the CPUs (atomic), so the cut-off is exact
+ * however a flow is spread over queues, as long as the flow is remembered: the table has a bound, and forgets
+ * the flows that were not seen for longest, a little before it is full (BPF_MAP_TYPE_LRU_HASH). A forgotten
+ * flow begins again. Where no room can be made at all, the packet passes.
  */
 #include <linux/bpf.h>
 #include <linux/types.h>
@@ -139,7 +139,7 @@ static __always_inline int is_over(struct frame_facts *f, const struct skep_redu
 	return skep_reduce_over(job, pkts, bytes);
 }
 
-/* Global, so that the verifier looks at it once and not for each of the jobs. Not 0: the job does not get it. */
+/* Global: verified once, not for each of the jobs. Not 0: the job does not get the frame. */
 __noinline int reduce_job(struct frame_facts *f, __u32 slot)
 {
 	struct skep_reduce_job *job = bpf_map_lookup_elem(&reductions, &slot);
@@ -148,8 +148,9 @@ __noinline int reduce_job(struct frame_facts *f, __u32 slot)
 	if (!job || !c || !f)
 		return 0;
 	c->matched++;
-	if (job->sample_every > 1 && !(job->flags & SKEP_REDUCE_BY_FLOW ? skep_reduce_chosen(f->hash, job->sample_every)
-									: skep_reduce_turn(&c->turn, job->sample_every))) {
+	if (job->sample_every > 1 &&
+	    !(job->flags & SKEP_REDUCE_BY_FLOW ? skep_reduce_chosen(f->hash, job->sample_every)
+					       : skep_reduce_turn(&c->turn, job->sample_every))) {
 		c->sampled_out++;
 		return 1;
 	}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * --decap: finds the tunnel with the parser that the filters use (bpf/abi/skep_inner.h), and describes what it
- * carries as slices of the frame's own buffers, behind a made header where there is none. It never copies a
- * payload and never changes the source's batch.
+ * --decap: finds the tunnel with the parser that the filters use (bpf/abi/skep_inner.h), and describes what
+ * it carries as slices of the frame's own buffers, behind a made header where there is none. It never copies
+ * a payload and never changes the source's batch.
  *
  * Belongs to one lane, so to one worker.
  */
@@ -107,8 +107,8 @@ static void put(struct cap_decap *d, const uint8_t *data, uint32_t len)
 }
 
 /* The frame from byte `skip` on, behind `head` bytes of our header. */
-static const struct cap_batch *slice(struct cap_decap *d, const struct cap_batch *batch, const struct cap_frame *from,
-				     uint32_t skip, uint32_t head)
+static const struct cap_batch *slice(struct cap_decap *d, const struct cap_batch *batch,
+				     const struct cap_frame *from, uint32_t skip, uint32_t head)
 {
 	struct cap_frame *f = &d->out.frames[0];
 

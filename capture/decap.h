@@ -4,12 +4,13 @@
 /*
  * --decap: a job stores the frame that is carried inside instead of the one on the wire.
  *
- * Of the tunnels of the kinds asked for, the outermost is taken off, whatever VLAN tags and MPLS labels are in
- * front of it. What is carried becomes the frame: `frame` below. An IP or MPLS packet without an Ethernet header
- * (GRE) gets one of 14 bytes: the MAC addresses of the frame on the wire, and its ether type. The inner frame
- * reaches to the end of the outer one, padding included. A frame without such a tunnel, or of which this is only a
- * fragment, is the frame on the wire. The job's filter sees the frame on the wire (and, where asked, what is
- * inside); snaplen and trim see the frame that is stored; its wire_len is that of the inner frame.
+ * Of the tunnels of the kinds asked for, the outermost is taken off, whatever VLAN tags and MPLS labels are
+ * in front of it. What is carried becomes the frame: `frame` below. An IP or MPLS packet without an Ethernet
+ * header (GRE) gets one of 14 bytes: the MAC addresses of the frame on the wire, and its ether type. The
+ * inner frame reaches to the end of the outer one, padding included. A frame without such a tunnel, or of
+ * which this is only a fragment, is the frame on the wire. The job's filter sees the frame on the wire (and,
+ * where asked, what is inside); snaplen and trim see the frame that is stored; its wire_len is that of the
+ * inner frame.
  *
  * How a lane uses it, thread the worker's: look at each frame that the filter wants, in any order; then take
  * those that are stored. Nothing is allocated and nothing can fail; no byte of the packet is copied but 12.

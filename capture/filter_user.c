@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A job's filter in user space, on the frame where it lies: libpcap's interpreter, or ours where the filter has
- * presets or lists that cBPF has no words for. Frames in several buffers (jumbo frames, tags that were put back)
- * are first copied together, because the interpreters want one piece.
+ * A job's filter in user space, on the frame where it lies: libpcap's interpreter, or ours where the filter
+ * has presets or lists that cBPF has no words for. Frames in several buffers (jumbo frames, tags that were
+ * put back) are first copied together, because the interpreters want one piece.
  *
- * The only file beside the filter front that includes libpcap's header. Any number of threads match; what they
- * share of flows needs no lock (filter/flows.c).
+ * The only file beside the filter front that includes libpcap's header. Any number of threads match; what
+ * they share of flows needs no lock (filter/flows.c).
  */
 #include "capture/filter_user.h"
 
@@ -76,9 +76,10 @@ void cap_filter_user_look_inside(struct cap_filter_user *filter, uint32_t kinds)
 		filter->inside = kinds;
 }
 
-/* The second half of scratch is for packets inside of frames that are in the first half: no link has longer ones. */
-static bool match_inside(const struct cap_filter_user *filter, const uint8_t *data, uint32_t wire_len, uint32_t len,
-			 uint8_t *scratch)
+/* The second half of scratch is for packets inside of frames that are in the first half: no link has longer
+ * ones. */
+static bool match_inside(const struct cap_filter_user *filter, const uint8_t *data, uint32_t wire_len,
+			 uint32_t len, uint8_t *scratch)
 {
 	bool gathered = data == scratch;
 	const struct flt_piece p = { .bytes = data,

@@ -2,9 +2,9 @@
 #ifndef CAP_FILTER_USER_H
 #define CAP_FILTER_USER_H
 /*
- * A job's filter in user space. Matching allocates nothing, locks nothing and cannot fail, so any worker may call
- * it. Presets like `quic` learn flows from the frames they are given: one filter sees all frames of a link, those
- * of all its queues too.
+ * A job's filter in user space. Matching allocates nothing, locks nothing and cannot fail, so any worker may
+ * call it. Presets like `quic` learn flows from the frames they are given: one filter sees all frames of a
+ * link, those of all its queues too.
  */
 #include "capture/frame.h"
 #include "capture/trim.h"
@@ -22,8 +22,8 @@ struct cap_filter_user;
 int cap_filter_user_new(const char *expr, uint16_t linktype, struct cap_filter_user **ret,
 			struct skep_err *err);
 /*
- * From now on the filter also matches frames in which a packet matches that only `kinds` (SKEP_INNER_*, filter/inside.h)
- * lead to. Before the first match; Ethernet only. NULL is everything, and stays that.
+ * From now on the filter also matches frames in which a packet matches that only `kinds` (SKEP_INNER_*,
+ * filter/inside.h) lead to. Before the first match; Ethernet only. NULL is everything, and stays that.
  */
 void cap_filter_user_look_inside(struct cap_filter_user *filter, uint32_t kinds);
 /* Takes NULL, returns NULL. */

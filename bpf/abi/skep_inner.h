@@ -2,13 +2,13 @@
 #ifndef SKEP_BPF_INNER_H
 #define SKEP_BPF_INNER_H
 /*
- * Packets inside a frame: behind VLAN tags, MPLS labels, in GRE, ERSPAN and VXLAN, up to SKEP_MAX_INNER of them
- * one in the other. One parser for XDP and for user space, so that both find the same.
+ * Packets inside a frame: behind VLAN tags, MPLS labels, in GRE, ERSPAN and VXLAN, up to SKEP_MAX_INNER of
+ * them one in the other. One parser for XDP and for user space, so that both find the same.
  *
- * It walks header by header. A step reads its whole state from memory and is bounded by itself, so that in BPF
- * each step is one call of a global function, which the verifier looks at once (bpf/lib/inner.bpf.h); user space
- * loops over the same step. What is truncated, malformed or not wanted ends the walk: what was found until then
- * stays found.
+ * It walks header by header. A step reads its whole state from memory and is bounded by itself, so that in
+ * BPF each step is one call of a global function, which the verifier looks at once (bpf/lib/inner.bpf.h);
+ * user space loops over the same step. What is truncated, malformed or not wanted ends the walk: what was
+ * found until then stays found.
  *
  * Sources: IEEE 802.1Q; RFC 3032 (MPLS); 2784, 2890 (GRE); 7348 (VXLAN); 791, 8200, 4302 (AH);
  * draft-foschiano-erspan-03.
@@ -28,7 +28,8 @@
 #define SKEP_INNER_ALL 0x3fu
 #define SKEP_INNER_PATH(kind) ((kind) & 0xffu)
 #define SKEP_INNER_LAST(kind) ((kind) >> 8 & SKEP_INNER_ALL)
-#define SKEP_INNER_PART 0x8000u /* only the beginning of the packet: it came in the first of several IP fragments */
+/* Only the beginning of the packet: it came in the first of several IP fragments. */
+#define SKEP_INNER_PART 0x8000u
 
 /* Headers that begin behind this are not looked at. Four tunnels, one in the other, take some 300 bytes. */
 #define SKEP_INNER_REACH 1024u
@@ -115,8 +116,8 @@ SKEP_INNER_INLINE int skep_inner_enter_ethernet(struct skep_inner_walk *w, SKEP_
 }
 
 /*
- * An IP packet at off, whose fixed header is there. The version is what its first four bits say, which `type` must
- * say too unless it is 0.
+ * An IP packet at off, whose fixed header is there. The version is what its first four bits say, which `type`
+ * must say too unless it is 0.
  */
 SKEP_INNER_INLINE int skep_inner_enter_ip(struct skep_inner_walk *w, SKEP_ABI_U8 kind, SKEP_ABI_U32 off,
 					  SKEP_ABI_U16 type, skep_inner_get *get, const void *frame)
@@ -327,7 +328,8 @@ SKEP_INNER_INLINE int skep_inner_proto(struct skep_inner_walk *w, SKEP_ABI_U32 o
 	if (proto == 17)
 		return skep_inner_udp(w, off, get, frame);
 	/* What is left: extension headers (hop by hop, routing, destination, mobility, fragment), and AH. */
-	if (proto != 51 && !(w->ipv6 && (proto == 0 || proto == 43 || proto == 44 || proto == 60 || proto == 135)))
+	if (proto != 51 &&
+	    !(w->ipv6 && (proto == 0 || proto == 43 || proto == 44 || proto == 60 || proto == 135)))
 		return 1;
 	if (get(frame, off, b, 4) || (proto == 44 && (skep_inner_be16(b + 2) & 0xfff8)))
 		return 1;

@@ -2,8 +2,8 @@
 #ifndef SKEP_BPF_REDUCE_H
 #define SKEP_BPF_REDUCE_H
 /*
- * Sampling and per-flow cut-off of a job: the border of bpf/reduce.bpf.c, and what user space decides in the same
- * way. Which flow a frame is of: skep_reduce_flow.h.
+ * Sampling and per-flow cut-off of a job: the border of bpf/reduce.bpf.c, and what user space decides in the
+ * same way. Which flow a frame is of: skep_reduce_flow.h.
  */
 #include "bpf/abi/skep_abi.h"
 
@@ -48,9 +48,11 @@ SKEP_REDUCE_INLINE int skep_reduce_chosen(SKEP_ABI_U64 hash, SKEP_ABI_U32 every)
 }
 
 /* Has the flow had what it may have? The packet that reaches a limit is the last that passes. */
-SKEP_REDUCE_INLINE int skep_reduce_over(const struct skep_reduce_job *job, SKEP_ABI_U64 pkts, SKEP_ABI_U64 bytes)
+SKEP_REDUCE_INLINE int skep_reduce_over(const struct skep_reduce_job *job, SKEP_ABI_U64 pkts,
+					SKEP_ABI_U64 bytes)
 {
-	return (job->cutoff_pkts && pkts >= job->cutoff_pkts) || (job->cutoff_bytes && bytes >= job->cutoff_bytes);
+	return (job->cutoff_pkts && pkts >= job->cutoff_pkts) ||
+	       (job->cutoff_bytes && bytes >= job->cutoff_bytes);
 }
 
 #endif

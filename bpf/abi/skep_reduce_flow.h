@@ -9,8 +9,8 @@
  *   everything else      MAC addresses, ether type
  * VLAN tags in front are left out, whatever their number; of tunnels only the outside counts.
  *
- * The includer has defined struct skep_view and skep_view_get() (skep_flow.h), where an offset of 12 or more leaves
- * out the tags.
+ * The includer has defined struct skep_view and skep_view_get() (skep_flow.h), where an offset of 12 or more
+ * leaves out the tags.
  */
 #include "bpf/abi/skep_flow.h"
 

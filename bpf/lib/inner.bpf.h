@@ -2,9 +2,9 @@
 #ifndef SKEP_INNER_BPF_H
 #define SKEP_INNER_BPF_H
 /*
- * Packets inside a frame, in XDP: the walk of bpf/abi/skep_inner.h, one call of a global function for each header.
- * Inlined into a loop it would be verified for every order of headers; a global function is verified once, for any
- * state it may find in memory.
+ * Packets inside a frame, in XDP: the walk of bpf/abi/skep_inner.h, one call of a global function for each
+ * header. Inlined into a loop it would be verified for every order of headers; a global function is verified
+ * once, for any state it may find in memory.
  */
 #include <linux/bpf.h>
 #include <linux/types.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * --inside in user space: the shared parser over bytes in one piece, and each packet it finds as an Ethernet
- * frame that libpcap's interpreter can be given. An inner frame that lies together is judged where it lies; one
- * whose tags are left out, or an IP packet that gets an Ethernet header, is put together first.
+ * frame that libpcap's interpreter can be given. An inner frame that lies together is judged where it lies;
+ * one whose tags are left out, or an IP packet that gets an Ethernet header, is put together first.
  *
  * Any thread; no state.
  */
@@ -76,7 +76,8 @@ static int get(const void *frame, uint32_t off, void *out, uint32_t n)
 	return 0;
 }
 
-uint32_t flt_inside_find(const uint8_t *bytes, uint32_t len, uint32_t kinds, struct skep_inner ret[SKEP_MAX_INNER])
+uint32_t flt_inside_find(const uint8_t *bytes, uint32_t len, uint32_t kinds,
+			 struct skep_inner ret[SKEP_MAX_INNER])
 {
 	const struct flt_piece frame = { .bytes = bytes, .cap_len = len };
 	struct skep_inner_walk w;
@@ -88,7 +89,8 @@ uint32_t flt_inside_find(const uint8_t *bytes, uint32_t len, uint32_t kinds, str
 	return w.n;
 }
 
-struct flt_piece flt_inside_piece(const struct flt_piece *frame, const struct skep_inner *inner, uint8_t *room)
+struct flt_piece flt_inside_piece(const struct flt_piece *frame, const struct skep_inner *inner,
+				  uint8_t *room)
 {
 	struct flt_piece p = {
 		.bytes = frame->bytes + inner->off,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The user space side of bpf/reduce.bpf.c: loads it beside a link's prefilter, whose maps it shares, writes what each
- * job asks for, reads what was taken away.
+ * The user space side of bpf/reduce.bpf.c: loads it beside a link's prefilter, whose maps it shares, writes
+ * what each job asks for, reads what was taken away.
  *
- * Everything here is map access through descriptors and one mapped page; frames pass meanwhile. Control thread.
+ * Everything here is map access through descriptors and one mapped page; frames pass meanwhile. Control
+ * thread.
  */
 #include "capture/filter/reduce.h"
 
@@ -111,14 +112,16 @@ int flt_reduce_set(struct flt_reduce *reduce, uint32_t slot, const struct flt_re
 		.cutoff_bytes = want->cutoff_bytes,
 		.epoch = ++reduce->epoch,
 	};
-	bool by_flow = (want->sample_every > 1 && want->sample_by_flow) || want->cutoff_pkts || want->cutoff_bytes;
+	bool by_flow =
+		(want->sample_every > 1 && want->sample_by_flow) || want->cutoff_pkts || want->cutoff_bytes;
 	struct flt_reduce_account before;
 	int r = flt_reduce_account(reduce, slot, &before);
 
 	set_bit(&reduce->skel->bss->reducing_jobs, slot, false);
 	set_bit(&reduce->skel->bss->flow_jobs, slot, false);
 	memset(reduce->per_cpu, 0, (size_t)reduce->n_cpus * sizeof(*reduce->per_cpu));
-	if (r == 0 && bpf_map_update_elem(bpf_map__fd(reduce->skel->maps.reduced), &slot, reduce->per_cpu, BPF_ANY))
+	if (r == 0 &&
+	    bpf_map_update_elem(bpf_map__fd(reduce->skel->maps.reduced), &slot, reduce->per_cpu, BPF_ANY))
 		r = -errno;
 	if (r == 0 && bpf_map_update_elem(bpf_map__fd(reduce->skel->maps.reductions), &slot, &job, BPF_ANY))
 		r = -errno;
@@ -159,7 +162,8 @@ static int count_flows(const struct flt_reduce *reduce, uint64_t *ret)
 		return -ENOMEM;
 	for (bool first = true;; first = false) {
 		got = LOOK_ENTRIES;
-		if (bpf_map_lookup_batch(bpf_map__fd(map), first ? NULL : &at, &at, keys, values, &got, NULL) &&
+		if (bpf_map_lookup_batch(bpf_map__fd(map), first ? NULL : &at, &at, keys, values, &got,
+					 NULL) &&
 		    errno != ENOENT)
 			return -errno;
 		n += got;

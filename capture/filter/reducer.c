@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Sampling and per-flow cut-off in user space. What a flow is, its hash and each decision are those of XDP
- * (bpf/abi/skep_reduce.h); the table of flows is our own: groups of WAYS entries, of which a new flow takes the one
- * that was not seen for longest. So a flow may be forgotten before the table is full, as with the kernel's LRU map.
+ * (bpf/abi/skep_reduce.h); the table of flows is our own: groups of WAYS entries, of which a new flow takes
+ * the one that was not seen for longest. So a flow may be forgotten before the table is full, as with the
+ * kernel's LRU map.
  *
  * Belongs to one worker. Nothing is allocated after new().
  */
@@ -52,7 +53,8 @@ struct flt_reducer {
 	struct entry *table;
 };
 
-int flt_reducer_new(const struct flt_reduction *reduction, uint64_t seed, uint32_t flows, struct flt_reducer **ret)
+int flt_reducer_new(const struct flt_reduction *reduction, uint64_t seed, uint32_t flows,
+		    struct flt_reducer **ret)
 {
 	struct flt_reducer *r = calloc(1, sizeof(*r));
 
@@ -140,8 +142,9 @@ bool flt_reducer_take(struct flt_reducer *r, const uint8_t *bytes, uint32_t len,
 		read_flow(bytes, len, &key);
 		hash = skep_reduce_hash(&key, r->seed);
 	}
-	if (r->job.sample_every > 1 && !(by_flow ? skep_reduce_chosen(hash, r->job.sample_every)
-						 : skep_reduce_turn(&r->counters.turn, r->job.sample_every))) {
+	if (r->job.sample_every > 1 &&
+	    !(by_flow ? skep_reduce_chosen(hash, r->job.sample_every)
+		      : skep_reduce_turn(&r->counters.turn, r->job.sample_every))) {
 		r->counters.sampled_out++;
 		return false;
 	}

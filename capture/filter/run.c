@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The kernel side of skep-filter and of the tests: load, run on a packet, take the time. Packets travel with struct
- * skep_meta in front of them, as they do on a link, so that the program can know their length on the wire.
+ * The kernel side of skep-filter and of the tests: load, run on a packet, take the time. Packets travel with
+ * struct skep_meta in front of them, as they do on a link, so that the program can know their length on the
+ * wire.
  */
 #include "capture/filter/run.h"
 
@@ -162,7 +163,8 @@ static int load_deliver(const struct flt_loaded *l, struct skep_err *err)
 		{ .code = BPF_ALU | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = FLT_RUN_ACCEPTED },
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
-	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_XDP_HAS_FRAGS, .expected_attach_type = BPF_XDP);
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_XDP_HAS_FRAGS,
+		    .expected_attach_type = BPF_XDP);
 	_skep_close_ int fd =
 		bpf_prog_load(BPF_PROG_TYPE_XDP, "skep_accept", "Dual BSD/GPL", accept, ARRAY_LEN(accept), &opts);
 	uint32_t slot = SKEP_PROG_DELIVER;
@@ -174,7 +176,8 @@ static int load_deliver(const struct flt_loaded *l, struct skep_err *err)
 }
 
 /* The classifier with the one job; its counters go with it. */
-static int load_classifier(const struct flt_code *code, uint32_t inside, struct flt_loaded *l, struct skep_err *err)
+static int load_classifier(const struct flt_code *code, uint32_t inside, struct flt_loaded *l,
+			   struct skep_err *err)
 {
 	_skep_close_ int generations =
 		bpf_map_create(BPF_MAP_TYPE_PERCPU_ARRAY, "skep_generation", 4, sizeof(struct skep_generation), 1, NULL);

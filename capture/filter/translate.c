@@ -11,14 +11,14 @@
  * exactly at the load that libpcap fails at. So the choice of guards is a matter of speed only, never of
  * meaning.
  *
- * A program for packets inside (flt_translate_inside) gets where the packet is as arguments: MAC addresses, the
- * rest, and the ether type if the packet has none. Loads of the addresses go through a pointer of their own (r1,
- * fast copy only), those of the ether type choose; what straddles the three, or may, is left to the slow copy,
- * which then reads byte by byte.
+ * A program for packets inside (flt_translate_inside) gets where the packet is as arguments: MAC addresses,
+ * the rest, and the ether type if the packet has none. Loads of the addresses go through a pointer of their
+ * own (r1, fast copy only), those of the ether type choose; what straddles the three, or may, is left to the
+ * slow copy, which then reads byte by byte.
  *
  * Registers: r6 data, r7 data_end, r8 A, r9 X, r5 data + X while a guard for it holds, r0 scratch. Stack: see
- * the offsets. Loads from struct skep_scratch (scratch.h) never fail: the map is looked up at the beginning. No
- * state between calls; any thread; linear time.
+ * the offsets. Loads from struct skep_scratch (scratch.h) never fail: the map is looked up at the beginning.
+ * No state between calls; any thread; linear time.
  */
 #include "capture/filter/translate.h"
 
@@ -61,8 +61,8 @@ _Static_assert(SKEP_MAX_INNER * sizeof(struct skep_facts) <= FACTS_MASK &&
 #define NEED_ANY UINT32_MAX
 /* The largest offset of a load through a pointer (16-bit signed in the instruction), and so of a guard. */
 #define OFFSET_MAX 32767u
-/* No packet inside is further in the frame: what is behind SKEP_INNER_REACH is not looked at. A mask bounds it again
- * when it comes from the stack, where the verifier does not follow it. */
+/* No packet inside is further in the frame: what is behind SKEP_INNER_REACH is not looked at. A mask bounds
+ * it again when it comes from the stack, where the verifier does not follow it. */
 #define PLACE_MAX (2 * SKEP_INNER_REACH)
 #define PLACE_MASK (2 * PLACE_MAX - 1)
 _Static_assert((PLACE_MAX & (PLACE_MAX - 1)) == 0, "a mask");

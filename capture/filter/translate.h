@@ -60,18 +60,18 @@ enum flt_length {
 int flt_translate(const struct flt_cbpf *in, uint32_t n, enum flt_length length, struct flt_code *ret,
 		  struct skep_err *err);
 /*
- * The same for the frame and for packets inside it: `u32 f(struct xdp_md *ctx, u32 off, u32 mac_off, u32 type, u32
- * facts)` with the meaning of struct skep_inner, and how many bytes the packet's facts are behind scratch.facts[0];
- * all zero: the frame itself. `len` is that of the packet inside. A global
- * subprogram only: by itself it has no arguments.
+ * The same for the frame and for packets inside it: `u32 f(struct xdp_md *ctx, u32 off, u32 mac_off, u32
+ * type, u32 facts)` with the meaning of struct skep_inner, and how many bytes the packet's facts are behind
+ * scratch.facts[0]; all zero: the frame itself. `len` is that of the packet inside. A global subprogram only:
+ * by itself it has no arguments.
  */
 int flt_translate_inside(const struct flt_cbpf *in, uint32_t n, enum flt_length length, struct flt_code *ret,
 			 struct skep_err *err);
 void flt_code_done(struct flt_code *code);
 
 /*
- * In a copy of the instructions, the map of struct skep_scratch (a PERCPU_ARRAY of one) where the code that needs
- * it has a place for it. Code with needs cannot be loaded before.
+ * In a copy of the instructions, the map of struct skep_scratch (a PERCPU_ARRAY of one) where the code that
+ * needs it has a place for it. Code with needs cannot be loaded before.
  */
 #define FLT_FD_SCRATCH (-1)
 void flt_code_link(struct flt_ebpf *v, uint32_t n, int scratch_fd);

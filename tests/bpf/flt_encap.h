@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #ifndef TEST_FLT_ENCAP_H
 #define TEST_FLT_ENCAP_H
-/* Random frames with packets inside: tags, labels, GRE, ERSPAN and VXLAN over IPv4 and IPv6, one in the other; whole,
- * cut short anywhere, damaged, and long. */
+/* Random frames with packets inside: tags, labels, GRE, ERSPAN and VXLAN over IPv4 and IPv6, one in the
+ * other; whole, cut short anywhere, damaged, and long. */
 #include "tests/bpf/flt_packets.h"
 
 #define PICK(n) (next_random(seed) % (n))
@@ -44,7 +44,8 @@ static inline size_t encap_ethernet(uint8_t *b, size_t at, int depth, uint64_t *
 
 static inline size_t encap_gre(uint8_t *b, size_t at, int depth, uint64_t *seed)
 {
-	uint8_t flags = (uint8_t)((PICK(3) == 0 ? 0x80 : 0) | (PICK(3) == 0 ? 0x20 : 0) | (PICK(3) == 0 ? 0x10 : 0));
+	uint8_t flags =
+		(uint8_t)((PICK(3) == 0 ? 0x80 : 0) | (PICK(3) == 0 ? 0x20 : 0) | (PICK(3) == 0 ? 0x10 : 0));
 	uint64_t what = PICK(7);
 	size_t head = at;
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves, for every expression of filters.txt and for frames of captures ($SKEP_PCAPS) and generated ones with packets
- * inside (whole, cut anywhere, damaged, in several buffers): a job that looks inside wants a frame in XDP exactly when
- * libpcap wants the frame, or one of the packets inside that it asked for, taken out and made an Ethernet frame; and
- * user space says the same. The look stage finds in XDP what user space finds. A job that does not look inside is not
- * changed by what is there.
+ * Proves, for every expression of filters.txt and for frames of captures ($SKEP_PCAPS) and generated ones
+ * with packets inside (whole, cut anywhere, damaged, in several buffers): a job that looks inside wants a
+ * frame in XDP exactly when libpcap wants the frame, or one of the packets inside that it asked for, taken
+ * out and made an Ethernet frame; and user space says the same. The look stage finds in XDP what user space
+ * finds. A job that does not look inside is not changed by what is there.
  */
 #include "tests/bpf/flt_maps.h"
 #include "tests/bpf/flt_encap.h"
@@ -55,7 +55,8 @@ static void open_bench(struct bench *b)
 
 	*b = (struct bench){ 0 };
 	flt_chain_open(&b->chain);
-	if (flt_look_open(&(struct flt_look_cfg){ .progs_fd = b->chain.progs_fd, .scratch_fd = b->chain.scratch_fd },
+	if (flt_look_open(&(struct flt_look_cfg){ .progs_fd = b->chain.progs_fd,
+						  .scratch_fd = b->chain.scratch_fd },
 			  &b->look, &err))
 		fail_msg("%s", err.text);
 	assert_int_equal(flt_look_need(b->look, 0, SKEP_INNER_ALL), 0);
@@ -127,7 +128,8 @@ static uint32_t take_out(const struct packet *p, const struct skep_inner *inner,
 }
 
 /* The jobs that libpcap wants the frame for. */
-static uint64_t oracle(const struct bench *b, const struct packet *p, const struct skep_inner *inner, uint32_t n)
+static uint64_t oracle(const struct bench *b, const struct packet *p, const struct skep_inner *inner,
+		       uint32_t n)
 {
 	static uint8_t out[SKEP_MAX_INNER][65536];
 	uint32_t len[SKEP_MAX_INNER];
@@ -158,8 +160,8 @@ static uint64_t user_space(const struct bench *b, const struct packet *p)
 }
 
 /* Look stage and classifier; the look stage must find the same n packets. */
-static uint64_t in_xdp(const struct bench *b, const struct packet *p, const struct skep_inner *inner, uint32_t n,
-		       uint32_t linear)
+static uint64_t in_xdp(const struct bench *b, const struct packet *p, const struct skep_inner *inner,
+		       uint32_t n, uint32_t linear)
 {
 	const struct skep_scratch *s;
 	struct xdp_md ctx = { .data_end = linear ? linear : p->len };
@@ -184,7 +186,8 @@ static size_t compare(const struct bench *b, size_t step, bool short_buffers)
 		const struct packet *p = &packets.v[i];
 		uint32_t n = flt_inside_find(p->bytes, p->len, SKEP_INNER_ALL, inner);
 		uint32_t linear = short_buffers ? SKEP_MIN(14 + (uint32_t)(i % 120), p->len) : 0;
-		uint64_t want = oracle(b, p, inner, n), user = user_space(b, p), xdp = in_xdp(b, p, inner, n, linear);
+		uint64_t want = oracle(b, p, inner, n), user = user_space(b, p),
+			 xdp = in_xdp(b, p, inner, n, linear);
 
 		if (want == user && want == xdp)
 			continue;
@@ -311,10 +314,11 @@ static void test_packets_have_all_kinds(void **state)
 			for (int bit = 0; bit < 6; bit++)
 				by_kind[bit] += SKEP_INNER_LAST(inner[k].kind) == 1u << bit;
 	}
-	print_message("# frames with 0 to 4 inside: %zu %zu %zu %zu %zu; vlan %zu, qinq %zu, mpls %zu, gre %zu, erspan "
+	print_message("# frames with 0 to 4 inside: %zu %zu %zu %zu %zu; vlan %zu, qinq %zu, mpls %zu, gre "
+		      "%zu, erspan "
 		      "%zu, vxlan %zu\n",
-		      by_number[0], by_number[1], by_number[2], by_number[3], by_number[4], by_kind[0], by_kind[1],
-		      by_kind[2], by_kind[3], by_kind[4], by_kind[5]);
+		      by_number[0], by_number[1], by_number[2], by_number[3], by_number[4], by_kind[0],
+		      by_kind[1], by_kind[2], by_kind[3], by_kind[4], by_kind[5]);
 	for (int i = 0; i < 5; i++)
 		assert_true(by_number[i] > 200);
 	for (int i = 0; i < 6; i++)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves, of the reduce stage run by the kernel and of its twin in user space, on the same frames: exactly one of N
- * packets in a row is taken; of flows about one in N, both directions and all fragments together, and both sides
- * choose the same ones; a flow's first N packets or bytes pass and no more; sampling comes before the cut-off; every
- * frame is counted once; jobs that ask for nothing are left alone; a frame for nobody is rejected, any other delivered.
+ * Proves, of the reduce stage run by the kernel and of its twin in user space, on the same frames: exactly
+ * one of N packets in a row is taken; of flows about one in N, both directions and all fragments together,
+ * and both sides choose the same ones; a flow's first N packets or bytes pass and no more; sampling comes
+ * before the cut-off; every frame is counted once; jobs that ask for nothing are left alone; a frame for
+ * nobody is rejected, any other delivered.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -127,8 +128,8 @@ static struct flt_reducer *twin(const struct flt_reduction *r, uint32_t flows)
 	return reducer;
 }
 
-static void expect_account(const struct bench *b, const struct flt_reducer *user, uint64_t matched, uint64_t sampled_out,
-			   uint64_t cut_off)
+static void expect_account(const struct bench *b, const struct flt_reducer *user, uint64_t matched,
+			   uint64_t sampled_out, uint64_t cut_off)
 {
 	struct flt_reduce_account a[2] = { { 0 } };
 
@@ -185,8 +186,14 @@ static void test_flows_stay_together(void **state)
 	open_bench(&b, 0);
 	set(&b, 0, &r);
 	for (uint32_t i = 0; i < 4000; i++) {
-		struct tuple t = { 0x0a000000 + i / 7, 0x0a010000 + i % 7, (uint16_t)(1024 + i), 443, i % 2 ? 6 : 17,
-				   (uint16_t)(i % 3), 0, i % 5 == 0 };
+		struct tuple t = { 0x0a000000 + i / 7,
+				   0x0a010000 + i % 7,
+				   (uint16_t)(1024 + i),
+				   443,
+				   i % 2 ? 6 : 17,
+				   (uint16_t)(i % 3),
+				   0,
+				   i % 5 == 0 };
 		struct tuple back = reversed(t);
 		uint32_t len = build(&t, frame, 10);
 		bool first = run(&b, frame, len, 1);
@@ -224,8 +231,10 @@ static void test_fragments_stay_together(void **state)
 		uint32_t votes = 0;
 
 		for (int f = 0; f < 6; f++) {
-			struct tuple t = { 0x0a000000 + i, 0x0a010000, (uint16_t)(i * 77 + (uint32_t)f), 53, 17, 0,
-					   fragments[f / 2], false };
+			struct tuple t = {
+				0x0a000000 + i,	  0x0a010000, (uint16_t)(i * 77 + (uint32_t)f), 53, 17, 0,
+				fragments[f / 2], false
+			};
 			struct tuple back = reversed(t);
 			uint32_t len = build(f % 2 ? &back : &t, frame, 10);
 			bool took = run(&b, frame, len, 1);
@@ -299,8 +308,9 @@ static void test_cut_off_is_exact(void **state)
 		for (uint32_t i = 0; i < 40 * 50; i++) {
 			/* Flow by flow, so that sampling leaves every second packet of each. */
 			uint32_t flow = i / 40;
-			struct tuple t = { 0x0a000000 + flow, 0x0a010000, (uint16_t)(1024 + flow), 443, 6, 0, 0,
-					   flow % 2 };
+			struct tuple t = {
+				0x0a000000 + flow, 0x0a010000, (uint16_t)(1024 + flow), 443, 6, 0, 0, flow % 2
+			};
 			struct tuple back = reversed(t);
 			uint32_t len = build(i % 4 > 1 ? &back : &t, frame, flow % 2 ? 46 : 66);
 			bool took;
@@ -379,10 +389,13 @@ static void test_bounded(void **state)
 	close_bench(&b);
 }
 
-/* Every packet of real captures, cut at any length too: both sides decide alike, and nothing is read out of bounds. */
+/* Every packet of real captures, cut at any length too: both sides decide alike, and nothing is read out of
+ * bounds. */
 static void test_twins_agree(void **state)
 {
-	const struct flt_reduction r = { .sample_every = 3, .sample_by_flow = true, .cutoff_pkts = 5, .cutoff_bytes = 3000 };
+	const struct flt_reduction r = {
+		.sample_every = 3, .sample_by_flow = true, .cutoff_pkts = 5, .cutoff_bytes = 3000
+	};
 	struct flt_reducer *user = twin(&r, 0);
 	struct packets packets = { 0 };
 	uint64_t seed = 4711, taken = 0;
@@ -398,7 +411,8 @@ static void test_twins_agree(void **state)
 		bool in_xdp = run(&b, packets.v[i].bytes, packets.v[i].len, 1);
 
 		taken += in_xdp;
-		bad += flt_reducer_take(user, packets.v[i].bytes, packets.v[i].len, packets.v[i].len) != in_xdp;
+		bad += flt_reducer_take(user, packets.v[i].bytes, packets.v[i].len, packets.v[i].len) !=
+		       in_xdp;
 	}
 	print_message("# %zu packets, %llu taken\n", packets.n, (unsigned long long)taken);
 	assert_int_equal(bad, 0);
@@ -411,10 +425,14 @@ static void test_twins_agree(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_one_of_n_packets),	cmocka_unit_test(test_flows_stay_together),
-		cmocka_unit_test(test_fragments_stay_together), cmocka_unit_test(test_other_frames_by_mac_pair),
-		cmocka_unit_test(test_cut_off_is_exact),	cmocka_unit_test(test_jobs_do_not_touch_each_other),
-		cmocka_unit_test(test_bounded),			cmocka_unit_test(test_twins_agree),
+		cmocka_unit_test(test_one_of_n_packets),
+		cmocka_unit_test(test_flows_stay_together),
+		cmocka_unit_test(test_fragments_stay_together),
+		cmocka_unit_test(test_other_frames_by_mac_pair),
+		cmocka_unit_test(test_cut_off_is_exact),
+		cmocka_unit_test(test_jobs_do_not_touch_each_other),
+		cmocka_unit_test(test_bounded),
+		cmocka_unit_test(test_twins_agree),
 	};
 	cpu_set_t one;
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Any bytes as a frame: looking inside and --decap never read a bad byte; packets found lie in the frame, each behind
- * the one before, of kinds that were asked for; a frame cut shorter has no packets that the whole one has not; --decap
- * stores what was found, wherever the buffers end. The first two bytes choose the kinds and the buffers.
+ * Any bytes as a frame: looking inside and --decap never read a bad byte; packets found lie in the frame,
+ * each behind the one before, of kinds that were asked for; a frame cut shorter has no packets that the whole
+ * one has not; --decap stores what was found, wherever the buffers end. The first two bytes choose the kinds
+ * and the buffers.
  */
 #include "capture/decap.h"
 #include "capture/filter/inside.h"
@@ -25,7 +26,8 @@ static void check_found(const uint8_t *data, uint32_t len, uint32_t kinds)
 		struct flt_piece p = flt_inside_piece(&frame, &inner[i], room);
 
 		assert(flt_inside_wanted(&inner[i], kinds) && SKEP_INNER_LAST(inner[i].kind));
-		assert(inner[i].off + 14u <= len && inner[i].mac_off + 12u <= len && inner[i].mac_off <= inner[i].off);
+		assert(inner[i].off + 14u <= len && inner[i].mac_off + 12u <= len &&
+		       inner[i].mac_off <= inner[i].off);
 		assert(i == 0 || inner[i].off > inner[i - 1].off);
 		assert(p.cap_len >= 14 && p.wire_len == p.cap_len + 10);
 		for (uint32_t b = 0; b < p.cap_len; b++)
@@ -52,7 +54,8 @@ static void check_decap(const uint8_t *data, uint32_t len, uint32_t first)
 	f->len = first = SKEP_MIN(first, len);
 	f->frag_n = 2;
 	batch.frags[0] = (struct cap_frag){ data + first, (len - first) / 3 };
-	batch.frags[1] = (struct cap_frag){ data + first + (len - first) / 3, len - first - (len - first) / 3 };
+	batch.frags[1] =
+		(struct cap_frag){ data + first + (len - first) / 3, len - first - (len - first) / 3 };
 	(void)cap_decap_look(d, &batch, 0);
 	got = cap_decap_take(d, &batch, 0);
 	assert(cap_trim_gather(got, &got->frames[0], many, sizeof(many)) == n && memcmp(one, many, n) == 0);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Any bytes as frames of a job with sampling and a cut-off: never a bad access, and every frame is counted once. The
- * first byte chooses the reduction; then frames, each behind a byte with its length. The table of flows is small, so
- * that it forgets.
+ * Any bytes as frames of a job with sampling and a cut-off: never a bad access, and every frame is counted
+ * once. The first byte chooses the reduction; then frames, each behind a byte with its length. The table of
+ * flows is small, so that it forgets.
  */
 #include "capture/filter/reducer.h"
 

@@ -35,14 +35,15 @@ def inner_frame(rng):
 
 
 def write(path, count_frames, depth, kinds, seed):
-    """Frames of up to `depth` layers, not two layers of tags on each other (they would be one) and no more than looked into."""
+    """Frames of up to `depth` layers, but not tags on tags (they would be one layer), and labels only right below an Ethernet header."""
     rng = random.Random(seed)
     made = []
     for flow in range(count_frames):
         frame, last = inner_frame(rng), None
         for _ in range(rng.randrange(1, depth + 1)):
-            kind = rng.choice([kind for kind in kinds if not ({kind, last} <= {"vlan", "qinq"} or (kind == "mpls" and last in ("vlan", "qinq", "mpls")))])
-            frame, last = tunnels.wrap(kind, frame, rng, flow), kind
+            above = {"vlan": ("vlan", "qinq"), "qinq": ("vlan", "qinq"), "mpls": ("vlan", "qinq", "mpls")}
+            last = rng.choice([kind for kind in kinds if last not in above.get(kind, ())])
+            frame = tunnels.wrap(last, frame, rng, flow)
         made.append(frame)
     pcapfile.write(path, made)
 

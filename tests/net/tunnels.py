@@ -46,7 +46,8 @@ def wrap(kind, frame, rng, flow):
         if form == 1:
             return outer_gre(version, flow, 0, 0x88BE, frame)
         if form == 2:
-            return outer_gre(version, flow, 0x1000, 0x88BE, struct.pack("!HHI", 0x1000 | rng.randrange(4096), rng.randrange(1024), 0) + frame)
+            head = struct.pack("!HHI", 0x1000 | rng.randrange(4096), rng.randrange(1024), 0)
+            return outer_gre(version, flow, 0x1000, 0x88BE, head + frame)
         tail = 0 if form == 3 else 1
         return outer_gre(version, flow, 0x1000, 0x22EB, struct.pack("!HHIHH", 0x2000, rng.randrange(1024), 1, 0, tail) + bytes(8 * tail) +
                          frame)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves: the frame that --decap stores is the inner one, byte for byte, wherever the buffers of the frame end; with
- * an Ethernet header of its own where there was none; one tunnel is taken off, the outermost of those asked for; what
- * is no such tunnel, or a fragment of one, stays as it was; lengths, snaplen and trim are those of the inner frame; the
- * source's batch is not touched, and everything is counted.
+ * Proves: the frame that --decap stores is the inner one, byte for byte, wherever the buffers of the frame
+ * end; with an Ethernet header of its own where there was none; one tunnel is taken off, the outermost of
+ * those asked for; what is no such tunnel, or a fragment of one, stays as it was; lengths, snaplen and trim
+ * are those of the inner frame; the source's batch is not touched, and everything is counted.
  */
 #include "tests/unit/unit.h"
 
@@ -73,14 +73,21 @@ static struct cap_decap *open_decap(const char *kinds)
 }
 
 /* The frame as batch->frames[7], cut into buffers behind `first` and, if there is more, `second` bytes. */
-static void lay_out(struct cap_batch *batch, const uint8_t *bytes, uint32_t len, uint32_t first, uint32_t second)
+static void lay_out(struct cap_batch *batch, const uint8_t *bytes, uint32_t len, uint32_t first,
+		    uint32_t second)
 {
 	struct cap_frame *f = &batch->frames[7];
 
-	*f = (struct cap_frame){ .data = bytes, .len = SKEP_MIN(first, len), .cap_len = len, .wire_len = len + 1000,
-				 .frag_first = 5, .ts_ns = 42, .jobs = 3 };
+	*f = (struct cap_frame){ .data = bytes,
+				 .len = SKEP_MIN(first, len),
+				 .cap_len = len,
+				 .wire_len = len + 1000,
+				 .frag_first = 5,
+				 .ts_ns = 42,
+				 .jobs = 3 };
 	if (first < len)
-		batch->frags[5 + f->frag_n++] = (struct cap_frag){ bytes + first, SKEP_MIN(second, len) - first };
+		batch->frags[5 + f->frag_n++] =
+			(struct cap_frag){ bytes + first, SKEP_MIN(second, len) - first };
 	if (first < len && second < len)
 		batch->frags[5 + f->frag_n++] = (struct cap_frag){ bytes + second, len - second };
 }
@@ -140,8 +147,9 @@ static void test_batch(void **state)
 	for (uint32_t i = 0; i < 3; i++) {
 		uint32_t len = from_hex(frames[i], bytes[i]);
 
-		batch.frames[i] = (struct cap_frame){ .data = bytes[i], .len = len, .cap_len = len, .wire_len = len,
-						      .ts_ns = 42 };
+		batch.frames[i] = (struct cap_frame){
+			.data = bytes[i], .len = len, .cap_len = len, .wire_len = len, .ts_ns = 42
+		};
 	}
 	for (uint32_t i = 0; i < 3; i++)
 		(void)cap_decap_look(d, &batch, i);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves: every encapsulation is found where it is, alone and one in the other, with the kinds that lead to it;
- * what is truncated at any byte, malformed, or behind a kind that nobody asked for is not; each packet found is the
- * Ethernet frame it stands for; and nothing behind the frame is read (it ends at a page that cannot be).
+ * Proves: every encapsulation is found where it is, alone and one in the other, with the kinds that lead to
+ * it; what is truncated at any byte, malformed, or behind a kind that nobody asked for is not; each packet
+ * found is the Ethernet frame it stands for; and nothing behind the frame is read (it ends at a page that
+ * cannot be).
  */
 #include "tests/unit/unit.h"
 
@@ -24,8 +25,15 @@
 #define ERSPAN2 "1064000100000000"
 #define ERSPAN3 "206400010000000000000000"
 
-enum { V = SKEP_INNER_VLAN, Q = SKEP_INNER_QINQ, M = SKEP_INNER_MPLS, G = SKEP_INNER_GRE, E = SKEP_INNER_ERSPAN,
-       X = SKEP_INNER_VXLAN, PART = SKEP_INNER_PART };
+enum {
+	V = SKEP_INNER_VLAN,
+	Q = SKEP_INNER_QINQ,
+	M = SKEP_INNER_MPLS,
+	G = SKEP_INNER_GRE,
+	E = SKEP_INNER_ERSPAN,
+	X = SKEP_INNER_VXLAN,
+	PART = SKEP_INNER_PART
+};
 
 static const struct {
 	const char *name, *hex;
@@ -164,7 +172,8 @@ static void test_every_encapsulation(void **state)
 	}
 }
 
-/* Bytes of the innermost packet's header that must be there: Ethernet's, an IP header without options, a label. */
+/* Bytes of the innermost packet's header that must be there: Ethernet's, an IP header without options, a
+ * label. */
 static uint32_t head_end(const struct skep_inner *p)
 {
 	return p->off + 14u + (p->type == 0x0800 ? 20u : p->type == 0x86dd ? 40u : p->type ? 4u : 0u);
