@@ -23,7 +23,7 @@ struct flt_reduction {
 	uint32_t sample_every;	/* one of so many; 0 and 1: all */
 	bool sample_by_flow;	/* of flows, not of packets */
 	uint64_t cutoff_pkts;	/* of each flow; 0: no limit */
-	uint64_t cutoff_bytes;	/* of each flow, on the wire; the packet that reaches it is the last */
+	uint64_t cutoff_bytes;	/* of each flow, on the wire; what reaches it is the last */
 };
 
 struct flt_reduce_account {
