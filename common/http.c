@@ -105,6 +105,7 @@ static void *on_target(void *cls, const char *uri, struct MHD_Connection *mhd)
 	req->mhd = mhd;
 	req->conn = conn_of(mhd);
 	req->start_ns = skep_http_now_ns();
+	req->target_end = uri ? uri + strlen(uri) : NULL;
 	req->target_r = skep_target_parse(uri ? uri : "", &req->target, &req->target_err);
 	if (req->conn)
 		skep_http_conn_phase(req->http, req->conn, HTTP_HEAD);
@@ -373,6 +374,18 @@ static enum MHD_Result on_complete(struct skep_http_req *req)
 	return send_answer(req);
 }
 
+/*
+ * A NUL byte in the target ends it for the library, silently. In the library's buffer the version follows the
+ * target's end by one byte; if it follows further behind, there was one. Where the two are not in one buffer,
+ * as another version of the library may have it, nothing is concluded.
+ */
+static bool cut_by_nul(const struct skep_http_req *req, const char *version)
+{
+	uintptr_t end = (uintptr_t)req->target_end, next = (uintptr_t)version;
+
+	return end && next > end + 1 && next - end < CONNECTION_MEMORY_BYTES;
+}
+
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const char *url, const char *method,
 				  const char *version, const char *data, size_t *data_len, void **con_cls)
 {
@@ -382,11 +395,12 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
 	(void)cls;
 	(void)mhd;
 	(void)url;
-	(void)version;
 	if (!req || !req->conn || req->target_r == -ENOMEM)
 		return MHD_NO;
 	if (req->step == HTTP_STEP_NEW) {
 		req->method = method;
+		if (req->target_r == 0 && cut_by_nul(req, version))
+			req->target_r = skep_err_set(&req->target_err, SKEP_E_BAD_DATA, "the target holds a NUL byte");
 		return on_head(req);
 	}
 	if (req->step == HTTP_STEP_ANSWER)

@@ -77,6 +77,7 @@ struct skep_http_req {
 	struct MHD_Connection *mhd;
 	const struct skep_http_route *route;
 	const char *method; /* the library's */
+	const char *target_end; /* in the library's buffer */
 	struct skep_target target;
 	int target_r; /* what skep_target_parse said, with target_err */
 	struct skep_err target_err;

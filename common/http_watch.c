@@ -115,6 +115,21 @@ static bool forgiven(struct skep_http *http, struct http_conn *conn, uint64_t no
 	return true;
 }
 
+/* What he did not take is thrown away, else the kernel would go on offering it for minutes. */
+static void cut(struct http_conn *conn)
+{
+	const struct linger at_once = { .l_onoff = 1 };
+	uint64_t acked, outstanding;
+	int state;
+
+	progress(conn->fd, &acked, &outstanding, &state);
+	if (outstanding)
+		(void)setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	conn->cut = true;
+	conn->deadline_ns = UINT64_MAX;
+	(void)shutdown(conn->fd, SHUT_RDWR);
+}
+
 static void check_deadlines(struct skep_http *http, uint64_t now)
 {
 	pthread_mutex_lock(&http->lock);
@@ -124,11 +139,9 @@ static void check_deadlines(struct skep_http *http, uint64_t now)
 		if (now < conn->deadline_ns || forgiven(http, conn, now))
 			continue;
 		skep_log(SKEP_LOG_DEBUG, "peer=%s phase=%d cut: missed its deadline", conn->peer, conn->phase);
-		conn->cut = true;
-		conn->deadline_ns = UINT64_MAX;
 		if (conn->phase != HTTP_IDLE)
 			http->stats.cut++;
-		(void)shutdown(conn->fd, SHUT_RDWR);
+		cut(conn);
 		live = live_of(http, conn);
 		if (live)
 			wake(live);
