@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A ring of texts under one lock. Publishing never waits for a reader and never fails because of one: who does
- * not read loses events, and is told by `gap`. Never calls out except to wake.
+ * A ring of texts under one lock. Publishing never waits for a reader and never fails because of one: who
+ * does not read loses events, and is told by `gap`. Never calls out except to wake.
  */
 #include "common/events.h"
 
@@ -126,7 +126,8 @@ void skep_events_leave(struct skep_events *events, struct skep_events_reader *re
 	pthread_mutex_unlock(&events->lock);
 }
 
-/* Under the lock: the kept event that follows `after`, or NULL. An id that was never given counts as forgotten. */
+/* Under the lock: the kept event that follows `after`, or NULL. An id that was never given counts as
+ * forgotten. */
 static const struct kept *following(struct skep_events *events, uint64_t after, bool *ret_gap)
 {
 	uint32_t start = (events->next + events->size - events->n) % events->size;

@@ -28,7 +28,8 @@ int skep_events_publish(struct skep_events *events, const char *name, const char
 /* Id of the newest event. */
 uint64_t skep_events_last(struct skep_events *events);
 
-/* A reader: called after each publish, on the publisher's thread, under the hub's lock: only wake somebody. */
+/* A reader: called after each publish, on the publisher's thread, under the hub's lock: only wake somebody.
+ */
 struct skep_events_reader {
 	struct skep_events_reader *next;
 	void (*wake)(void *arg);
@@ -43,7 +44,7 @@ void skep_events_leave(struct skep_events *events, struct skep_events_reader *re
 struct skep_event {
 	uint64_t id;
 	char *name, *data; /* the caller's, freed together: free(event.name) */
-	bool gap;          /* events between the last one read and this one are forgotten */
+	bool gap;	   /* events between the last one read and this one are forgotten */
 };
 
 /* The next event for the reader. 1: ret is one; 0: there is none now; -ENOMEM. */

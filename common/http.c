@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The server around libmicrohttpd: connections, the steps of a request, start and stop. The library is used
- * with one epoll thread of its own; requests leave that thread by suspending their connection and come back by
- * resuming it. What it accepts too willingly (two Content-Length, "%00", no limit in time) is refused here, on
- * the raw head, before anything is believed.
+ * with one epoll thread of its own; requests leave that thread by suspending their connection and come back
+ * by resuming it. What it accepts too willingly (two Content-Length, "%00", no limit in time) is refused
+ * here, on the raw head, before anything is believed.
  *
  * Invariant: whatever happens, each request is answered or its connection closed. A request that is refused
  * before its body was read is answered after up to 1 MiB of that body, else the peer would see a reset
@@ -40,7 +40,8 @@ static struct http_conn *conn_of(struct MHD_Connection *mhd)
 
 static void conn_open(struct skep_http *http, struct MHD_Connection *mhd, void **socket_context)
 {
-	const struct sockaddr *sa = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
+	const struct sockaddr *sa =
+		MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
 	struct http_conn *conn = calloc(1, sizeof(*conn));
 
 	*socket_context = conn;
@@ -50,11 +51,11 @@ static void conn_open(struct skep_http *http, struct MHD_Connection *mhd, void *
 	conn->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 	conn->deadline_ns = UINT64_MAX;
 	if (sa->sa_family == AF_INET)
-		(void)inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)sa)->sin_addr, conn->peer,
-				sizeof(conn->peer));
+		(void)inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)sa)->sin_addr,
+				conn->peer, sizeof(conn->peer));
 	else if (sa->sa_family == AF_INET6)
-		(void)inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr, conn->peer,
-				sizeof(conn->peer));
+		(void)inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr,
+				conn->peer, sizeof(conn->peer));
 	if (!strncmp(conn->peer, "::ffff:", 7) && strchr(conn->peer, '.'))
 		memmove(conn->peer, conn->peer + 7, strlen(conn->peer + 7) + 1);
 	pthread_mutex_lock(&http->lock);
@@ -205,7 +206,8 @@ static bool parse_length(const char *text, uint64_t *ret)
 	return true;
 }
 
-/* Is it clear, to everybody who may read the same bytes, where the body ends? NULL: yes; else what is wrong. */
+/* Is it clear, to everybody who may read the same bytes, where the body ends? NULL: yes; else what is wrong.
+ */
 static const char *framing(struct head *head)
 {
 	if (head->n_length > 1)
@@ -243,8 +245,8 @@ static int find_route(struct skep_http_req *req)
 			return 0;
 		}
 		if (n < sizeof(allow))
-			n += (size_t)snprintf(allow + n, sizeof(allow) - n, "%s%s%s", n ? ", " : "", route->method,
-					      !strcmp(route->method, "GET") ? ", HEAD" : "");
+			n += (size_t)snprintf(allow + n, sizeof(allow) - n, "%s%s%s", n ? ", " : "",
+					      route->method, !strcmp(route->method, "GET") ? ", HEAD" : "");
 	}
 	if (!n) {
 		(void)skep_http_refuse(req, 404, "no-such-route", NULL, "%s: there is nothing here",
@@ -263,7 +265,8 @@ static int judge(struct skep_http_req *req, const struct head *head)
 	int r;
 
 	if (req->target_r)
-		return skep_http_refuse(req, 400, "bad-target", NULL, "%s", req->target_err.text), SKEP_E_BAD_DATA;
+		return skep_http_refuse(req, 400, "bad-target", NULL, "%s", req->target_err.text),
+		       SKEP_E_BAD_DATA;
 	if (head->bad_value || head->n_host > 1)
 		return skep_http_refuse(req, 400, "bad-request", NULL, "%s",
 					head->bad_value ? "a header field holds a control character"
@@ -271,7 +274,8 @@ static int judge(struct skep_http_req *req, const struct head *head)
 		       SKEP_E_BAD_DATA;
 	if (head->bytes > HTTP_HEAD_MAX_BYTES || head->fields > HTTP_FIELDS_MAX)
 		return skep_http_refuse(req, 431, "head-too-large", NULL,
-					"the head of the request has %zu bytes in %u fields; at most %u in %u are read",
+					"the head of the request has %zu bytes in %u fields; at most %u in "
+					"%u are read",
 					head->bytes, head->fields, HTTP_HEAD_MAX_BYTES, HTTP_FIELDS_MAX),
 		       SKEP_E_BAD_DATA;
 	r = find_route(req);
@@ -340,7 +344,8 @@ static enum MHD_Result on_body(struct skep_http_req *req, const char *data, size
 	size_t max = req->route->body_max_bytes, want = req->body_len + len;
 
 	if (want > max) {
-		(void)skep_http_refuse(req, 413, "body-too-large", NULL, "the body is larger than %zu bytes", max);
+		(void)skep_http_refuse(req, 413, "body-too-large", NULL, "the body is larger than %zu bytes",
+				       max);
 		req->step = HTTP_STEP_DRAIN;
 		return MHD_YES;
 	}
@@ -400,7 +405,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
 	if (req->step == HTTP_STEP_NEW) {
 		req->method = method;
 		if (req->target_r == 0 && cut_by_nul(req, version))
-			req->target_r = skep_err_set(&req->target_err, SKEP_E_BAD_DATA, "the target holds a NUL byte");
+			req->target_r = skep_err_set(&req->target_err, SKEP_E_BAD_DATA,
+						     "the target holds a NUL byte");
 		return on_head(req);
 	}
 	if (req->step == HTTP_STEP_ANSWER)
@@ -444,9 +450,10 @@ static int start_library(struct skep_http *http, struct skep_err *err)
 	http->mhd = MHD_start_daemon(
 		flags, 0, NULL, NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, http,
 		MHD_OPTION_LISTEN_SOCKET, http->listen_fd, MHD_OPTION_URI_LOG_CALLBACK, on_target, http,
-		MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
-		MHD_OPTION_CONNECTION_LIMIT, http->cfg.max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-		http->cfg.max_per_address, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
+		MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_NOTIFY_CONNECTION, on_connection,
+		http, MHD_OPTION_CONNECTION_LIMIT, http->cfg.max_connections,
+		MHD_OPTION_PER_IP_CONNECTION_LIMIT, http->cfg.max_per_address,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
 		MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, http->tls ? tls : none, MHD_OPTION_END);
 	if (http->mhd)
 		return 0;
@@ -495,7 +502,8 @@ int skep_http_start(const struct skep_http_cfg *cfg, struct skep_http **ret, str
 	pthread_cond_init(&http->queue_wake, NULL);
 	r = skep_http_listen(cfg->listen, &http->listen_fd, &http->port, &loopback, err);
 	if (r == 0 && !cfg->key_pem && !loopback) {
-		skep_err_set(err, SKEP_E_UNSAFE, "%s: without TLS only a loopback address may be listened on", cfg->listen);
+		skep_err_set(err, SKEP_E_UNSAFE, "%s: without TLS only a loopback address may be listened on",
+			     cfg->listen);
 		r = skep_err_hint(err, "listen on 127.0.0.1 or [::1], or give a key and a certificate");
 	}
 	if (r == 0)

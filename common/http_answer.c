@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a handler sees of a request, and its answers as responses of the HTTP library: JSON, problems, files by
- * range, and streams without an end.
+ * What a handler sees of a request, and its answers as responses of the HTTP library: JSON, problems, files
+ * by range, and streams without an end.
  *
  * A stream sleeps by suspending its connection; whoever has something for it wakes it. `woken` closes the gap
  * between looking and sleeping: it is cleared before looking, and who finds it set does not sleep.
@@ -106,13 +106,15 @@ int skep_http_body_json(struct skep_http_req *req, json_t **ret)
 	int r;
 
 	if (!is_json_type(type)) {
-		(void)skep_http_refuse(req, 415, "not-json", NULL, "the body must be sent as application/json, not as %s",
+		(void)skep_http_refuse(req, 415, "not-json", NULL,
+				       "the body must be sent as application/json, not as %s",
 				       type ? type : "nothing in particular");
 		return SKEP_E_BAD_DATA;
 	}
 	r = skep_json_load("body", req->body ? req->body : "", req->body_len, &json, &err);
 	if (r) {
-		(void)skep_http_refuse(req, r < 0 ? 500 : 400, r < 0 ? "internal" : "bad-json", NULL, "%s", err.text);
+		(void)skep_http_refuse(req, r < 0 ? 500 : 400, r < 0 ? "internal" : "bad-json", NULL, "%s",
+				       err.text);
 		return SKEP_E_BAD_DATA;
 	}
 	if (!json_is_object(json)) {
@@ -133,12 +135,14 @@ int skep_http_query_only(struct skep_http_req *req, const char *const *names)
 		while (names[known] && strcmp(names[known], name) != 0)
 			known++;
 		if (!names[known]) {
-			(void)skep_http_refuse(req, 400, "unknown-parameter", NULL, "?%s= is not known here", name);
+			(void)skep_http_refuse(req, 400, "unknown-parameter", NULL, "?%s= is not known here",
+					       name);
 			return SKEP_E_BAD_DATA;
 		}
 		for (uint32_t k = 0; k < i; k++)
 			if (!strcmp(req->target.query[k].name, name)) {
-				(void)skep_http_refuse(req, 400, "repeated-parameter", NULL, "?%s= is given twice", name);
+				(void)skep_http_refuse(req, 400, "repeated-parameter", NULL,
+						       "?%s= is given twice", name);
 				return SKEP_E_BAD_DATA;
 			}
 	}
@@ -307,7 +311,8 @@ static struct MHD_Response *part_response(bool tls, int fd, const struct skep_ra
 		return NULL;
 	}
 	*part = (struct part){ .fd = fd, .first = range->first };
-	response = MHD_create_response_from_callback(range->length, FILE_CHUNK_BYTES, part_read, part, part_free);
+	response = MHD_create_response_from_callback(range->length, FILE_CHUNK_BYTES, part_read, part,
+						     part_free);
 	if (!response)
 		part_free(part);
 	return response;
@@ -357,7 +362,8 @@ int skep_http_answer_file(struct skep_http_req *req, const struct skep_http_file
 	ask.size_bytes = (uint64_t)st.st_size;
 	range = skep_range_decide(&ask);
 	if (range.status == 412)
-		return skep_http_refuse(req, 412, "changed", NULL, "the file is not the one that If-Match names");
+		return skep_http_refuse(req, 412, "changed", NULL,
+					"the file is not the one that If-Match names");
 	r = file_headers(req, file);
 	if (r)
 		return -ENOMEM;
@@ -376,8 +382,8 @@ int skep_http_answer_file(struct skep_http_req *req, const struct skep_http_file
 		if (skep_http_add_header(req, "Content-Range", text) < 0)
 			return -ENOMEM;
 	}
-	return set_answer(req, range.status, part_response(req->http->tls, TAKE_FD(fd), &range)) ?:
-	       set_type(req, file->type);
+	return set_answer(req, range.status, part_response(req->http->tls, TAKE_FD(fd), &range))
+		       ?: set_type(req, file->type);
 }
 
 static void live_free(void *cls)
@@ -418,16 +424,18 @@ static int next_event(struct http_live *live)
 	int r, n;
 
 	while ((r = skep_events_next(live->events.hub, &live->reader, &event)) == 1) {
-		bool wanted = !live->events.wants || live->events.wants(event.name, event.data, live->events.arg);
+		bool wanted =
+			!live->events.wants || live->events.wants(event.name, event.data, live->events.arg);
 
 		if (!wanted && !event.gap) {
 			free(event.name);
 			continue;
 		}
-		n = asprintf(&live->pending, "%s%s%.*s%s%.*s%sid: %llu\n\n", event.gap ? "event: gap\ndata: {}\n\n" : "",
-			     wanted ? "event: " : "", wanted ? (int)strlen(event.name) : 0, event.name,
-			     wanted ? "\ndata: " : "", wanted ? (int)strlen(event.data) : 0, event.data,
-			     wanted ? "\n" : "", (unsigned long long)event.id);
+		n = asprintf(&live->pending, "%s%s%.*s%s%.*s%sid: %llu\n\n",
+			     event.gap ? "event: gap\ndata: {}\n\n" : "", wanted ? "event: " : "",
+			     wanted ? (int)strlen(event.name) : 0, event.name, wanted ? "\ndata: " : "",
+			     wanted ? (int)strlen(event.data) : 0, event.data, wanted ? "\n" : "",
+			     (unsigned long long)event.id);
 		free(event.name);
 		if (n < 0) {
 			live->pending = NULL;
@@ -481,13 +489,15 @@ static ssize_t live_read(void *cls, uint64_t pos, char *buf, size_t max)
 
 		pthread_mutex_lock(&http->lock);
 		live->woken = false;
-		over = live->gone || !live->conn || live->conn->cut || __atomic_load_n(&http->stopping, __ATOMIC_RELAXED);
+		over = live->gone || !live->conn || live->conn->cut ||
+		       __atomic_load_n(&http->stopping, __ATOMIC_RELAXED);
 		ping = live->ping;
 		live->ping = false;
 		pthread_mutex_unlock(&http->lock);
 		if (over)
 			return MHD_CONTENT_READER_END_OF_STREAM;
-		n = live->stream.fd >= 0 ? take_from_fd(live, buf, max) : take_from_events(live, buf, max, ping);
+		n = live->stream.fd >= 0 ? take_from_fd(live, buf, max)
+					 : take_from_events(live, buf, max, ping);
 		if (n > 0)
 			return n;
 		if (n < 0)
@@ -514,7 +524,8 @@ static int answer_live(struct skep_http_req *req, struct http_live *live, const 
 	skep_http_live_add(live);
 	if (live->events.hub)
 		skep_events_join(live->events.hub, &live->reader);
-	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_CHUNK_BYTES, live_read, live, live_free);
+	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_CHUNK_BYTES, live_read, live,
+						     live_free);
 	if (!response)
 		live_free(live);
 	return set_answer(req, 200, response) ?: set_type(req, type);
@@ -562,11 +573,13 @@ int skep_http_answer_events(struct skep_http_req *req, const struct skep_http_ev
 	if (!live && events->closed)
 		events->closed(events->arg);
 	if (r)
-		return skep_http_refuse(req, 400, "bad-event-id", NULL, "Last-Event-ID: this is no id of ours");
+		return skep_http_refuse(req, 400, "bad-event-id", NULL,
+					"Last-Event-ID: this is no id of ours");
 	if (!live)
 		return -ENOMEM;
 	live->stream.fd = -1;
 	live->events = *events;
-	live->reader = (struct skep_events_reader){ .wake = skep_http_live_wake, .arg = live, .after = after };
+	live->reader =
+		(struct skep_events_reader){ .wake = skep_http_live_wake, .arg = live, .after = after };
 	return answer_live(req, live, "text/event-stream");
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The listening socket, made here and not by the HTTP library, so that a refusal says what is wrong. Addresses
- * only, never names: nothing asks the DNS. "[::]" also takes IPv4.
+ * The listening socket, made here and not by the HTTP library, so that a refusal says what is wrong.
+ * Addresses only, never names: nothing asks the DNS. "[::]" also takes IPv4.
  */
 #include "common/http_priv.h"
 #include "common/parse.h"
@@ -38,7 +38,8 @@ static int parse_address(const char *text, union address *ret, socklen_t *ret_le
 		return r;
 	if (host[0] == '[' && host[len - 1] == ']') {
 		host[len - 1] = '\0';
-		ret->in6 = (struct sockaddr_in6){ .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port) };
+		ret->in6 =
+			(struct sockaddr_in6){ .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port) };
 		*ret_len = sizeof(ret->in6);
 		r = inet_pton(AF_INET6, host + 1, &ret->in6.sin6_addr);
 	} else {

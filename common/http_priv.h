@@ -5,8 +5,8 @@
  * What the files of the HTTP server share; nobody else includes it.
  *
  * Order of locks: skep_events, then skep_http.lock, then the library's own. queue_lock is held alone.
- * A request belongs to the server's thread until it is queued, then to one worker, then to the server's thread
- * again; the queue and the resuming of the connection hand it over.
+ * A request belongs to the server's thread until it is queued, then to one worker, then to the server's
+ * thread again; the queue and the resuming of the connection hand it over.
  */
 #include "common/events.h"
 #include "common/http.h"
@@ -76,7 +76,7 @@ struct skep_http_req {
 	struct http_conn *conn;
 	struct MHD_Connection *mhd;
 	const struct skep_http_route *route;
-	const char *method; /* the library's */
+	const char *method;	/* the library's */
 	const char *target_end; /* in the library's buffer */
 	struct skep_target target;
 	int target_r; /* what skep_target_parse said, with target_err */

@@ -51,7 +51,8 @@ static bool number(const char **text, uint64_t *ret)
 	return true;
 }
 
-/* "bytes=A-B", "bytes=A-", "bytes=-N". false: to be ignored; a range that cannot be satisfied has length 0. */
+/* "bytes=A-B", "bytes=A-", "bytes=-N". false: to be ignored; a range that cannot be satisfied has length 0.
+ */
 static bool one_range(const char *text, uint64_t size, uint64_t *ret_first, uint64_t *ret_length)
 {
 	uint64_t first = 0, last = 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Splits and decodes request targets (RFC 3986, 3.3 and 3.4). It looks at the bytes as they were sent, because
- * the HTTP library decodes in place and ends a target at "%00" without a word. Nothing here is ever a path of
- * the file system. No state: any thread.
+ * Splits and decodes request targets (RFC 3986, 3.3 and 3.4). It looks at the bytes as they were sent,
+ * because the HTTP library decodes in place and ends a target at "%00" without a word. Nothing here is ever a
+ * path of the file system. No state: any thread.
  */
 #include "common/http_target.h"
 
@@ -34,7 +34,8 @@ static int decode(const char *text, size_t len, bool plus, char **out, struct sk
 		unsigned char c = (unsigned char)text[i];
 
 		if (!allowed(c))
-			return skep_err_set(err, SKEP_E_BAD_DATA, "the target holds the byte 0x%02x, which must be sent as %%%02X",
+			return skep_err_set(err, SKEP_E_BAD_DATA,
+					    "the target holds the byte 0x%02x, which must be sent as %%%02X",
 					    c, c);
 		if (c == '+' && plus)
 			c = ' ';
@@ -43,11 +44,13 @@ static int decode(const char *text, size_t len, bool plus, char **out, struct sk
 			int low = high >= 0 ? hex(text[i + 2]) : -1;
 
 			if (low < 0)
-				return skep_err_set(err, SKEP_E_BAD_DATA, "the target holds a '%%' without two hexadecimal digits");
+				return skep_err_set(err, SKEP_E_BAD_DATA,
+						    "the target holds a '%%' without two hexadecimal digits");
 			c = (unsigned char)(high << 4 | low);
 			i += 2;
 			if (c < 0x20 || c == 0x7f)
-				return skep_err_set(err, SKEP_E_BAD_DATA, "the target holds the control character %%%02X", c);
+				return skep_err_set(err, SKEP_E_BAD_DATA,
+						    "the target holds the control character %%%02X", c);
 		}
 		*to++ = (char)c;
 	}
@@ -56,7 +59,8 @@ static int decode(const char *text, size_t len, bool plus, char **out, struct sk
 	return 0;
 }
 
-static int parse_path(const char *path, size_t len, char **out, struct skep_target *target, struct skep_err *err)
+static int parse_path(const char *path, size_t len, char **out, struct skep_target *target,
+		      struct skep_err *err)
 {
 	const char *end = path + len;
 	int r;
@@ -70,14 +74,16 @@ static int parse_path(const char *path, size_t len, char **out, struct skep_targ
 		char *segment = *out;
 
 		if (target->n_segments == SKEP_TARGET_SEGMENTS)
-			return skep_err_set(err, SKEP_E_BAD_DATA, "the target has more than %d segments", SKEP_TARGET_SEGMENTS);
+			return skep_err_set(err, SKEP_E_BAD_DATA, "the target has more than %d segments",
+					    SKEP_TARGET_SEGMENTS);
 		r = decode(start, n, false, out, err);
 		if (r)
 			return r;
 		if (strchr(segment, '/'))
 			return skep_err_set(err, SKEP_E_BAD_DATA, "the target holds an encoded slash (%%2F)");
 		if (!strcmp(segment, ".") || !strcmp(segment, ".."))
-			return skep_err_set(err, SKEP_E_BAD_DATA, "the target holds the segment \"%s\"", segment);
+			return skep_err_set(err, SKEP_E_BAD_DATA, "the target holds the segment \"%s\"",
+					    segment);
 		target->segments[target->n_segments++] = segment;
 		path = start + n;
 	}
@@ -95,7 +101,8 @@ static int parse_query(const char *query, char **out, struct skep_target *target
 
 		if (n) {
 			if (target->n_query == SKEP_TARGET_QUERY)
-				return skep_err_set(err, SKEP_E_BAD_DATA, "the target has more than %d parameters",
+				return skep_err_set(err, SKEP_E_BAD_DATA,
+						    "the target has more than %d parameters",
 						    SKEP_TARGET_QUERY);
 			pair->name = *out;
 			r = decode(query, name_len, true, out, err);
@@ -135,9 +142,11 @@ int skep_target_parse(const char *raw, struct skep_target *ret, struct skep_err 
 	int r;
 
 	if (len > SKEP_TARGET_MAX_BYTES)
-		return skep_err_set(err, SKEP_E_BAD_DATA, "the target is longer than %u bytes", SKEP_TARGET_MAX_BYTES);
+		return skep_err_set(err, SKEP_E_BAD_DATA, "the target is longer than %u bytes",
+				    SKEP_TARGET_MAX_BYTES);
 	target.raw = strdup(raw);
-	/* Each text is at most as long as it was raw, and ends where a delimiter was; 2 for a lone name's value. */
+	/* Each text is at most as long as it was raw, and ends where a delimiter was; 2 for a lone name's
+	 * value. */
 	target.buffer = calloc(1, 2 * len + 2 + path_len + 1);
 	if (!target.raw || !target.buffer)
 		return skep_err_set(err, -ENOMEM, "no memory for the target");
@@ -170,7 +179,8 @@ bool skep_target_match(const struct skep_target *target, const char *pattern, st
 		size_t len = strcspn(start, "/");
 
 		if (len > 3 && start[0] == '{' && start[len - 2] == '*') {
-			(void)snprintf(params.names[params.n], sizeof(params.names[0]), "%.*s", (int)len - 3, start + 1);
+			(void)snprintf(params.names[params.n], sizeof(params.names[0]), "%.*s", (int)len - 3,
+				       start + 1);
 			params.values[params.n++] = n < target->n_segments ? target->rest[n] : "";
 			*ret = params;
 			return true;
@@ -180,9 +190,11 @@ bool skep_target_match(const struct skep_target *target, const char *pattern, st
 		if (len > 2 && start[0] == '{') {
 			if (!target->segments[n][0] || params.n == SKEP_TARGET_PARAMS)
 				return false;
-			(void)snprintf(params.names[params.n], sizeof(params.names[0]), "%.*s", (int)len - 2, start + 1);
+			(void)snprintf(params.names[params.n], sizeof(params.names[0]), "%.*s", (int)len - 2,
+				       start + 1);
 			params.values[params.n++] = target->segments[n];
-		} else if (strlen(target->segments[n]) != len || memcmp(target->segments[n], start, len) != 0) {
+		} else if (strlen(target->segments[n]) != len ||
+			   memcmp(target->segments[n], start, len) != 0) {
 			return false;
 		}
 		n++;

@@ -22,8 +22,8 @@ struct skep_target {
 	char *buffer; /* the decoded texts; all pointers below lead into it */
 	uint32_t n_segments;
 	const char *segments[SKEP_TARGET_SEGMENTS]; /* "/a/b" has two; "/" and "/a/" end in an empty one */
-	const char *path;                           /* the segments, joined again */
-	const char *rest[SKEP_TARGET_SEGMENTS];     /* the path from this segment on, without its first '/' */
+	const char *path;			    /* the segments, joined again */
+	const char *rest[SKEP_TARGET_SEGMENTS];	    /* the path from this segment on, without its first '/' */
 	uint32_t n_query;
 	struct skep_target_pair query[SKEP_TARGET_QUERY];
 };

@@ -7,8 +7,8 @@
  * Progress of an answer is what the peer has acknowledged (TCP_INFO), so it is the same for sendfile, TLS and
  * streams, and what lies in the socket's buffer does not count.
  *
- * Invariant: a connection's descriptor is only used under the lock while it is in the list; the library closes
- * it after it has left.
+ * Invariant: a connection's descriptor is only used under the lock while it is in the list; the library
+ * closes it after it has left.
  */
 #include "common/http_priv.h"
 #include "common/log.h"
@@ -75,7 +75,8 @@ void skep_http_conn_phase(struct skep_http *http, struct http_conn *conn, enum h
 	else if (phase == HTTP_BODY)
 		conn->deadline_ns = now + http->cfg.body_ms * SKEP_NSEC_PER_MSEC;
 	else if (phase == HTTP_IDLE) /* an answer that is still in the socket's buffer has its own window */
-		conn->deadline_ns = now + SKEP_NSEC_PER_MSEC * SKEP_MAX(http->cfg.idle_ms, http->cfg.stall_ms);
+		conn->deadline_ns =
+			now + SKEP_NSEC_PER_MSEC * SKEP_MAX(http->cfg.idle_ms, http->cfg.stall_ms);
 	if (phase == HTTP_WORK || conn->cut)
 		conn->deadline_ns = UINT64_MAX;
 	pthread_mutex_unlock(&http->lock);
@@ -138,7 +139,8 @@ static void check_deadlines(struct skep_http *http, uint64_t now)
 
 		if (now < conn->deadline_ns || forgiven(http, conn, now))
 			continue;
-		skep_log(SKEP_LOG_DEBUG, "peer=%s phase=%d cut: missed its deadline", conn->peer, conn->phase);
+		skep_log(SKEP_LOG_DEBUG, "peer=%s phase=%d cut: missed its deadline", conn->peer,
+			 conn->phase);
 		if (conn->phase != HTTP_IDLE)
 			http->stats.cut++;
 		cut(conn);

@@ -15,14 +15,10 @@ static const struct {
 	unsigned status;
 	const char *code;
 } refusals[] = {
-	{ SKEP_E_USAGE, 422, "bad-value" },
-	{ SKEP_E_PRIVILEGE, 403, "not-allowed" },
-	{ SKEP_E_NOT_FOUND, 404, "not-found" },
-	{ SKEP_E_BUSY, 409, "busy" },
-	{ SKEP_E_UNSUPPORTED, 422, "unsupported" },
-	{ SKEP_E_UNSAFE, 409, "unsafe" },
-	{ SKEP_E_NO_SPACE, 507, "no-space" },
-	{ SKEP_E_BAD_DATA, 422, "bad-data" },
+	{ SKEP_E_USAGE, 422, "bad-value" },	    { SKEP_E_PRIVILEGE, 403, "not-allowed" },
+	{ SKEP_E_NOT_FOUND, 404, "not-found" },	    { SKEP_E_BUSY, 409, "busy" },
+	{ SKEP_E_UNSUPPORTED, 422, "unsupported" }, { SKEP_E_UNSAFE, 409, "unsafe" },
+	{ SKEP_E_NO_SPACE, 507, "no-space" },	    { SKEP_E_BAD_DATA, 422, "bad-data" },
 };
 
 /* RFC 9110 and, for 429, 431, 507: RFC 6585, RFC 4918. */
@@ -86,7 +82,8 @@ static struct skep_problem *next_problem(struct skep_problems *problems)
 	return memset(&problems->items[problems->n - 1], 0, sizeof(problems->items[0]));
 }
 
-void skep_problems_add(struct skep_problems *problems, const char *code, const char *pointer, const char *fmt, ...)
+void skep_problems_add(struct skep_problems *problems, const char *code, const char *pointer, const char *fmt,
+		       ...)
 {
 	struct skep_problem *p = next_problem(problems);
 	va_list ap;
@@ -154,7 +151,8 @@ static int spell(json_t *to, const struct skep_problem *p)
 
 json_t *skep_problems_json(const struct skep_problems *problems)
 {
-	static const struct skep_problem unknown = { .code = "internal", .text = "the request could not be answered" };
+	static const struct skep_problem unknown = { .code = "internal",
+						     .text = "the request could not be answered" };
 	const struct skep_problem *first = problems->n ? &problems->items[0] : &unknown;
 	unsigned status = problems->status ? problems->status : 422;
 	uint32_t kept = SKEP_MIN(problems->n, (uint32_t)SKEP_PROBLEMS_MAX);

@@ -22,18 +22,18 @@ struct skep_problem {
 	char pointer[128]; /* "": the problem is with no single field */
 	char text[512];
 	char hint[512]; /* "": none */
-	int column;     /* 1-based, in the field's text; 0: none */
+	int column;	/* 1-based, in the field's text; 0: none */
 };
 
 struct skep_problems {
 	unsigned status; /* of the answer; 0: 422 */
-	uint32_t n;      /* those beyond SKEP_PROBLEMS_MAX are counted, not kept */
+	uint32_t n;	 /* those beyond SKEP_PROBLEMS_MAX are counted, not kept */
 	struct skep_problem items[SKEP_PROBLEMS_MAX];
 };
 
 /* Adds one; pointer NULL: none. Never fails; too long texts are cut. */
-void skep_problems_add(struct skep_problems *problems, const char *code, const char *pointer, const char *fmt, ...)
-	SKEP_PRINTF(4, 5);
+void skep_problems_add(struct skep_problems *problems, const char *code, const char *pointer, const char *fmt,
+		       ...) SKEP_PRINTF(4, 5);
 /* Hint of the problem added last. */
 void skep_problems_hint(struct skep_problems *problems, const char *fmt, ...) SKEP_PRINTF(2, 3);
 /* Adds what a function refused: text, hint, column; code NULL: skep_problem_code(err->code). */

@@ -234,6 +234,11 @@ def suite_hive(runner, log):
     return count
 
 
+def suite_control(runner, log):
+    """The probe's daemon, through a real client."""
+    return runner.pytest(ROOT / "tests" / "control", log, 420, {"SKEP_BIN": str(BUILD / "bin")})
+
+
 def suite_sanitizers(runner, log):
     """Unit tests, corpus and network tests again, with a build in which every bad access and every leak is fatal."""
     count = Count()
@@ -254,6 +259,7 @@ SUITES = {
     "fuzz": suite_fuzz,
     "bpf": suite_bpf,
     "net": suite_net,
+    "control": suite_control,
     "hive": suite_hive,
     "sanitizers": suite_sanitizers,
 }

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CTL_HTTP_HANDLERS_H
+#define CTL_HTTP_HANDLERS_H
+/*
+ * The table of routes, and the handlers that it names. Each gets the struct ctl as app.
+ */
+#include "control/ctl.h"
+
+/* Permissions of routes. */
+enum { CTL_ANYBODY, CTL_TOKEN };
+
+extern const struct skep_http_route ctl_routes[];
+extern const size_t ctl_routes_n;
+
+/* control/api/openapi.yaml, made into a source by the build. */
+extern const unsigned char ctl_openapi[];
+extern const size_t ctl_openapi_len;
+
+int ctl_http_authorize(struct skep_http_req *req, const struct skep_http_route *route, void *app);
+
+int ctl_http_health(struct skep_http_req *req, void *app);
+int ctl_http_ready(struct skep_http_req *req, void *app);
+int ctl_http_openapi(struct skep_http_req *req, void *app);
+int ctl_http_metrics(struct skep_http_req *req, void *app);
+int ctl_http_probe(struct skep_http_req *req, void *app);
+int ctl_http_links(struct skep_http_req *req, void *app);
+int ctl_http_link(struct skep_http_req *req, void *app);
+int ctl_http_filter_check(struct skep_http_req *req, void *app);
+int ctl_http_events(struct skep_http_req *req, void *app);
+
+#endif

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * GET /metrics: the Prometheus text format 0.0.4, names with skep_ and base units. Gathers what others count;
+ * counts nothing itself.
+ */
+#include "control/http/handlers.h"
+#include "control/text.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+
+#define LINKS_SHOWN 256
+
+static void head(struct ctl_text *text, const char *name, const char *type, const char *help)
+{
+	ctl_text_add(text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+/* A label's value: backslash, quote and line end escaped. */
+static const char *label(const char *value, char *buf, size_t room)
+{
+	size_t n = 0;
+
+	for (; *value && n + 3 < room; value++) {
+		if (strchr("\\\"\n", *value))
+			buf[n++] = '\\';
+		buf[n++] = *value == '\n' ? 'n' : *value;
+	}
+	buf[n] = '\0';
+	return buf;
+}
+
+static void add_links(struct ctl_text *text, struct ctl *ctl)
+{
+	static const struct {
+		enum ctl_counter counter;
+		const char *name, *help;
+	} plain[] = {
+		{ CTL_RX_PACKETS, "skep_link_receive_packets_total",
+		  "Packets that the link received, by the kernel's count." },
+		{ CTL_RX_BYTES, "skep_link_receive_bytes_total",
+		  "Bytes that the link received, by the kernel's count." },
+		{ CTL_TX_PACKETS, "skep_link_transmit_packets_total",
+		  "Packets that the link sent, by the kernel's count." },
+		{ CTL_TX_BYTES, "skep_link_transmit_bytes_total",
+		  "Bytes that the link sent, by the kernel's count." },
+	};
+	static const enum ctl_counter drops[] = { CTL_RX_DROPPED, CTL_RX_MISSED, CTL_RX_FIFO };
+	struct ctl_counters *all = calloc(LINKS_SHOWN, sizeof(*all));
+	uint32_t n = all ? ctl_links_all(ctl->links, all, LINKS_SHOWN) : 0;
+	char buf[64];
+
+	for (size_t k = 0; k < ARRAY_LEN(plain); k++) {
+		head(text, plain[k].name, "counter", plain[k].help);
+		for (uint32_t i = 0; i < n; i++)
+			ctl_text_add(text, "%s{link=\"%s\"} %llu\n", plain[k].name,
+				     label(all[i].link, buf, sizeof(buf)),
+				     (unsigned long long)all[i].now[plain[k].counter]);
+	}
+	head(text, "skep_link_drops_total", "counter",
+	     "Packets that the NIC or the kernel dropped, by reason.");
+	for (uint32_t i = 0; i < n; i++)
+		for (size_t k = 0; k < ARRAY_LEN(drops); k++)
+			ctl_text_add(text, "skep_link_drops_total{link=\"%s\",reason=\"%s\"} %llu\n",
+				     label(all[i].link, buf, sizeof(buf)), ctl_counter_names[drops[k]],
+				     (unsigned long long)all[i].now[drops[k]]);
+	free(all);
+}
+
+static void add_http(struct ctl_text *text, struct ctl *ctl)
+{
+	struct skep_http_stats stats;
+
+	skep_http_get_stats(ctl->http, &stats);
+	head(text, "skep_http_requests_total", "counter", "Requests answered, by class of status.");
+	for (int i = 1; i < 6; i++)
+		ctl_text_add(text, "skep_http_requests_total{class=\"%dxx\"} %llu\n", i,
+			     (unsigned long long)stats.requests[i]);
+	head(text, "skep_http_connections", "gauge", "Connections that are open.");
+	ctl_text_add(text, "skep_http_connections %llu\n", (unsigned long long)stats.connections);
+	head(text, "skep_http_streams", "gauge", "Streams that are open.");
+	ctl_text_add(text, "skep_http_streams %llu\n", (unsigned long long)stats.streams);
+	head(text, "skep_http_cut_total", "counter", "Connections cut because they missed a deadline.");
+	ctl_text_add(text, "skep_http_cut_total %llu\n", (unsigned long long)stats.cut);
+}
+
+static void add_spool(struct ctl_text *text, struct ctl *ctl)
+{
+	struct statvfs vfs;
+
+	if (statvfs(ctl->cfg.spool_dir, &vfs) < 0)
+		return;
+	head(text, "skep_spool_free_bytes", "gauge", "Free space of the file system of the spool.");
+	ctl_text_add(text, "skep_spool_free_bytes %llu\n", (unsigned long long)vfs.f_bavail * vfs.f_frsize);
+	head(text, "skep_spool_size_bytes", "gauge", "Size of the file system of the spool.");
+	ctl_text_add(text, "skep_spool_size_bytes %llu\n", (unsigned long long)vfs.f_blocks * vfs.f_frsize);
+}
+
+static void add_process(struct ctl_text *text, struct ctl *ctl)
+{
+	struct rusage use;
+
+	head(text, "skep_build_info", "gauge", "Version of the program; always 1.");
+	ctl_text_add(text, "skep_build_info{version=\"%s\"} 1\n", SKEP_VERSION);
+	head(text, "process_start_time_seconds", "gauge", "Start time of the process since 1970.");
+	ctl_text_add(text, "process_start_time_seconds %.3f\n", (double)ctl->started_utc_ns / 1e9);
+	if (getrusage(RUSAGE_SELF, &use) < 0)
+		return;
+	head(text, "process_cpu_seconds_total", "counter", "Processor time used.");
+	ctl_text_add(text, "process_cpu_seconds_total %.6f\n",
+		     (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
+			     (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6);
+}
+
+int ctl_http_metrics(struct skep_http_req *req, void *app)
+{
+	struct ctl *ctl = app;
+	struct ctl_text text = { 0 };
+	int r;
+
+	add_process(&text, ctl);
+	add_http(&text, ctl);
+	add_links(&text, ctl);
+	add_spool(&text, ctl);
+	r = text.failed ? -ENOMEM
+			: skep_http_answer_data(req, 200, "text/plain; version=0.0.4; charset=utf-8",
+						text.data, text.len);
+	free(text.data);
+	return r;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CTL_PROCESS_H
+#define CTL_PROCESS_H
+/*
+ * Other programs of ours, run for an answer, for output without an end, or to live longer than we do.
+ */
+#include "common/err.h"
+
+#include <stdbool.h>
+
+#include <sys/types.h>
+
+#define CTL_ARGS_MAX 32
+
+struct ctl_run {
+	const char *dir;		/* where the program is */
+	const char *args[CTL_ARGS_MAX]; /* args[0] is its name; NULL-terminated */
+	uint32_t wall_ms, cpu_s;	/* killed after either; 0: no limit */
+	size_t answer_max_bytes;	/* longer answers are an error */
+};
+
+struct ctl_answer {
+	int exit_code; /* -1: ended by a signal */
+	char *out;     /* its standard output, ended with NUL; the caller's (free) */
+	size_t out_len;
+	char said[512]; /* the last lines of its standard error */
+};
+
+/* Runs and collects. 0, whatever the exit code; SKEP_E_NOT_FOUND, SKEP_E_BUSY (too slow), or -errno. */
+int ctl_process_run(const struct ctl_run *run, struct ctl_answer *ret, struct skep_err *err);
+
+/* A program whose output is read while it runs; its standard error goes to ours. */
+int ctl_process_pipe(const struct ctl_run *run, pid_t *ret_pid, int *ret_fd, struct skep_err *err);
+/* SIGKILL to its group, and waits for it. */
+void ctl_process_end(pid_t pid);
+
+/* A program in a session of its own, standard output and error into the file; it outlives us. */
+int ctl_process_detach(const struct ctl_run *run, const char *log_path, pid_t *ret_pid, struct skep_err *err);
+
+#endif

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Checks answers against control/api/openapi.yaml: route, status and media type must be described, and JSON must fit its schema."""
+import re
+
+import jsonschema
+import yaml
+
+
+class Description:
+    def __init__(self, text):
+        self.document = yaml.safe_load(text)
+        self.seen = set()  # (method, route, status) that were checked
+
+    def resolve(self, node):
+        while "$ref" in node:
+            target = self.document
+            for part in node["$ref"].removeprefix("#/").split("/"):
+                target = target[part]
+            node = target
+        return node
+
+    def route_of(self, path):
+        for route in sorted(self.document["paths"], key=lambda name: name.count("{")):
+            if re.fullmatch(re.sub(r"\{[^}]*\}", "[^/]+", re.escape(route).replace(r"\{", "{").replace(r"\}", "}")), path):
+                return route
+        raise AssertionError(f"{path} is not described")
+
+    def check(self, method, path, answer):
+        route = self.route_of(path.split("?")[0])
+        operations = self.document["paths"][route]
+        operation = operations.get(method.lower())
+        assert operation, f"{method} {route} is not described"
+        assert str(answer.status) in operation["responses"], f"{method} {route}: status {answer.status} is not described: {answer.body}"
+        described = self.resolve(operation["responses"][str(answer.status)])
+        self.seen.add((method, route, answer.status))
+        content = described.get("content")
+        if not content:
+            assert not answer.body, f"{method} {route}: {answer.status} has a body"
+            return
+        assert answer.type in content, f"{method} {route}: {answer.type} is not described"
+        if answer.type.endswith("json"):
+            schema = {**content[answer.type]["schema"], "components": self.document["components"]}
+            jsonschema.Draft202012Validator(schema).validate(answer.json())
