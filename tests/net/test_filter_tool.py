@@ -98,7 +98,7 @@ def test_dump_is_tcpdumps():
 
 
 def test_presets_are_what_they_print():
-    for preset in json.loads(run("presets", "--json").stdout)["presets"]:
+    for preset in (preset for preset in json.loads(run("presets", "--json").stdout)["presets"] if preset["expr"]):
         assert json.loads(run("explain", "--json", preset["name"]).stdout)["expanded"] == f"({preset['expr']})"
 
 
