@@ -13,6 +13,7 @@
 #include "capture/keeper.h"
 
 #include "capture/digest.h"
+#include "capture/keeper_sidecar.h"
 #include "capture/mono.h"
 #include "capture/level.h"
 #include "capture/source.h"
@@ -317,16 +318,10 @@ static int end_in_place(struct cap_keeper *keeper, struct cap_segment *seg)
 	return keeper->io->pwrite(keeper->io->arg, fd, &header, 1, e->zblock_last);
 }
 
-/* Ended as it should be, and written to the end. */
-static bool is_whole(const struct cap_segment *seg)
-{
-	return seg->ended && !seg->error;
-}
-
 static void remember(struct cap_keeper *keeper, struct cap_keeper_lane *lane, const struct cap_segment *seg)
 {
 	struct cap_kept kept = { .lane = lane, .bytes = seg->end, .pkts = seg->account.stored,
-				 .complete = is_whole(seg) };
+				 .complete = cap_segment_is_whole(seg) };
 
 	(void)snprintf(kept.name, sizeof(kept.name), "%s", seg->stream ? lane->output->stem : seg->name);
 	lane->bytes_kept += seg->end;
@@ -385,9 +380,6 @@ static void forget_oldest(struct cap_keeper *keeper, struct cap_keeper_lane *lan
 	pthread_mutex_unlock(&keeper->lock);
 }
 
-static void write_sidecar(struct cap_keeper *keeper, struct cap_keeper_lane *lane,
-			  const struct cap_segment *seg);
-
 static void remove_sidecar(struct cap_keeper *keeper, const struct cap_segment *seg)
 {
 	char side[sizeof(seg->name) + sizeof(CAP_SIDECAR_SUFFIX)];
@@ -402,7 +394,7 @@ static int publish(struct cap_keeper *keeper, struct cap_keeper_lane *lane, stru
 	const struct cap_io *io = keeper->io;
 	int r;
 
-	if (!is_whole(seg)) {
+	if (!cap_segment_is_whole(seg)) {
 		r = end_in_place(keeper, seg);
 		if (r < 0)
 			return r;
@@ -412,7 +404,10 @@ static int publish(struct cap_keeper *keeper, struct cap_keeper_lane *lane, stru
 		r = io->fsync(io->arg, seg->fd);
 	if (r < 0)
 		return r;
-	write_sidecar(keeper, lane, seg);
+	r = cap_keeper_sidecar(lane, seg);
+	if (r < 0)
+		say(keeper, "%s/%s%s could not be written: %s; the capture file itself is complete",
+		    lane->output->dir, seg->name, CAP_SIDECAR_SUFFIX, strerror(-r));
 	r = io->renameat(io->arg, seg->dirfd, seg->part, seg->name);
 	if (r < 0) {
 		remove_sidecar(keeper, seg);
@@ -435,7 +430,7 @@ static void complete(struct cap_keeper *keeper, struct cap_keeper_lane *lane, st
 			cap_job_end(lane->job, CAP_JOB_END_WRITE);
 		return;
 	}
-	if (!is_whole(seg) && seg->n_settled == 0) {
+	if (!cap_segment_is_whole(seg) && seg->n_settled == 0) {
 		(void)keeper->io->unlinkat(keeper->io->arg, seg->dirfd, seg->part);
 		return;
 	}
@@ -452,90 +447,6 @@ static void complete(struct cap_keeper *keeper, struct cap_keeper_lane *lane, st
 	}
 	remember(keeper, lane, seg);
 	forget_oldest(keeper, lane);
-}
-
-static void level_words(const struct cap_segment *seg, char *ret, size_t n)
-{
-	char lo[16] = "stored", hi[16] = "stored";
-
-	if (seg->level_min != CAP_LEVEL_STORE)
-		(void)snprintf(lo, sizeof(lo), "%d", seg->level_min);
-	if (seg->level_max != CAP_LEVEL_STORE)
-		(void)snprintf(hi, sizeof(hi), "%d", seg->level_max);
-	if (seg->level_min == seg->level_max)
-		(void)snprintf(ret, n, "%s", lo);
-	else
-		(void)snprintf(ret, n, "%s to %s", lo, hi);
-}
-
-static struct cap_sidecar_entry *index_entries(const struct cap_segment *seg)
-{
-	struct cap_sidecar_entry *entries = calloc(seg->n_settled ? seg->n_settled : 1, sizeof(*entries));
-
-	for (uint32_t i = 0; entries && i < seg->n_settled; i++) {
-		const struct cap_index_entry *e = &seg->index[i];
-
-		entries[i] = (struct cap_sidecar_entry){
-			.file_offset = e->file_offset,
-			.raw_offset = e->raw_offset,
-			.file_bytes = e->file_bytes,
-			.raw_bytes = e->raw_bytes,
-			.pkts = e->pkts,
-			.ts_first_ns = e->ts_first_ns,
-			.ts_last_ns = e->ts_last_ns,
-		};
-	}
-	return entries;
-}
-
-static void write_sidecar(struct cap_keeper *keeper, struct cap_keeper_lane *lane,
-			  const struct cap_segment *seg)
-{
-	static const char *const torn[] = { "a write failed; the file ends before it" };
-	static const char *const given_up[] = { "the capture was ended before everything was written" };
-	struct cap_sidecar_count dropped[CAP_DROP_N];
-	struct cap_sidecar sc = lane->template;
-	char level[48];
-	int r;
-
-	if (!lane->output->sidecar)
-		return;
-	level_words(seg, level, sizeof(level));
-	sc.segment = seg->name;
-	sc.seq = seg->seq;
-	sc.level = seg->compressed && seg->level_seen ? level : NULL;
-	sc.started_ns = seg->started_ns;
-	sc.account.stored_pkts = seg->account.stored;
-	sc.account.rejected_pkts = seg->account.rejected;
-	sc.account.seen_pkts =
-		seg->account.stored + seg->account.rejected + cap_account_dropped(&seg->account);
-	for (unsigned i = 0; i < CAP_DROP_N; i++)
-		if (seg->account.dropped[i])
-			dropped[sc.account.n_dropped++] =
-				(struct cap_sidecar_count){ cap_drop_name((enum cap_drop)i),
-							    seg->account.dropped[i] };
-	sc.account.dropped = dropped;
-	sc.bytes_wire = seg->account.bytes_wire;
-	sc.bytes_raw = seg->account.bytes_raw + seg->preamble_raw_bytes;
-	sc.bytes_disk = seg->end;
-	sc.index = index_entries(seg);
-	sc.n_index = sc.index ? seg->n_settled : 0;
-	for (size_t i = 0; i < sc.n_index; i++) {
-		if (i == 0 || sc.index[i].ts_first_ns < sc.first_ns)
-			sc.first_ns = sc.index[i].ts_first_ns;
-		if (i == 0 || sc.index[i].ts_last_ns > sc.last_ns)
-			sc.last_ns = sc.index[i].ts_last_ns;
-	}
-	if (!is_whole(seg)) {
-		sc.complete = false;
-		sc.reasons = seg->error ? torn : given_up;
-		sc.n_reasons = 1;
-	}
-	r = cap_sidecar_write(seg->dirfd, seg->name, &sc);
-	if (r < 0)
-		say(keeper, "%s/%s%s could not be written: %s; the capture file itself is complete", lane->output->dir, seg->name,
-		    CAP_SIDECAR_SUFFIX, strerror(-r));
-	free((void *)sc.index);
 }
 
 static void close_open(struct cap_keeper *keeper, struct cap_segment *seg)

@@ -103,6 +103,12 @@ struct cap_files {
 	int wake_fd;                             /* eventfd of the keeper */
 };
 
+/* Ended as it should be, and written to the end. */
+static inline bool cap_segment_is_whole(const struct cap_segment *seg)
+{
+	return seg->ended && !seg->error;
+}
+
 struct cap_segment *cap_segment_new(struct skep_err *err);
 struct cap_segment *cap_segment_free(struct cap_segment *seg);
 

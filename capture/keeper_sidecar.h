@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CAP_KEEPER_SIDECAR_H
+#define CAP_KEEPER_SIDECAR_H
+/*
+ * The sidecar of a segment, for keeper.c.
+ */
+#include "capture/keeper.h"
+
+/* Writes it, where the output has sidecars; 0 or -errno. The segment is about to be renamed. */
+int cap_keeper_sidecar(const struct cap_keeper_lane *lane, const struct cap_segment *seg);
+
+#endif
