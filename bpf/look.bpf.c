@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * The look stage: fills once for each frame what filters of several jobs read from `scratch`: the packets inside,
- * and of the frame and of each of them the mark of QUIC flows and in which address lists source and destination
- * are. Then the frame goes on to the jobs' filters.
+ * The look stage: fills once for each frame what filters of several jobs read from `scratch`: the packets
+ * inside, and of the frame and of each of them the mark of QUIC flows and in which address lists source and
+ * destination are. Then the frame goes on to the jobs' filters.
  *
  * It decides nothing and never ends a frame. capture/filter/eval.c does the same in user space, with the same
  * parsers. What no job needs (map "control") is not looked up.
  *
- * What has many ways is a global function: the verifier looks at each by itself, and not at all ways of one after all
- * ways of the other (0.4 s).
+ * What has many ways is a global function: the verifier looks at each by itself, and not at all ways of one
+ * after all ways of the other (0.4 s).
  */
 #include "bpf/lib/inner.bpf.h"
 #include "bpf/lib/view.bpf.h"
@@ -118,7 +118,8 @@ static __always_inline void learn(const struct skep_flow_key *key)
 		a->refused++;
 }
 
-static __always_inline __u32 find_marks(const struct skep_view *v, __u32 space, const struct skep_addrs *addrs)
+static __always_inline __u32 find_marks(const struct skep_view *v, __u32 space,
+					const struct skep_addrs *addrs)
 {
 	struct skep_transport t = { 0 };
 	struct skep_flow_key key;

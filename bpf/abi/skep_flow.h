@@ -7,8 +7,9 @@
  * The includer has defined, before this header,
  *     struct skep_view;  a frame
  *     static inline int skep_view_get(const struct skep_view *v, SKEP_ABI_U32 at, void *to, SKEP_ABI_U32 n);
- * which copies n bytes at an offset and returns 0, or anything else if the frame ends before. n is a constant. A
- * packet inside the frame is a view too: it looks like an Ethernet frame of its own (struct skep_inner).
+ * which copies n bytes at an offset and returns 0, or anything else if the frame ends before. n is a
+ * constant. A packet inside the frame is a view too: it looks like an Ethernet frame of its own (struct
+ * skep_inner).
  *
  * What is read is what libpcap's `host`, `udp` and so on see: the EtherType right behind the addresses, so
  * nothing inside VLAN tags or tunnels.
@@ -47,7 +48,8 @@ struct skep_addrs {
 	SKEP_ABI_U8 zero;
 };
 
-/* Both directions of a flow have the same key: the lower (address, port) comes first. Ports as on the wire. */
+/* Both directions of a flow have the same key: the lower (address, port) comes first. Ports as on the wire.
+ */
 struct skep_flow_key {
 	SKEP_ABI_U32 low[4];
 	SKEP_ABI_U32 high[4];
@@ -62,12 +64,12 @@ _Static_assert(sizeof(struct skep_flow_key) == 40, "flow key layout: no padding"
 
 /* The transport header of a frame. */
 struct skep_transport {
-	SKEP_ABI_U32 at;    /* offset of the header in the frame */
-	SKEP_ABI_U8 proto;  /* IP protocol number behind the extension headers */
-	SKEP_ABI_U8 there;  /* 0: no IP packet, a later fragment, or the frame ends before it */
-	SKEP_ABI_U8 ports;  /* 1: src and dst are set (TCP, UDP, SCTP) */
-	SKEP_ABI_U8 part;   /* 1: the first of several fragments: the others do not have this header */
-	SKEP_ABI_U16 src;   /* as on the wire */
+	SKEP_ABI_U32 at;   /* offset of the header in the frame */
+	SKEP_ABI_U8 proto; /* IP protocol number behind the extension headers */
+	SKEP_ABI_U8 there; /* 0: no IP packet, a later fragment, or the frame ends before it */
+	SKEP_ABI_U8 ports; /* 1: src and dst are set (TCP, UDP, SCTP) */
+	SKEP_ABI_U8 part;  /* 1: the first of several fragments: the others do not have this header */
+	SKEP_ABI_U16 src;  /* as on the wire */
 	SKEP_ABI_U16 dst;
 };
 

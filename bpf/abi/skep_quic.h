@@ -11,8 +11,8 @@
 #define SKEP_MARK_QUIC 0x1u
 
 /*
- * skep_flow_key.space: the kinds of encapsulation around the packet (SKEP_INNER_PATH), 0 for the frame itself. So
- * what a job sees does not depend on what other jobs of the link look inside.
+ * skep_flow_key.space: the kinds of encapsulation around the packet (SKEP_INNER_PATH), 0 for the frame
+ * itself. So what a job sees does not depend on what other jobs of the link look inside.
  */
 
 /* Most connection ID bytes of versions 1 and 2 (RFC 9000 17.2). */

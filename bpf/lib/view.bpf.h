@@ -2,7 +2,8 @@
 #ifndef SKEP_VIEW_BPF_H
 #define SKEP_VIEW_BPF_H
 /*
- * A frame in XDP, or a packet inside, for the parsers of bpf/abi (skep_flow.h, skep_quic.h): include it before them.
+ * A frame in XDP, or a packet inside, for the parsers of bpf/abi (skep_flow.h, skep_quic.h): include it
+ * before them.
  */
 #include <linux/bpf.h>
 #include <linux/types.h>
@@ -11,7 +12,7 @@
 
 struct skep_view {
 	struct xdp_md *ctx;
-	__u32 off;  /* struct skep_inner: both 0 for the frame itself */
+	__u32 off; /* struct skep_inner: both 0 for the frame itself */
 	__u32 type;
 };
 

@@ -206,7 +206,8 @@ static void put_inside(struct flt_emit *e, const struct function *f, int scratch
 		flt_emit_load(e, BPF_W, FLT_R1, FLT_R7, offsetof(struct skep_scratch, n_inner));
 		flt_emit_if_imm(e, BPF_JLE, FLT_R1, i, none);
 		/* What is around the packet must be of our kinds. */
-		flt_emit_load(e, BPF_H, FLT_R1, FLT_R7, inner_at(i) + (int32_t)offsetof(struct skep_inner, kind));
+		flt_emit_load(e, BPF_H, FLT_R1, FLT_R7,
+			      inner_at(i) + (int32_t)offsetof(struct skep_inner, kind));
 		flt_emit_if_imm(e, BPF_JSET, FLT_R1, (int32_t)SKEP_INNER_PATH(~f->inside), next);
 		put_filter_call(e, f, i + 1);
 		flt_emit_if_imm(e, BPF_JNE, FLT_R0, 0, leave);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Writes eBPF instructions the way the verifier's log and bpftool do. It knows what flt_translate emits (loads
- * through r0 are from struct skep_scratch); anything else is shown as numbers. No state; any thread.
+ * Writes eBPF instructions the way the verifier's log and bpftool do. It knows what flt_translate emits
+ * (loads through r0 are from struct skep_scratch); anything else is shown as numbers. No state; any thread.
  */
 #include "capture/filter/disasm.h"
 

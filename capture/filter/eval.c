@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The filter in user space. What XDP does in two programs (the look stage fills the scratch, the filter reads it)
- * happens here in one call per frame, by the same parsers (bpf/abi). libpcap's bpf_filter() knows no scratch, so
- * programs that read it run in an interpreter here, which is bpf_filter() and one more load; all other programs
- * run in libpcap's.
+ * The filter in user space. What XDP does in two programs (the look stage fills the scratch, the filter reads
+ * it) happens here in one call per frame, by the same parsers (bpf/abi). libpcap's bpf_filter() knows no
+ * scratch, so programs that read it run in an interpreter here, which is bpf_filter() and one more load; all
+ * other programs run in libpcap's.
  *
  * Threads share an evaluator; only the table of flows changes, without locks (flows.c).
  */
@@ -317,7 +317,8 @@ uint32_t flt_eval_match(struct flt_eval *e, const void *bytes, uint32_t wire_len
 	return e->needs ? judge(e, &p, 0) : flt_front_match(e->prog, bytes, wire_len, cap_len);
 }
 
-uint32_t flt_eval_match_inside(struct flt_eval *e, const struct flt_piece *frame, uint32_t kinds, uint8_t *room)
+uint32_t flt_eval_match_inside(struct flt_eval *e, const struct flt_piece *frame, uint32_t kinds,
+			       uint8_t *room)
 {
 	struct skep_inner inner[SKEP_MAX_INNER];
 	uint32_t verdict, n;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Flows by 56 bits of a keyed hash (SipHash-2-4: nobody who sends packets can make two flows collide; by chance one
- * look-up in 10^12 is wrong), eight to a cache line. The lowest byte of an entry says when the flow spoke last, in
- * 64ths of the time in which as many flows come as there is room for; a newcomer takes the place of the one in its
- * line that has been silent for longest.
+ * Flows by 56 bits of a keyed hash (SipHash-2-4: nobody who sends packets can make two flows collide; by
+ * chance one look-up in 10^12 is wrong), eight to a cache line. The lowest byte of an entry says when the
+ * flow spoke last, in 64ths of the time in which as many flows come as there is room for; a newcomer takes
+ * the place of the one in its line that has been silent for longest.
  *
- * Shared by the workers of a link without locks: each entry is one atomic word. Two workers that learn the same
- * flow at once may write it twice, which costs a place and changes no answer.
+ * Shared by the workers of a link without locks: each entry is one atomic word. Two workers that learn the
+ * same flow at once may write it twice, which costs a place and changes no answer.
  */
 #include "capture/filter/flows.h"
 
@@ -99,9 +99,8 @@ static bool find(const struct flt_flows *f, struct line *line, uint64_t print)
 			continue;
 		now = print | tick(f);
 		if (v != now) /* written only when it changes: the line stays shared */
-			(void)atomic_compare_exchange_strong_explicit(&line->ways[i], &v, now,
-								      memory_order_relaxed,
-								      memory_order_relaxed);
+			(void)atomic_compare_exchange_strong_explicit(
+				&line->ways[i], &v, now, memory_order_relaxed, memory_order_relaxed);
 		return true;
 	}
 	return false;
@@ -141,8 +140,8 @@ static uint32_t find_victim(const struct flt_flows *f, struct line *line, uint64
 /* Takes the place of an entry that reads v; false if somebody else was quicker. */
 static bool take(struct flt_flows *f, struct line *line, uint32_t way, uint64_t v, uint64_t print)
 {
-	if (!atomic_compare_exchange_strong_explicit(&line->ways[way], &v, print | tick(f), memory_order_relaxed,
-						     memory_order_relaxed))
+	if (!atomic_compare_exchange_strong_explicit(&line->ways[way], &v, print | tick(f),
+						     memory_order_relaxed, memory_order_relaxed))
 		return false;
 	atomic_fetch_add_explicit(&f->added, 1, memory_order_relaxed);
 	if (v)

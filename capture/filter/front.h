@@ -25,8 +25,8 @@ int flt_front_compile(const char *expr, int linktype, uint32_t snaplen, struct b
 
 /*
  * The same, and with address lists (list.h): the files that the expression names are read, by the caller's
- * rights, into `lists`, and *ret_lists (both may be NULL) has the bits of those it uses, with a reference each
- * that the caller gives back (flt_lists_release). Without `lists` such terms are refused.
+ * rights, into `lists`, and *ret_lists (both may be NULL) has the bits of those it uses, with a reference
+ * each that the caller gives back (flt_lists_release). Without `lists` such terms are refused.
  *
  * A program with marks or lists (flt_scratch_needs) reads struct skep_scratch: libpcap's interpreter sees no
  * match there, flt_eval_match (eval.h) and the translated program do.
@@ -42,8 +42,8 @@ int flt_front_compile_ask(const struct flt_ask *ask, struct bpf_program *ret, ui
 			  struct skep_err *err);
 
 /*
- * The text with its presets written out as far as pcap-filter(7) has words for them, the same checks made (but
- * no list is read). ret is freed by the caller.
+ * The text with its presets written out as far as pcap-filter(7) has words for them, the same checks made
+ * (but no list is read). ret is freed by the caller.
  */
 int flt_front_expand(const char *expr, int linktype, char **ret, struct skep_err *err);
 

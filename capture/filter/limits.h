@@ -18,15 +18,15 @@
  * 1,000 instructions. */
 #define FLT_LOOP_ROUNDS 32u
 
-/* Address lists. A million entries are 24 MiB here and some 100 MiB in the kernel's tries; a line is at most an
- * IPv6 prefix of 49 characters and a comment of about as many. */
+/* Address lists. A million entries are 24 MiB here and some 100 MiB in the kernel's tries; a line is at most
+ * an IPv6 prefix of 49 characters and a comment of about as many. */
 #define FLT_MAX_LIST_ENTRIES 1000000u
 #define FLT_MAX_LIST_BYTES (96ul * 1024 * 1024)
 /* The longest path in a filter. */
 #define FLT_MAX_PATH_BYTES 4096u
 
-/* The look stage, see look.h: QUIC flows that a link remembers (40 bytes of key, some 100 with the kernel's own,
- * so 7 MiB), and prefixes of all its lists, which take memory only when they are there. */
+/* The look stage, see look.h: QUIC flows that a link remembers (40 bytes of key, some 100 with the kernel's
+ * own, so 7 MiB), and prefixes of all its lists, which take memory only when they are there. */
 #define FLT_LOOK_FLOWS 65536u
 #define FLT_LOOK_PREFIXES 4000000u
 /* Look-up tables of a link's job filters: one value of an array map, which older kernels end at 4 MiB. */

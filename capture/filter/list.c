@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Address lists: reads the files, and merges all lists of a context into one table of prefixes whose masks say
- * which lists an address is in. A prefix has the bits of every shorter prefix around it too, so that one
+ * Address lists: reads the files, and merges all lists of a context into one table of prefixes whose masks
+ * say which lists an address is in. A prefix has the bits of every shorter prefix around it too, so that one
  * longest-prefix look-up answers for all lists at once, in the kernel's tries as here.
  *
- * Never asks the DNS, and never opens anything but regular files: what a filter names may come from a form. One
- * thread per context; ranges are immutable.
+ * Never asks the DNS, and never opens anything but regular files: what a filter names may come from a form.
+ * One thread per context; ranges are immutable.
  */
 #include "capture/filter/list.h"
 
@@ -82,8 +82,9 @@ static int refuse(const struct reading *r, const char *word, size_t len, const c
 	if (n == len && len < sizeof(shown) - 2)
 		(void)snprintf(shown, sizeof(shown), "\"%.*s\"", (int)len, word);
 	(void)skep_err_set(r->err, SKEP_E_USAGE, "%.200s:%u: %s %s", r->name, r->line, shown, why);
-	(void)skep_err_hint(r->err, "One address or prefix a line, as in 192.0.2.0/24 or 2001:db8::1; # begins a "
-				    "comment");
+	(void)skep_err_hint(r->err,
+			    "One address or prefix a line, as in 192.0.2.0/24 or 2001:db8::1; # begins a "
+			    "comment");
 	return SKEP_E_USAGE;
 }
 
@@ -138,14 +139,15 @@ static int take_word(struct reading *r, const char *word, size_t len)
 	if (has_host_bits(&p))
 		return refuse(r, word, len, "has bits set behind its prefix length");
 	if (r->n == FLT_MAX_LIST_ENTRIES)
-		return skep_err_set(r->err, SKEP_E_USAGE, "%.200s:%u: a list has at most %u addresses", r->name,
-				    r->line, FLT_MAX_LIST_ENTRIES);
+		return skep_err_set(r->err, SKEP_E_USAGE, "%.200s:%u: a list has at most %u addresses",
+				    r->name, r->line, FLT_MAX_LIST_ENTRIES);
 	if (r->n == r->cap) {
 		size_t cap = r->cap ? r->cap * 2 : 1024;
 		struct flt_prefix *v = realloc(r->v, cap * sizeof(*v));
 
 		if (!v)
-			return skep_err_set(r->err, -ENOMEM, "no memory for the addresses of %.200s", r->name);
+			return skep_err_set(r->err, -ENOMEM, "no memory for the addresses of %.200s",
+					    r->name);
 		r->v = v;
 		r->cap = cap;
 	}
@@ -300,7 +302,8 @@ static int slurp(int fd, const char *path, size_t size, char **ret, size_t *ret_
 static int refuse_file(const char *path, const struct stat *st, struct skep_err *err)
 {
 	if (!S_ISREG(st->st_mode))
-		return skep_err_set(err, SKEP_E_USAGE, "%.200s: an address list must be a regular file", path);
+		return skep_err_set(err, SKEP_E_USAGE, "%.200s: an address list must be a regular file",
+				    path);
 	if ((uint64_t)st->st_size > FLT_MAX_LIST_BYTES)
 		return skep_err_set(err, SKEP_E_USAGE, "%.200s: an address list has at most %lu bytes", path,
 				    FLT_MAX_LIST_BYTES);

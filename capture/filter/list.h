@@ -2,11 +2,11 @@
 #ifndef FLT_LIST_H
 #define FLT_LIST_H
 /*
- * Files of addresses for `net in @FILE` and `host in @FILE`: at most 32 at a time share one context, each with a
- * number that is its bit in skep_scratch.src_lists and dst_lists.
+ * Files of addresses for `net in @FILE` and `host in @FILE`: at most 32 at a time share one context, each
+ * with a number that is its bit in skep_scratch.src_lists and dst_lists.
  *
- * One address or prefix a line, IPv4 and IPv6 mixed, # begins a comment; host bits behind the prefix are refused
- * (10.0.0.1/8). One thread at a time.
+ * One address or prefix a line, IPv4 and IPv6 mixed, # begins a comment; host bits behind the prefix are
+ * refused (10.0.0.1/8). One thread at a time.
  */
 #include "common/err.h"
 
@@ -18,12 +18,13 @@
 struct flt_lists;
 
 struct flt_list_info {
-	const char *name; /* as it was written; borrowed */
-	uint32_t entries; /* lines with an address, duplicates too */
+	const char *name;  /* as it was written; borrowed */
+	uint32_t entries;  /* lines with an address, duplicates too */
 	uint32_t ip4, ip6; /* different prefixes */
 };
 
-/* An entry of all lists together. The mask has the bits of the lists that hold it or a shorter prefix of it. */
+/* An entry of all lists together. The mask has the bits of the lists that hold it or a shorter prefix of it.
+ */
 struct flt_prefix {
 	uint8_t addr[16]; /* as on the wire; IPv4 in the first four */
 	uint8_t bits;	  /* prefix length */
@@ -44,7 +45,8 @@ int flt_lists_open(struct flt_lists *l, const char *path, uint32_t *ret_index, s
 /* The same for text that somebody else has read; name is for refusals, and never opened. */
 int flt_lists_add(struct flt_lists *l, const char *name, const char *text, size_t n, uint32_t *ret_index,
 		  struct skep_err *err);
-/* Takes one more reference to, or gives one back of, each list in the mask; a list without any is forgotten. */
+/* Takes one more reference to, or gives one back of, each list in the mask; a list without any is forgotten.
+ */
 void flt_lists_hold(struct flt_lists *l, uint32_t mask);
 void flt_lists_release(struct flt_lists *l, uint32_t mask);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Loads the look stage and keeps its maps: what to fill, the tries of address lists, the account of flows. The
- * stage runs while they change; the order of changes keeps every bit right that a running filter reads.
+ * Loads the look stage and keeps its maps: what to fill, the tries of address lists, the account of flows.
+ * The stage runs while they change; the order of changes keeps every bit right that a running filter reads.
  *
  * Invariant: `now` is what the tries hold. Control thread.
  */
@@ -183,7 +183,8 @@ int flt_look_set_lists(struct flt_look *look, const struct flt_lists *lists, str
 			restore(look, v, n);
 		free(v);
 		return skep_err_set(err, r == -ENOSPC ? SKEP_E_NO_SPACE : r,
-				    "the kernel did not take %zu addresses and prefixes: %s", n, strerror(-r));
+				    "the kernel did not take %zu addresses and prefixes: %s", n,
+				    strerror(-r));
 	}
 	drop_old(look, v, n);
 	free(look->now);

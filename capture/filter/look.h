@@ -2,9 +2,9 @@
 #ifndef FLT_LOOK_H
 #define FLT_LOOK_H
 /*
- * The look stage of a link (bpf/look.bpf.c): fills what filters read that cBPF has no word for, namely the mark
- * of QUIC flows and the bits of address lists, and where packets inside the frame are, into struct skep_scratch.
- * It is loaded only when a job needs it.
+ * The look stage of a link (bpf/look.bpf.c): fills what filters read that cBPF has no word for, namely the
+ * mark of QUIC flows and the bits of address lists, and where packets inside the frame are, into struct
+ * skep_scratch. It is loaded only when a job needs it.
  *
  * Control thread. After flt_look_open nothing here needs privileges.
  */
@@ -14,8 +14,8 @@
 #include <stdint.h>
 
 /*
- * What a program reads of struct skep_scratch: flt_code.needs, flt_needs(). A link's look stage fills what any
- * of its jobs needs.
+ * What a program reads of struct skep_scratch: flt_code.needs, flt_needs(). A link's look stage fills what
+ * any of its jobs needs.
  */
 #define FLT_NEEDS_MARKS 0x1u
 #define FLT_NEEDS_LISTS 0x2u
@@ -36,15 +36,15 @@ struct flt_look *flt_look_close(struct flt_look *look);
 int flt_look_prog_fd(const struct flt_look *look);
 
 /*
- * What to fill from the next frame on: FLT_NEEDS_* and SKEP_INNER_* of all jobs together. Order for a job that comes: lists, needs, slot LOOK, slot CLASSIFY; for
- * one that goes the other way round. 0 or -errno.
+ * What to fill from the next frame on: FLT_NEEDS_* and SKEP_INNER_* of all jobs together. Order for a job
+ * that comes: lists, needs, slot LOOK, slot CLASSIFY; for one that goes the other way round. 0 or -errno.
  */
 int flt_look_need(struct flt_look *look, uint32_t needs, uint32_t inside);
 
 /*
- * Makes the lists of the context the ones that are looked up. Frames pass meanwhile: bits of lists that stay are
- * right at every moment, bits of new ones when this returns 0. SKEP_E_NO_SPACE if they do not fit; then nothing
- * has changed but bits of new lists.
+ * Makes the lists of the context the ones that are looked up. Frames pass meanwhile: bits of lists that stay
+ * are right at every moment, bits of new ones when this returns 0. SKEP_E_NO_SPACE if they do not fit; then
+ * nothing has changed but bits of new lists.
  */
 int flt_look_set_lists(struct flt_look *look, const struct flt_lists *lists, struct skep_err *err);
 

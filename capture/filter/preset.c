@@ -48,7 +48,7 @@ static const struct flt_preset presets[] = {
 		"that fit): that packet and all after it, both ways, whatever their first byte",
 		"a flow whose handshake was not seen (the capture began later, or it moved to another address or port); Google's versions "
 		"before Q046; IP fragments but the first; VLAN tags and tunnels. The 65,536 flows that spoke last are remembered. Other UDP "
-		"shows such a header by chance once in some 10 million packets", SKEP_MARK_QUIC },
+		"shows such a header by chance once in some 40 million packets of random bytes", SKEP_MARK_QUIC },
 	{ "rtcp",
 		"(udp[8] & 0xc0 = 0x80 and udp[9] >= 200 and udp[9] <= 207) or "
 		"(ip6 proto 17 and ip6[48] & 0xc0 = 0x80 and ip6[49] >= 200 and ip6[49] <= 207)",

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Where classic BPF meets the look stage. libpcap compiles `ether[N:4]` to a load with a constant offset, if need
- * be after some folding here; N is far beyond every frame, so a program that some other interpreter runs sees no
- * match and not a wrong byte. No state; any thread.
+ * Where classic BPF meets the look stage. libpcap compiles `ether[N:4]` to a load with a constant offset, if
+ * need be after some folding here; N is far beyond every frame, so a program that some other interpreter runs
+ * sees no match and not a wrong byte. No state; any thread.
  */
 #include "capture/filter/scratch.h"
 
@@ -55,7 +55,7 @@ static void meet(struct constants *into, const struct constants *from)
 	into->has_m &= from->has_m;
 	for (uint32_t i = 0; i < BPF_MEMWORDS; i++)
 		if (into->m[i] != from->m[i])
-			into->has_m &= (uint16_t)~(1u << i);
+			into->has_m &= (uint16_t) ~(1u << i);
 }
 
 static void step(const struct flt_cbpf *p, struct constants *c)
@@ -154,7 +154,8 @@ bool flt_scratch_settle(struct flt_cbpf *v, uint32_t n, uint32_t base, const str
 		struct flt_cbpf *p = &v[i];
 		bool ours = base && in_range(p, base), imm = p->code == (BPF_LD | BPF_IMM);
 
-		imm |= p->code == (BPF_LDX | BPF_IMM); /* folding leaves the indices behind: nobody reads them */
+		imm |= p->code ==
+		       (BPF_LDX | BPF_IMM); /* folding leaves the indices behind: nobody reads them */
 		if (twin && memcmp(p, &twin[i], sizeof(*p)) == 0) {
 			ours = false;
 		} else if (twin) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Finds the terms with address lists among the tokens, from their end: @FILE, in front of it `in`, in front of that
- * what libpcap calls qualifiers. libpcap never sees them. No state; any thread.
+ * Finds the terms with address lists among the tokens, from their end: @FILE, in front of it `in`, in front
+ * of that what libpcap calls qualifiers. libpcap never sees them. No state; any thread.
  */
 #include "capture/filter/term.h"
 
@@ -11,7 +11,7 @@
 #include <string.h>
 
 static const char *const proto_words[] = {
-	[FLT_TERM_ANY] = "", [FLT_TERM_IP] = "ip",     [FLT_TERM_IP6] = "ip6",
+	[FLT_TERM_ANY] = "",	[FLT_TERM_IP] = "ip",	  [FLT_TERM_IP6] = "ip6",
 	[FLT_TERM_ARP] = "arp", [FLT_TERM_RARP] = "rarp",
 };
 
@@ -43,7 +43,8 @@ static int take_side(const struct flt_tokens *t, size_t i, enum flt_term_side *r
 	return 0;
 }
 
-/* src, dst, src or dst, src and dst: from the last of them backwards. *i is the first word of the term so far. */
+/* src, dst, src or dst, src and dst: from the last of them backwards. *i is the first word of the term so
+ * far. */
 static int take_direction(const struct flt_tokens *t, size_t *i, struct flt_token *term, struct skep_err *err)
 {
 	enum flt_term_side one = FLT_TERM_SRC, other = FLT_TERM_SRC;

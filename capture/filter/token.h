@@ -38,7 +38,7 @@ enum flt_token_kind {
 	FLT_T_WORD,	  /* every other keyword */
 	FLT_T_PRESET,	  /* a name of ours, see preset.h; only after flt_token_check_names */
 	FLT_T_FILE,	  /* @path, @"path"; not after flt_token_check_names */
-	FLT_T_LIST,	  /* a whole term like `src net in @path`, see term.h; only after flt_token_check_names */
+	FLT_T_LIST,	  /* a whole term like `src net in @path`, see term.h; only after that function */
 };
 
 struct flt_token {
@@ -78,9 +78,10 @@ int flt_token_split(const char *text, size_t n, struct flt_tokens *ret_tokens, s
 void flt_token_done(struct flt_tokens *t);
 
 /*
- * Joins the words of terms with lists (term.h). Refuses names that libpcap would look up as hosts or networks, which may ask the DNS: a filter's meaning
- * must not depend on who answers. Names of ports and protocols pass: they come from local tables. A preset's
- * name where a primitive may stand becomes FLT_T_PRESET and is counted; `port http` stays a port.
+ * Joins the words of terms with lists (term.h). Refuses names that libpcap would look up as hosts or
+ * networks, which may ask the DNS: a filter's meaning must not depend on who answers. Names of ports and
+ * protocols pass: they come from local tables. A preset's name where a primitive may stand becomes
+ * FLT_T_PRESET and is counted; `port http` stays a port.
  */
 int flt_token_check_names(struct flt_tokens *t, struct skep_err *err);
 

@@ -310,6 +310,22 @@ static void explain_text(const struct filter *f, const char *words, json_t *ns)
 						strcmp(name, "ARP") ? "," : ".\n");
 }
 
+static json_t *lists_json(const struct flt_lists *lists)
+{
+	json_t *all = json_array();
+
+	for (uint32_t i = 0; lists && i < FLT_MAX_LISTS; i++) {
+		const struct flt_list_info *info = flt_lists_info(lists, i);
+
+		if (info)
+			json_array_append_new(all,
+					      json_pack("{s:s, s:I, s:I, s:I}", "file", info->name, "entries",
+							(json_int_t)info->entries, "ip4",
+							(json_int_t)info->ip4, "ip6", (json_int_t)info->ip6));
+	}
+	return all;
+}
+
 static int explain(const struct config *cfg, struct filter *f, struct skep_err *err)
 {
 	SKEP_CLEANUP(flt_token_done) struct flt_tokens tokens = FLT_TOKENS_NULL;
@@ -330,8 +346,9 @@ static int explain(const struct config *cfg, struct filter *f, struct skep_err *
 		char inside[64];
 
 		flt_inside_text(f->inside, inside, sizeof(inside));
-		print_json(json_pack("{s:b, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:O}", "ok", 1, "words", words,
-				     "inside", inside, "expanded", f->expanded, "cbpf_insns", (int)f->n_insns, "ebpf_insns",
+		print_json(json_pack("{s:b, s:s, s:o, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:O}", "ok", 1,
+				     "words", words, "lists", lists_json(f->lists), "inside", inside,
+				     "expanded", f->expanded, "cbpf_insns", (int)f->n_insns, "ebpf_insns",
 				     (int)f->code.n, "verified_insns", (int)f->prog.verified_insns,
 				     "jited_bytes", (int)f->prog.jited_bytes, "load_ns",
 				     (json_int_t)f->prog.load_ns, "ns", ns));

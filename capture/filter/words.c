@@ -241,7 +241,7 @@ static void say_list(struct say *s)
 		fprintf(s->f, "%s with ", name_of(flt_term_proto_word(k->proto)));
 	fprintf(s->f, "%s address in the list %.*s", sides[k->side], (int)k->path_len, path);
 	if (info)
-		fprintf(s->f, " (%u entries: %u different of IPv4, %u of IPv6)", info->entries, info->ip4,
+		fprintf(s->f, " (%u entries; different: %u of IPv4, %u of IPv6)", info->entries, info->ip4,
 			info->ip6);
 	s->q = (struct qual){ "", "", "" };
 }

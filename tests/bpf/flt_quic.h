@@ -5,24 +5,24 @@
 #include "tests/bpf/flt_packets.h"
 
 struct quic_shape {
-	uint8_t ip;	   /* 4 or 6 */
-	uint8_t ext;	   /* bytes of IPv4 options, or IPv6 extension headers (8 bytes each), see make_quic */
-	uint8_t client;	   /* last byte of the client's address */
-	uint16_t port;	   /* the client's; the server's is 443 */
-	bool back;	   /* from the server */
-	uint8_t first;	   /* first byte of the payload */
-	uint32_t version;  /* behind it */
+	uint8_t ip;	  /* 4 or 6 */
+	uint8_t ext;	  /* bytes of IPv4 options, or IPv6 extension headers (8 bytes each), see make_quic */
+	uint8_t client;	  /* last byte of the client's address */
+	uint16_t port;	  /* the client's; the server's is 443 */
+	bool back;	  /* from the server */
+	uint8_t first;	  /* first byte of the payload */
+	uint32_t version; /* behind it */
 	uint8_t dcid, scid; /* lengths */
-	uint16_t payload;  /* bytes of UDP payload; what is not said is 0xcc */
+	uint16_t payload;   /* bytes of UDP payload; what is not said is 0xcc */
 };
 
 #define QUIC_V1 1u
 
 /* A client's first packet; change what is to be different. */
-#define QUIC_INITIAL                                                                                  \
-	{                                                                                             \
+#define QUIC_INITIAL                                                                               \
+	{                                                                                          \
 		.ip = 4, .client = 1, .port = 50000, .first = 0xc3, .version = QUIC_V1, .dcid = 8, \
-		.payload = 1200                                                                      \
+		.payload = 1200                                                                    \
 	}
 
 static inline void put16(uint8_t *b, size_t at, uint32_t v)
@@ -96,9 +96,9 @@ static inline uint32_t make_quic(uint8_t *b, const struct quic_shape *q)
 /* Nearly anything: flows from a small set, known and unknown versions, long and short headers, cut frames. */
 static inline void add_quic(struct packets *p, size_t n, uint64_t *seed)
 {
-	static const uint32_t versions[] = { 0,		 1,	     2,		 0x6b3343cf, 0xff00001d, 0xff000022,
-					     0xff000015, 0xff000023, 0x1a2a3a4a, 0xfaceb002, 0x51303436, 0x51303433,
-					     0x54303531, 0xdeadbeef };
+	static const uint32_t versions[] = { 0,		 1,	     2,		 0x6b3343cf, 0xff00001d,
+					     0xff000022, 0xff000015, 0xff000023, 0x1a2a3a4a, 0xfaceb002,
+					     0x51303436, 0x51303433, 0x54303531, 0xdeadbeef };
 	static uint8_t b[4096];
 #define R(n) (next_random(seed) % (n))
 	for (size_t i = 0; i < n; i++) {
@@ -112,7 +112,9 @@ static inline void add_quic(struct packets *p, size_t n, uint64_t *seed)
 			.version = versions[R(sizeof(versions) / sizeof(versions[0]))],
 			.dcid = (uint8_t)R(23),
 			.scid = (uint8_t)R(23),
-			.payload = (uint16_t)(R(4) ? R(80) : R(8) ? R(1400) : 0),
+			.payload = (uint16_t)(R(4)   ? R(80)
+					      : R(8) ? R(1400)
+						     : 0),
 		};
 		uint32_t len = make_quic(b, &q);
 
@@ -128,8 +130,12 @@ static inline void add_quic(struct packets *p, size_t n, uint64_t *seed)
 /* The frame inside another one: VLAN, QinQ, MPLS, GRE, ERSPAN II, VXLAN. Returns the number of bytes. */
 static inline uint32_t wrap_frame(uint8_t *out, const uint8_t *b, uint32_t len, int how)
 {
-	static const char *const heads[] = { "8100 0064", "88a8 00c8 8100 0064", "8847 00064140", "00000800",
-					     "100088be 00000001 1064000100000000", "c00012b5 00000000 0800000000002a00" };
+	static const char *const heads[] = { "8100 0064",
+					     "88a8 00c8 8100 0064",
+					     "8847 00064140",
+					     "00000800",
+					     "100088be 00000001 1064000100000000",
+					     "c00012b5 00000000 0800000000002a00" };
 	size_t at = put(out, 0, "020000000001 020000000002"), from = how < 2 ? 12 : how < 4 ? 14 : 0;
 
 	if (how >= 3) {

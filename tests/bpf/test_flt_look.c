@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves of the look stage in the kernel: with captures ($SKEP_PCAPS) and generated frames (QUIC and what is nearly
- * QUIC, plain, cut, damaged, in tunnels), in order, a job with presets and lists wants exactly the frames in XDP that
- * the evaluator wants in user space, whatever part of the frame is in the first buffer, and looking inside or not;
- * the table of flows keeps its bound, and says how many it forgot; sets of lists come and go and every address is
- * always in exactly the lists that have it; without filters the frame goes on, wanted by all.
+ * Proves of the look stage in the kernel: with captures ($SKEP_PCAPS) and generated frames (QUIC and what is
+ * nearly QUIC, plain, cut, damaged, in tunnels), in order, a job with presets and lists wants exactly the
+ * frames in XDP that the evaluator wants in user space, whatever part of the frame is in the first buffer,
+ * and looking inside or not; the table of flows keeps its bound, and says how many it forgot; sets of lists
+ * come and go and every address is always in exactly the lists that have it; without filters the frame goes
+ * on, wanted by all.
  */
-#include "tests/bpf/flt_maps.h"
+#include "tests/bpf/flt_maps.h" /* first: two libraries have a struct bpf_insn */
+
 #include "tests/bpf/flt_encap.h"
 #include "tests/bpf/flt_quic.h"
 
@@ -247,7 +249,8 @@ static void compare(bool small)
 	open_bench(&b);
 	if (small && !has_small_buffers(&b)) {
 		close_bench(&b);
-		print_message("# this kernel cannot make a test frame with a small first buffer (Linux 6.18)\n");
+		print_message(
+			"# this kernel cannot make a test frame with a small first buffer (Linux 6.18)\n");
 		skip();
 	}
 	for (size_t i = 0; i < packets.n && bad < 10; i++) {
@@ -266,8 +269,8 @@ static void compare(bool small)
 	assert_int_equal(bad, 0);
 	assert_int_equal(flt_look_account(b.look, &account), 0);
 	flt_eval_flows(b.eval[19], &added, &evicted); /* quic inside everything */
-	print_message("# %zu packets, %llu flows of QUIC, %zu packets of them, %zu with those inside\n", packets.n,
-		      (unsigned long long)account.flows_added, taken[0], taken[19]);
+	print_message("# %zu packets, %llu flows of QUIC, %zu packets of them, %zu with those inside\n",
+		      packets.n, (unsigned long long)account.flows_added, taken[0], taken[19]);
 	assert_int_equal(account.flows_added, added);
 	assert_int_equal(account.flows_evicted + evicted + account.flows_refused, 0);
 	for (uint32_t k = 0; k < JOBS; k++)
@@ -308,7 +311,9 @@ static void test_run_load(void **state)
 			fail_msg("%s", err.text);
 		for (size_t k = 0; k < packets.n; k += k < 2000 ? 1 : 7) {
 			const struct packet *p = &packets.v[k];
-			const struct flt_packet run = { .bytes = p->bytes, .len = p->len, .wire_len = p->wire_len };
+			const struct flt_packet run = { .bytes = p->bytes,
+							.len = p->len,
+							.wire_len = p->wire_len };
 
 			assert_int_equal(flt_run_packet(&prog, &run, 1, &verdict, NULL), 0);
 			if (verdict != flt_eval_match(b.eval[i], p->bytes, p->wire_len, p->len))
@@ -400,7 +405,8 @@ static void check_addresses(struct bench *b, uint64_t *seed)
 		uint8_t version = i % 2 ? 4 : 6;
 
 		for (int k = 0; k < 16; k++)
-			addr[k] = k < 2 || k == (version == 4 ? 3 : 15) ? (uint8_t)(next_random(seed) % 3) : 0;
+			addr[k] =
+				k < 2 || k == (version == 4 ? 3 : 15) ? (uint8_t)(next_random(seed) % 3) : 0;
 		make_from(&p, version, addr);
 		(void)run_look(b, &p, 0);
 		assert_int_equal(flt_chain_scratch(&b->chain)->facts[0].src_lists,
@@ -426,7 +432,8 @@ static uint32_t random_list(struct flt_lists *l, uint64_t *seed)
 		for (unsigned k = bits; k < (version == 4 ? 32u : 128u); k++)
 			a[k / 8] &= (uint8_t) ~(1u << (7 - k % 8));
 		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s/%u\n",
-				      inet_ntop(version == 4 ? AF_INET : AF_INET6, a, addr, sizeof(addr)), bits);
+				      inet_ntop(version == 4 ? AF_INET : AF_INET6, a, addr, sizeof(addr)),
+				      bits);
 	}
 	assert_int_equal(flt_lists_add(l, "random", text, n, &index, NULL), 0);
 	return index;
@@ -499,8 +506,8 @@ static void test_long_list(void **state)
 	for (int i = 0; i < LINES; i++) {
 		uint32_t v = (uint32_t)next_random(&seed);
 
-		n += (size_t)snprintf(text + n, 40, i % 2 ? "%u.%u.%u.%u\n" : "2001:db8:%x:%x:%x::%x\n", v >> 24,
-				      v >> 16 & 0xff, v >> 8 & 0xff, v & 0xff);
+		n += (size_t)snprintf(text + n, 40, i % 2 ? "%u.%u.%u.%u\n" : "2001:db8:%x:%x:%x::%x\n",
+				      v >> 24, v >> 16 & 0xff, v >> 8 & 0xff, v & 0xff);
 	}
 	open_look(&b, 0, 0);
 	assert_int_equal(flt_look_need(b.look, FLT_NEEDS_LISTS, 0), 0);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Any bytes as a frame for the parsers of addresses, transport headers and QUIC, which XDP runs too: never a bad access
- * (the frame is on the heap, of its exact size); headers that are found are inside the frame; a long header has its
- * bits; the flow's key is the same both ways, with no byte left unset.
+ * Any bytes as a frame for the parsers of addresses, transport headers and QUIC, which XDP runs too: never a
+ * bad access (the frame is on the heap, of its exact size); headers that are found are inside the frame; a
+ * long header has its bits; the flow's key is the same both ways, with no byte left unset.
  */
 #include "capture/filter/view.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Any bytes given to the reader of address lists: never a bad access; a refusal has a reason that names the file; an
- * accepted list has what its lines have, its table is sorted and without repetition, and the ranges find every entry.
+ * Any bytes given to the reader of address lists: never a bad access; a refusal has a reason that names the
+ * file; an accepted list has what its lines have, its table is sorted and without repetition, and the ranges
+ * find every entry.
  */
 #include "capture/filter/list.h"
 
@@ -36,7 +37,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		assert(v[i].mask == 1 && v[i].bits <= (v[i].version == 4 ? 32 : 128));
 		assert(i == 0 || v[i - 1].version < v[i].version ||
-		       (v[i - 1].version == v[i].version && (order < 0 || (order == 0 && v[i - 1].bits < v[i].bits))));
+		       (v[i - 1].version == v[i].version &&
+			(order < 0 || (order == 0 && v[i - 1].bits < v[i].bits))));
 		assert(flt_ranges_find(ranges, v[i].version, v[i].addr) == 1);
 	}
 	free(v);

@@ -151,6 +151,9 @@ def test_lists_are_the_oracles(sample, traffic_sent, tmp_path):
     words = run("explain", f"src net in @{path} and not quic").stdout
     assert re.search(rf"source address in the list {re.escape(str(path))} \({120001 + len(chosen)} entries", words)
     assert "QUIC flows and addresses in lists" in words
+    answer = json.loads(run("explain", "--json", f"net in @{path}").stdout)["lists"]
+    assert len(answer) == 1 and answer[0]["file"] == str(path) and answer[0]["entries"] == 120001 + len(chosen)
+    assert 60000 <= answer[0]["ip4"] <= answer[0]["entries"] - answer[0]["ip6"] and answer[0]["ip6"] >= 60000
 
 
 def test_dump_says_what_it_reads(tmp_path):

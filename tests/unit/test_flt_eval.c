@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves: the user-space evaluator says of each expression of filters.txt what libpcap says, for generated frames
- * (whole, cut, damaged), also when a term with a list makes it use its own interpreter; `quic` knows QUIC's long
- * header and nothing near it, keeps the flow both ways and only that, whatever comes before; `host in @FILE` means
- * what the same addresses written out mean to libpcap; byte accesses of the user's never reach the scratch; where a
- * preset or a list cannot stand the refusal says so; the table of flows has its bound, and counts what it forgets.
+ * Proves: the user-space evaluator says of each expression of filters.txt what libpcap says, for generated
+ * frames (whole, cut, damaged), also when a term with a list makes it use its own interpreter; `quic` knows
+ * QUIC's long header and nothing near it, keeps the flow both ways and only that, whatever comes before;
+ * `host in @FILE` means what the same addresses written out mean to libpcap; byte accesses of the user's
+ * never reach the scratch; where a preset or a list cannot stand the refusal says so; the table of flows has
+ * its bound, and counts what it forgets.
  */
 #include "tests/unit/tool.h"
 
@@ -125,20 +126,32 @@ static void test_long_headers(void **state)
 		uint16_t payload;
 		bool want;
 	} cases[] = {
-		{ 0xc0, 1, 8, 0, 1200, true },		{ 0xff, 1, 20, 20, 1200, true },
-		{ 0xc0, 0x6b3343cf, 8, 8, 1200, true }, { 0xc0, 0xff00001d, 8, 8, 1200, true },
-		{ 0xc0, 0xff000022, 8, 8, 1200, true }, { 0xc0, 0xff000016, 0, 0, 8, true },
-		{ 0xc0, 0xff000015, 8, 8, 1200, false }, { 0xc0, 0xff000023, 8, 8, 1200, false },
-		{ 0xc0, 0x0a0a0a0a, 8, 8, 1200, true }, { 0xc0, 0xfafafafa, 8, 8, 1200, true },
-		{ 0xc0, 0x1a2a3a4b, 8, 8, 1200, false }, { 0xc0, 0xfaceb002, 8, 8, 1200, true },
-		{ 0xc0, 0xfacea002, 8, 8, 1200, false }, { 0xc0, 0x51303530, 8, 0, 1200, true },
-		{ 0xc0, 2, 8, 8, 1200, false },		{ 0xc0, 0xffffffff, 8, 8, 1200, false },
+		{ 0xc0, 1, 8, 0, 1200, true },
+		{ 0xff, 1, 20, 20, 1200, true },
+		{ 0xc0, 0x6b3343cf, 8, 8, 1200, true },
+		{ 0xc0, 0xff00001d, 8, 8, 1200, true },
+		{ 0xc0, 0xff000022, 8, 8, 1200, true },
+		{ 0xc0, 0xff000016, 0, 0, 8, true },
+		{ 0xc0, 0xff000015, 8, 8, 1200, false },
+		{ 0xc0, 0xff000023, 8, 8, 1200, false },
+		{ 0xc0, 0x0a0a0a0a, 8, 8, 1200, true },
+		{ 0xc0, 0xfafafafa, 8, 8, 1200, true },
+		{ 0xc0, 0x1a2a3a4b, 8, 8, 1200, false },
+		{ 0xc0, 0xfaceb002, 8, 8, 1200, true },
+		{ 0xc0, 0xfacea002, 8, 8, 1200, false },
+		{ 0xc0, 0x51303530, 8, 0, 1200, true },
+		{ 0xc0, 2, 8, 8, 1200, false },
+		{ 0xc0, 0xffffffff, 8, 8, 1200, false },
 		{ 0x80, 1, 8, 0, 1200, false }, /* no fixed bit */
 		{ 0x40, 1, 8, 0, 1200, false }, /* short */
-		{ 0x00, 1, 8, 0, 1200, false },		{ 0xc0, 1, 21, 0, 1200, false },
-		{ 0xc0, 1, 8, 21, 1200, false },	{ 0xc0, 1, 8, 0, 15, false }, /* nothing behind the IDs */
-		{ 0xc0, 1, 8, 0, 16, true },		{ 0xc0, 0, 8, 8, 23 + 4, true }, /* version negotiation */
-		{ 0xc0, 0, 8, 8, 23, false },		{ 0xc0, 0, 8, 8, 23 + 6, false },
+		{ 0x00, 1, 8, 0, 1200, false },
+		{ 0xc0, 1, 21, 0, 1200, false },
+		{ 0xc0, 1, 8, 21, 1200, false },
+		{ 0xc0, 1, 8, 0, 15, false }, /* nothing behind the IDs */
+		{ 0xc0, 1, 8, 0, 16, true },
+		{ 0xc0, 0, 8, 8, 23 + 4, true }, /* version negotiation */
+		{ 0xc0, 0, 8, 8, 23, false },
+		{ 0xc0, 0, 8, 8, 23 + 6, false },
 	};
 
 	(void)state;
@@ -164,7 +177,7 @@ static void test_long_headers(void **state)
 static void test_flow_is_kept(void **state)
 {
 	struct quic_shape q = QUIC_INITIAL, other = QUIC_INITIAL;
-	struct compiled c, not;
+	struct compiled c, not ;
 	uint64_t added, evicted;
 
 	(void)state;
@@ -205,7 +218,7 @@ static void test_flow_is_kept(void **state)
 	assert_int_equal(added, 2);
 	assert_int_equal(evicted, 0);
 	done(&c);
-	done(&not);
+	done(&not );
 }
 
 /* Flows are learnt from frames that the filter does not take. */
@@ -285,7 +298,8 @@ static void test_lists_are_their_addresses(void **state)
 		{ "arp dst host in @%s", "(arp dst net 192.168.0.0/16 or arp dst host 8.8.8.8)" },
 		{ "ip6 src net in @%s", "(ip6 src net fe80::/10 or ip6 src host ::1)" },
 		{ "tcp and not (dst net in @%s or port 80)",
-		  "tcp and not ((dst net 192.168.0.0/16 or dst host 8.8.8.8 or dst net fe80::/10 or dst host ::1) or "
+		  "tcp and not ((dst net 192.168.0.0/16 or dst host 8.8.8.8 or dst net fe80::/10 or dst host "
+		  "::1) or "
 		  "port 80)" },
 	};
 	char *dir = tool_make_dir(),
@@ -310,7 +324,8 @@ static void test_lists_are_their_addresses(void **state)
 			const struct packet *p = &packets.v[i];
 			bool want = flt_front_match(&plain, p->bytes, p->len, p->len) > 0;
 
-			/* Cut in the middle of its addresses a frame is in no list; libpcap may know one of them. */
+			/* Cut in the middle of its addresses a frame is in no list; libpcap may know one of
+			 * them. */
 			if (p->len < 14 + 40)
 				continue;
 			hits += want;
@@ -330,9 +345,15 @@ static void test_lists_are_their_addresses(void **state)
 static void test_users_offsets_stay_theirs(void **state)
 {
 	static const char *const never[] = {
-		"ether[0x53000000:4] = 0",	"ether[0x53000018:4] >= 0",	 "ether[0x53000018] >= 0",
-		"ether[0x53000000 + 24:4] >= 0", "ether[0xfffff008:4] >= 0",	 "ether[0x7fffffff] >= 0",
-		"ether[0x80000000] >= 0",	"ether[0x53010018:4] >= 0",	 "ether[0x5300001c:4] >= 0",
+		"ether[0x53000000:4] = 0",
+		"ether[0x53000018:4] >= 0",
+		"ether[0x53000018] >= 0",
+		"ether[0x53000000 + 24:4] >= 0",
+		"ether[0xfffff008:4] >= 0",
+		"ether[0x7fffffff] >= 0",
+		"ether[0x80000000] >= 0",
+		"ether[0x53010018:4] >= 0",
+		"ether[0x5300001c:4] >= 0",
 		"(ip and ether[0x53000018:4] >= 0) or (ip6 and ether[0x53000018:4] >= 0)",
 	};
 
@@ -374,19 +395,22 @@ static void test_folding(void **state)
 
 	(void)state;
 	assert_non_null(p);
-	assert_int_equal(pcap_compile(p, &prog, "ether[0x53040018:4] & 1 != 0 and ether[2:2] = 5 and "
-						"ether[0x53000018:4] = 7 and ether[ether[3]] = 9",
+	assert_int_equal(pcap_compile(p, &prog,
+				      "ether[0x53040018:4] & 1 != 0 and ether[2:2] = 5 and "
+				      "ether[0x53000018:4] = 7 and ether[ether[3]] = 9",
 				      0, 0),
 			 0);
-	assert_int_equal(pcap_compile(p, &twin, "ether[0x53050018:4] & 1 != 0 and ether[2:2] = 5 and "
-						"ether[0x53000018:4] = 7 and ether[ether[3]] = 9",
+	assert_int_equal(pcap_compile(p, &twin,
+				      "ether[0x53050018:4] & 1 != 0 and ether[2:2] = 5 and "
+				      "ether[0x53000018:4] = 7 and ether[ether[3]] = 9",
 				      0, 0),
 			 0);
 	v = (struct flt_cbpf *)prog.bf_insns;
 	assert_int_equal(prog.bf_len, twin.bf_len);
 	assert_int_equal(flt_scratch_fold(v, prog.bf_len), 0);
 	assert_int_equal(flt_scratch_fold((struct flt_cbpf *)twin.bf_insns, twin.bf_len), 0);
-	assert_true(flt_scratch_settle(v, prog.bf_len, 0x53040000, (struct flt_cbpf *)twin.bf_insns, 0x53050000));
+	assert_true(
+		flt_scratch_settle(v, prog.bf_len, 0x53040000, (struct flt_cbpf *)twin.bf_insns, 0x53050000));
 	for (uint32_t i = 0; i < prog.bf_len; i++) {
 		ours += flt_scratch_is_load(&v[i]);
 		two += v[i].code == 0x28 && v[i].k == 2; /* ldh [2] */
@@ -414,11 +438,12 @@ static void test_long_filters(void **state)
 	for (unsigned hosts = 50; hosts <= 250; hosts += 50) {
 		struct skep_err err = SKEP_ERR_NULL;
 		struct compiled c;
-		size_t n = (size_t)snprintf(expr, 65536, "quic and ether[12:2] = 0x0800 and not (host 1.2.3.4");
+		size_t n =
+			(size_t)snprintf(expr, 65536, "quic and ether[12:2] = 0x0800 and not (host 1.2.3.4");
 
 		for (unsigned i = 0; i < hosts; i++)
-			n += (size_t)snprintf(expr + n, 65536 - n, " or host 172.%u.%u.%u", i & 15, i * 7 & 255,
-					      i & 255);
+			n += (size_t)snprintf(expr + n, 65536 - n, " or host 172.%u.%u.%u", i & 15,
+					      i * 7 & 255, i & 255);
 		(void)snprintf(expr + n, 65536 - n, ")");
 		if (build(&c, expr, 0, &err) == 0) {
 			print_message("# %u hosts: %u instructions\n", hosts, c.prog.bf_len);
@@ -492,7 +517,8 @@ static void test_refusals(void **state)
 		struct skep_err err = SKEP_ERR_NULL;
 		struct bpf_program prog = { 0 };
 
-		assert_int_equal(flt_front_compile("tcp and net in @/etc/passwd", 1, 99, &prog, &err), SKEP_E_USAGE);
+		assert_int_equal(flt_front_compile("tcp and net in @/etc/passwd", 1, 99, &prog, &err),
+				 SKEP_E_USAGE);
 		assert_int_equal(err.column, 16);
 		assert_non_null(strstr(err.text, "files cannot be named"));
 	}

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves: a list file means exactly its addresses and prefixes (the table and the ranges agree with a search through
- * the lines, for random nested prefixes in up to 32 lists), 100,000 lines are read well within a second, a file that
- * is the same is shared and one that changed is not, numbers come free again, and everything that is not a list is
- * refused with file and line, without showing what the file says.
+ * Proves: a list file means exactly its addresses and prefixes (the table and the ranges agree with a search
+ * through the lines, for random nested prefixes in up to 32 lists), 100,000 lines are read well within a
+ * second, a file that is the same is shared and one that changed is not, numbers come free again, and
+ * everything that is not a list is refused with file and line, without showing what the file says.
  */
 #include "tests/unit/tool.h"
 
@@ -102,8 +102,8 @@ static void test_refusals(void **state)
 		{ "fe80::1%eth0", "t:1:", "is not an address" },
 		{ ":::", "t:1:", "is not an address" },
 		{ "/8", "t:1:", "is not an address" },
-		{ "11111111111111111111111111111111111111111111111111111111111111111111111111111111111", "t:1:",
-		  "is not an address" },
+		{ "11111111111111111111111111111111111111111111111111111111111111111111111111111111111",
+		  "t:1:", "is not an address" },
 		{ "# nothing\n\n", "t:", "no address" },
 		{ "", "t:", "no address" },
 	};
@@ -114,8 +114,8 @@ static void test_refusals(void **state)
 		struct skep_err err = SKEP_ERR_NULL;
 		uint32_t index = 77;
 
-		assert_int_equal(
-			flt_lists_add(l, "t", cases[i].text, strlen(cases[i].text), &index, &err), SKEP_E_USAGE);
+		assert_int_equal(flt_lists_add(l, "t", cases[i].text, strlen(cases[i].text), &index, &err),
+				 SKEP_E_USAGE);
 		if (strncmp(err.text, cases[i].where, strlen(cases[i].where)) != 0 ||
 		    !strstr(err.text, cases[i].why) || !err.hint[0])
 			fail_msg("\"%s\": %s (%s)", cases[i].text, err.text, err.hint);
@@ -175,7 +175,8 @@ static void test_files(void **state)
 
 	assert_int_equal(flt_lists_open(l, dir, &a, &err), SKEP_E_USAGE);
 	assert_int_equal(mkfifo(fifo, 0600), 0);
-	assert_int_equal(flt_lists_open(l, fifo, &a, &err), SKEP_E_USAGE); /* and does not wait for a writer */
+	assert_int_equal(flt_lists_open(l, fifo, &a, &err),
+			 SKEP_E_USAGE); /* and does not wait for a writer */
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(flt_lists_open(l, path, &a, &err), SKEP_E_NOT_FOUND);
 	assert_non_null(strstr(err.text, path));
@@ -265,11 +266,10 @@ static void make_lists(struct flt_lists *l, const struct entry *v, size_t n)
 
 		for (size_t i = 0; i < n; i++)
 			if (v[i].list == list)
-				len += (size_t)snprintf(
-					text + len, sizeof(text) - len, "%s/%u\n",
-					inet_ntop(v[i].bytes == 4 ? AF_INET : AF_INET6, v[i].addr, addr,
-						  sizeof(addr)),
-					v[i].bits);
+				len += (size_t)snprintf(text + len, sizeof(text) - len, "%s/%u\n",
+							inet_ntop(v[i].bytes == 4 ? AF_INET : AF_INET6,
+								  v[i].addr, addr, sizeof(addr)),
+							v[i].bits);
 		assert_int_equal(add(l, text), list);
 	}
 }
@@ -324,8 +324,8 @@ static void test_many_lines(void **state)
 	for (int i = 0; i < LINES; i++) {
 		uint32_t v = (uint32_t)tool_random(&seed);
 
-		len += (size_t)snprintf(text + len, 40, i % 2 ? "%u.%u.%u.%u\n" : "2001:db8:%x:%x:%x::%x\n", v >> 24,
-					v >> 16 & 0xff, v >> 8 & 0xff, v & 0xff);
+		len += (size_t)snprintf(text + len, 40, i % 2 ? "%u.%u.%u.%u\n" : "2001:db8:%x:%x:%x::%x\n",
+					v >> 24, v >> 16 & 0xff, v >> 8 & 0xff, v & 0xff);
 	}
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
 	assert_int_equal(flt_lists_add(l, "t", text, len, &index, NULL), 0);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Counts what `quic` takes of real captures against Wireshark's dissectors (tshark's quic and gquic), packet by
- * packet: on every capture whose name says quic, and on all others where the preset takes anything. Prints precision
- * and recall, and insists on the numbers that were seen. Needs the captures ($SKEP_PCAPS), and tshark 4.0 for the
- * comparison; says so where they are not.
+ * Counts what `quic` takes of real captures against Wireshark's dissectors (tshark's quic and gquic), packet
+ * by packet: on every capture whose name says quic, and on all others where the preset takes anything. Prints
+ * precision and recall, and insists on the numbers that were seen. Needs the captures ($SKEP_PCAPS), and
+ * tshark 4.0 for the comparison; says so where they are not.
  *
  * Also: every preset has a meaning, compiles beside others.
  */
@@ -70,14 +70,15 @@ static bool run_preset(const char *path, bool *taken, uint32_t *ret_n, uint32_t 
 }
 
 /* The numbers of the packets that tshark calls QUIC. */
-static void ask_tshark(const char *path, const bool *taken, uint32_t n, uint32_t *ret_quic, uint32_t *ret_both)
+static void ask_tshark(const char *path, const bool *taken, uint32_t n, uint32_t *ret_quic,
+		       uint32_t *ret_both)
 {
 	char *out = NULL, *end;
 
-	assert_int_equal(tool_run(&out, NULL,
-				  "tshark -n -r '%s' -Y 'quic || gquic' -T fields -e frame.number 2>/dev/null",
-				  path),
-			 0);
+	assert_int_equal(
+		tool_run(&out, NULL,
+			 "tshark -n -r '%s' -Y 'quic || gquic' -T fields -e frame.number 2>/dev/null", path),
+		0);
 	*ret_quic = *ret_both = 0;
 	for (char *s = out;; s = end) {
 		unsigned long k = strtoul(s, &end, 10);
@@ -134,16 +135,18 @@ static void test_quic_against_tshark(void **state)
 		found++;
 		if (tshark)
 			ask_tshark(path, taken, n, &quic, &both);
-		print_message("# %s: %u packets, %u taken, %u QUIC, %u both\n", s->file, n, n_taken, quic, both);
+		print_message("# %s: %u packets, %u taken, %u QUIC, %u both\n", s->file, n, n_taken, quic,
+			      both);
 		if (n != s->packets || n_taken != s->taken ||
 		    (tshark && (quic != s->quic || both != s->both)))
-			fail_msg("seen were: %u packets, %u taken, %u QUIC, %u both", s->packets, s->taken, s->quic,
-				 s->both);
+			fail_msg("seen were: %u packets, %u taken, %u QUIC, %u both", s->packets, s->taken,
+				 s->quic, s->both);
 		all_taken += n_taken;
 		all_quic += quic;
 		all_both += both;
 	}
-	print_message("# %u packets of Ethernet captures: %u taken, %u of them QUIC; tshark knows %u where any was taken "
+	print_message("# %u packets of Ethernet captures: %u taken, %u of them QUIC; tshark knows %u where "
+		      "any was taken "
 		      "or the name says quic\n",
 		      all, all_taken, all_both, all_quic);
 	for (int i = 0; i < n_names; i++)
@@ -169,8 +172,8 @@ static void test_every_preset(void **state)
 			struct bpf_program prog = { 0 };
 			struct skep_err err = SKEP_ERR_NULL;
 
-			(void)snprintf(expr, sizeof(expr), "%s(%s and host 10.0.0.1) or %s", negated ? "not " : "",
-				       p->name, q->name);
+			(void)snprintf(expr, sizeof(expr), "%s(%s and host 10.0.0.1) or %s",
+				       negated ? "not " : "", p->name, q->name);
 			if (flt_front_compile(expr, 1, 99, &prog, &err))
 				fail_msg("\"%s\": %s", expr, err.text);
 			flt_front_free(&prog);
