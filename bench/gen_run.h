@@ -16,7 +16,7 @@ struct bench_gen_result {
 	uint64_t first_ns; /* CLOCK_MONOTONIC */
 	uint64_t last_ns;
 	uint64_t late_ns;   /* paced: the most that a frame was behind its time */
-	uint64_t waited_ns; /* the sending thread was ready and had no core; UINT64_MAX: the kernel does not say */
+	uint64_t waited_ns; /* the sending thread was ready and had no core; UINT64_MAX: unknown */
 	bool live; /* by XDP live frames */
 };
 

@@ -31,8 +31,9 @@ int cap_guard_engine_of(pid_t pid, struct cap_guard_engine *ret)
 	f = fopen(path, "re");
 	if (!f)
 		return -ESRCH;
-	/* Behind the name, which may hold anything: state is field 3, the start time field 22. */
-	if (fgets(line, sizeof(line), f) && (p = strrchr(line, ')')))
+	/* Behind the name, which may hold anything, also newlines: state is field 3, start field 22. */
+	line[fread(line, 1, sizeof(line) - 1, f)] = '\0';
+	if ((p = strrchr(line, ')')))
 		ok = sscanf(p + 1,
 			    " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d "
 			    "%llu",

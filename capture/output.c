@@ -33,17 +33,19 @@ static void split_name(struct cap_output *out, const char *name)
 
 static int open_dir(struct cap_output *out, const char *dir, struct skep_err *err)
 {
+	int r;
+
 	(void)snprintf(out->dir, sizeof(out->dir), "%s", dir);
 	for (size_t n = strlen(out->dir); n > 1 && out->dir[n - 1] == '/'; n--)
 		out->dir[n - 1] = '\0';
 	out->dirfd = open(out->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (out->dirfd >= 0)
 		return 0;
-	skep_err_set(err, errno == ENOENT ? SKEP_E_NOT_FOUND : -errno, "cannot open the directory %s: %s", out->dir,
-		     strerror(errno));
-	if (errno == ENOENT)
+	r = errno == ENOENT ? SKEP_E_NOT_FOUND : -errno;
+	skep_err_set(err, r, "cannot open the directory %s: %s", out->dir, strerror(errno));
+	if (r > 0)
 		skep_err_hint(err, "make it first: mkdir -p '%s'", out->dir);
-	return errno == ENOENT ? SKEP_E_NOT_FOUND : -errno;
+	return r;
 }
 
 static int open_stream(struct cap_output *out, const char *path, struct skep_err *err)
@@ -68,6 +70,8 @@ int cap_output_open(struct cap_output *out, const char *path, struct skep_err *e
 	out->dirfd = out->stream_fd = -1;
 	if (strcmp(path, "-") == 0)
 		return open_stream(out, path, err);
+	if (n == 0)
+		return skep_err_set(err, SKEP_E_USAGE, "the name after -w is empty");
 	if (n >= sizeof(out->dir))
 		return skep_err_set(err, SKEP_E_USAGE, "the name after -w is longer than %zu bytes", sizeof(out->dir) - 1);
 	exists = stat(path, &st) == 0;

@@ -61,9 +61,9 @@
 #define COMPLETION_SLOTS 64u
 #define HUGE_BYTES (2u * CAP_MIB)
 /*
- * Waiting for a queue. A socket that a program holds stays, so that is refused within a second; a process that
- * is about to exit has that time. What the kernel still holds of a dead one goes when a kernel worker gets the
- * RTNL lock: milliseconds, but seconds where namespaces come and go. In between: it cannot be known which.
+ * Waiting for a queue. A socket that a program holds stays, so that is refused within a second; a process
+ * that is about to exit has that time. What the kernel still holds of a dead one goes when a kernel worker
+ * gets the RTNL lock: milliseconds, but seconds where namespaces come and go. In between: it cannot be known.
  */
 #define BIND_PAUSE_NS (20 * SKEP_NSEC_PER_MSEC)
 #define BIND_SAY_NS (200 * SKEP_NSEC_PER_MSEC)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * An AF_XDP socket leaves the lists of its network namespace when its last descriptor is closed, in the exit
- * of its process at the latest (xsk_release in net/xdp/xsk.c); its queue is free only when a kernel worker got
- * the RTNL lock. Both lists are asked: sock_diag, which names the queue but is not in every kernel, and the
- * number of AF_XDP sockets in /proc/net/protocols, which says enough if it is that of our own.
+ * of its process at the latest (xsk_release in net/xdp/xsk.c); its queue is free only when a kernel worker
+ * got the RTNL lock. Both lists are asked: sock_diag, which names the queue but is not in every kernel, and
+ * the number of AF_XDP sockets in /proc/net/protocols, which says enough if it is that of our own.
  */
 #include "capture/xsk_held.h"
 

@@ -2,8 +2,8 @@
 #ifndef CAP_XSK_HELD_H
 #define CAP_XSK_HELD_H
 /*
- * Does a program hold a receive queue of this network namespace with an AF_XDP socket, or does only the kernel
- * still hold what is left of a dead program's? Needs no privilege. Control thread.
+ * Does a program hold a receive queue of this network namespace with an AF_XDP socket, or does only the
+ * kernel still hold what is left of a dead program's? Needs no privilege. Control thread.
  */
 #include <stdint.h>
 

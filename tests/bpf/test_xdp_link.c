@@ -443,7 +443,7 @@ static void a_held_queue_is_refused_within_a_second(void **state)
 	tap = taps_open(&taps_ways[0]);
 	assert_int_not_equal(cap_xsk_held(ifindex, 0, 0), 0); /* or not to be known */
 	assert_int_equal(cap_xsk_held(ifindex, 1, 1), 0);
-	/* Three times, because a busy machine may take its second of one; who waits a second does so each time. */
+	/* Three times: a busy machine may take its second of one; who waits that long does so each time. */
 	for (int i = 0; i < 3; i++) {
 		const uint64_t from_ns = cap_mono_ns();
 

@@ -192,8 +192,8 @@ static void free_segment(struct segment *s)
 
 /* ---- judging ---- */
 
-/* Decodes a frame; ended: it must end, with the last byte; else it must use up all bytes. Valid until the next
- * call. */
+/* Decodes a frame; ended: it must end, with the last byte; else it must use up all bytes. Valid until the
+ * next call. */
 static const uint8_t *unpack(const uint8_t *file, size_t n, bool ended, size_t *ret_n)
 {
 	static uint8_t raw[ROOM];

@@ -159,9 +159,9 @@ static void a_failing_command_is_reported(void **state)
 }
 
 /*
- * Each command opens a FIFO for writing before it says anything, and whatever it starts inherits that: the FIFO
- * hangs up when the last of them is gone, and not before. (Looking for a mark in /proc would miss a process
- * between its fork and its exec.)
+ * Each command opens a FIFO for writing before it says anything, and whatever it starts inherits that: the
+ * FIFO hangs up when the last of them is gone, and not before. (Looking for a mark in /proc would miss a
+ * process between its fork and its exec.)
  */
 static bool all_gone(int fifo, int timeout_ms)
 {
