@@ -18,7 +18,7 @@
  */
 #define FLT_REDUCE_FLOWS 65536u
 
-/* What a job asks for; all zero: nothing is taken away. Sampling comes first, the cut-off sees what is left. */
+/* What a job asks for; all zero: nothing is taken away. Sampling first, the cut-off sees what is left. */
 struct flt_reduction {
 	uint32_t sample_every;	/* one of so many; 0 and 1: all */
 	bool sample_by_flow;	/* of flows, not of packets */

@@ -35,7 +35,7 @@ def inner_frame(rng):
 
 
 def write(path, count_frames, depth, kinds, seed):
-    """Frames of up to `depth` layers; no tags on tags, which would be one layer, and labels only right below an Ethernet header."""
+    """Frames of up to `depth` layers; no tags on tags, which would be one layer, and labels right below an Ethernet header."""
     rng = random.Random(seed)
     made = []
     for flow in range(count_frames):
