@@ -30,7 +30,9 @@
 _Static_assert(sizeof(struct flt_ebpf) == sizeof(struct bpf_insn), "eBPF layout");
 
 /* Filters and what calls them for packets inside, the slow functions of the tables, and main. */
-#define MAX_FUNCTIONS (2 * SKEP_MAX_JOBS + FLT_CLASSES + 1)
+#define MAX_FUNCTIONS (3 * SKEP_MAX_JOBS + FLT_CLASSES + 1)
+/* Filters for the frame and filters for what is inside. */
+#define MAX_FILTERS (2 * SKEP_MAX_JOBS)
 
 /* One function of the program: the filter of one or more jobs. */
 struct function {
@@ -47,7 +49,7 @@ enum part_kind { PART_MAIN, PART_SLOW, PART_FILTER, PART_FILTER_AT, PART_INSIDE 
 struct image {
 	struct flt_emit e;
 	struct flt_merge_code merge;
-	struct function f[SKEP_MAX_JOBS];
+	struct function f[MAX_FILTERS];
 	uint32_t n_f;
 	struct {
 		enum part_kind kind;
@@ -101,6 +103,8 @@ static void put_calls(struct image *im)
 	for (uint32_t i = 0; i < im->n_f; i++) {
 		uint32_t next = flt_emit_label(e);
 
+		if (im->f[i].inside)
+			continue;
 		flt_emit_const(e, FLT_R1, im->f[i].jobs);
 		flt_emit_alu(e, BPF_AND, FLT_R1, FLT_R8);
 		flt_emit_if_imm(e, BPF_JEQ, FLT_R1, 0, next);
@@ -111,6 +115,38 @@ static void put_calls(struct image *im)
 		flt_emit_alu(e, BPF_OR, FLT_R7, FLT_R1);
 		flt_emit_here(e, next);
 	}
+}
+
+/*
+ * If there is anything in the frame: asks each filter for what is inside, and adds to r7 the jobs of those that say
+ * yes. Also those that r7 has already: a branch on the mask would make it a number that the verifier follows.
+ */
+static void put_inside_calls(struct image *im, int scratch_fd)
+{
+	struct flt_emit *e = &im->e;
+	uint32_t done = flt_emit_label(e);
+	bool any = false;
+
+	for (uint32_t i = 0; i < im->n_f; i++) {
+		uint32_t next = flt_emit_label(e);
+
+		if (!im->f[i].inside)
+			continue;
+		if (!any) {
+			flt_emit_store_imm(e, BPF_W, -4, 0);
+			put_lookup(e, scratch_fd, done);
+			flt_emit_load(e, BPF_W, FLT_R1, FLT_R0, offsetof(struct skep_scratch, n_inner));
+			flt_emit_if_imm(e, BPF_JEQ, FLT_R1, 0, done);
+			any = true;
+		}
+		flt_emit_mov(e, FLT_R1, FLT_R6);
+		flt_emit_call(e, im->f[i].label);
+		flt_emit_if_imm(e, BPF_JEQ, FLT_R0, 0, next);
+		flt_emit_const(e, FLT_R1, im->f[i].jobs);
+		flt_emit_alu(e, BPF_OR, FLT_R7, FLT_R1);
+		flt_emit_here(e, next);
+	}
+	flt_emit_here(e, done);
 }
 
 /* r7 is the mask: says so to whom it concerns. */
@@ -157,6 +193,7 @@ static void put_main(struct image *im, const struct flt_surroundings *s)
 		put_calls(im);
 	}
 	flt_emit_here(e, done);
+	put_inside_calls(im, s->scratch_fd);
 	put_verdict(e, s);
 }
 
@@ -165,38 +202,29 @@ static int32_t inner_at(int32_t i)
 	return (int32_t)offsetof(struct skep_scratch, inner) + i * (int32_t)sizeof(struct skep_inner);
 }
 
-/* Calls the filter for packet `level` inside, with the scratch in r7; level 0 is the frame itself. */
-static void put_filter_call(struct flt_emit *e, const struct function *f, int32_t level)
+/* Calls the filter for packet i inside, with the scratch in r7. */
+static void put_filter_call(struct flt_emit *e, const struct function *f, int32_t i)
 {
-	int32_t at = inner_at(level - 1);
 	static const int32_t members[] = { offsetof(struct skep_inner, off),
 					   offsetof(struct skep_inner, mac_off),
 					   offsetof(struct skep_inner, type) };
 
 	flt_emit_mov(e, FLT_R1, FLT_R6);
-	for (uint32_t i = 0; i < ARRAY_LEN(members); i++) {
-		enum flt_reg argument = (enum flt_reg)(FLT_R2 + i);
-
-		if (level == 0)
-			flt_emit_mov_imm(e, argument, 0);
-		else
-			flt_emit_load(e, BPF_H, argument, FLT_R7, at + members[i]);
-	}
-	flt_emit_mov_imm(e, FLT_R5, level * (int32_t)sizeof(struct skep_facts));
+	for (uint32_t m = 0; m < ARRAY_LEN(members); m++)
+		flt_emit_load(e, BPF_H, (enum flt_reg)(FLT_R2 + m), FLT_R7, inner_at(i) + members[m]);
+	flt_emit_mov_imm(e, FLT_R5, (i + 1) * (int32_t)sizeof(struct skep_facts));
 	flt_emit_call(e, f->code_label);
 }
 
 /*
- * A job that looks inside: the filter's answer for the frame, or else for the first packet inside that the
- * job looks at (flt_inside_wanted()) and that matches.
+ * The answer of a filter for what is inside: that of the first packet which the job looks at
+ * (flt_inside_wanted()) and which matches.
  */
 static void put_inside(struct flt_emit *e, const struct function *f, int scratch_fd)
 {
 	uint32_t leave = flt_emit_label(e), none = flt_emit_label(e);
 
 	flt_emit_mov(e, FLT_R6, FLT_R1);
-	put_filter_call(e, f, 0);
-	flt_emit_if_imm(e, BPF_JNE, FLT_R0, 0, leave);
 	flt_emit_store_imm(e, BPF_W, -4, 0);
 	put_lookup(e, scratch_fd, none);
 	flt_emit_mov(e, FLT_R7, FLT_R0);
@@ -209,7 +237,7 @@ static void put_inside(struct flt_emit *e, const struct function *f, int scratch
 		flt_emit_load(e, BPF_H, FLT_R1, FLT_R7,
 			      inner_at(i) + (int32_t)offsetof(struct skep_inner, kind));
 		flt_emit_if_imm(e, BPF_JSET, FLT_R1, (int32_t)SKEP_INNER_PATH(~f->inside), next);
-		put_filter_call(e, f, i + 1);
+		put_filter_call(e, f, i);
 		flt_emit_if_imm(e, BPF_JNE, FLT_R0, 0, leave);
 		flt_emit_here(e, next);
 	}
@@ -346,6 +374,12 @@ static int load(const struct image *im, int *ret_fd, struct skep_err *err)
 		return 0;
 	}
 	r = -errno;
+	if (r == -E2BIG) {
+		(void)skep_err_set(err, SKEP_E_UNSUPPORTED,
+				   "the filters of all jobs together are too complex for the kernel");
+		(void)skep_err_hint(err, "Run them on two links, or leave out protochain and long arithmetic");
+		return SKEP_E_UNSUPPORTED;
+	}
 	opts.log_buf = log;
 	opts.log_size = sizeof(log);
 	opts.log_level = 1;
@@ -394,16 +428,16 @@ static void image_done(struct image *im)
 	flt_emit_done(&im->e);
 }
 
-int flt_classifier_load(const struct flt_job *jobs, uint32_t n, const struct flt_surroundings *s, int *ret_fd,
-			struct skep_err *err)
+/* Of the jobs, n are filters for the frame; behind them are those for what is inside, n_all in all. */
+static int load_all(const struct flt_job *jobs, uint32_t n, uint32_t n_all, const struct flt_surroundings *s,
+		    int *ret_fd, struct skep_err *err)
 {
 	SKEP_CLEANUP(flt_tables_done) struct flt_tables tables = { 0 };
 	SKEP_CLEANUP(image_done) struct image im = { 0 };
-	struct flt_merge_job merged[SKEP_MAX_JOBS];
+	struct flt_merge_job merged[MAX_FILTERS] = { 0 };
 	_skep_close_ int tables_fd = -1;
 	int r;
 
-	assert(n <= SKEP_MAX_JOBS);
 	for (uint32_t i = 0; i < n; i++)
 		merged[i] =
 			(struct flt_merge_job){ .bit = 1ull << jobs[i].slot, .terms = jobs[i].code->terms };
@@ -414,11 +448,29 @@ int flt_classifier_load(const struct flt_job *jobs, uint32_t n, const struct flt
 		return r;
 	im.merge.tables = &tables;
 	im.merge.tables_fd = tables_fd;
-	group(&im, jobs, merged, n);
+	group(&im, jobs, merged, n_all);
 	put_main(&im, s);
 	put_functions(&im, s->scratch_fd);
 	r = flt_emit_finish(&im.e);
 	if (r)
 		return skep_err_set(err, r, "cannot link %u filters: %s", n, strerror(-r));
 	return load(&im, ret_fd, err);
+}
+
+int flt_classifier_load(const struct flt_job *jobs, uint32_t n, const struct flt_surroundings *s, int *ret_fd,
+			struct skep_err *err)
+{
+	struct flt_job all[MAX_FILTERS];
+	uint32_t n_all = n;
+
+	assert(n <= SKEP_MAX_JOBS);
+	for (uint32_t i = 0; i < n; i++) {
+		assert(!jobs[i].inside == !jobs[i].inside_code);
+		all[i] = (struct flt_job){ .slot = jobs[i].slot, .code = jobs[i].code };
+		if (jobs[i].inside)
+			all[n_all++] = (struct flt_job){
+				.slot = jobs[i].slot, .code = jobs[i].inside_code, .inside = jobs[i].inside
+			};
+	}
+	return load_all(all, n, n_all, s, ret_fd, err);
 }

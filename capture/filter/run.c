@@ -176,14 +176,12 @@ static int load_deliver(const struct flt_loaded *l, struct skep_err *err)
 }
 
 /* The classifier with the one job; its counters go with it. */
-static int load_classifier(const struct flt_code *code, uint32_t inside, struct flt_loaded *l,
-			   struct skep_err *err)
+static int load_classifier(const struct flt_job *job, struct flt_loaded *l, struct skep_err *err)
 {
 	_skep_close_ int generations =
 		bpf_map_create(BPF_MAP_TYPE_PERCPU_ARRAY, "skep_generation", 4, sizeof(struct skep_generation), 1, NULL);
 	_skep_close_ int counters = bpf_map_create(BPF_MAP_TYPE_PERCPU_ARRAY, "skep_counters", 4,
 						   sizeof(struct skep_xdp_counters), 1, NULL);
-	const struct flt_job job = { .code = code, .inside = inside };
 	const struct flt_surroundings around = {
 		.progs_fd = l->progs_fd,
 		.scratch_fd = l->scratch_fd,
@@ -196,7 +194,7 @@ static int load_classifier(const struct flt_code *code, uint32_t inside, struct 
 
 	if (generations < 0 || counters < 0)
 		return skep_err_set(err, -errno, "the kernel refused a map: %s", strerror(errno));
-	r = flt_classifier_load(&job, 1, &around, &l->filter_fd, err);
+	r = flt_classifier_load(job, 1, &around, &l->filter_fd, err);
 	if (r)
 		return r;
 	l->load_ns = now_ns() - start;
@@ -204,16 +202,17 @@ static int load_classifier(const struct flt_code *code, uint32_t inside, struct 
 	return 0;
 }
 
-int flt_run_load_inside(const struct flt_code *code, uint32_t inside, const struct flt_lists *lists,
-			struct flt_loaded *ret, struct skep_err *err)
+int flt_run_load_inside(const struct flt_code *code, const struct flt_code *inside_code, uint32_t inside,
+			const struct flt_lists *lists, struct flt_loaded *ret, struct skep_err *err)
 {
+	const struct flt_job job = { .code = code, .inside = inside, .inside_code = inside_code };
 	struct flt_loaded l = FLT_LOADED_NULL;
 	int r = open_maps(&l, err);
 
 	if (r == 0)
 		r = load_deliver(&l, err);
 	if (r == 0)
-		r = load_classifier(code, inside, &l, err);
+		r = load_classifier(&job, &l, err);
 	if (r == 0)
 		r = load_look(&l, code->needs, inside, lists, err);
 	if (r) {

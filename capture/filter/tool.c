@@ -46,6 +46,7 @@ struct filter {
 	const struct flt_cbpf *insns; /* of cbpf */
 	uint32_t n_insns;
 	struct flt_code code;
+	struct flt_code inside_code; /* with inside */
 	struct flt_loaded prog;
 	struct skep_err load_err; /* why prog.fd is -1 */
 };
@@ -106,6 +107,7 @@ static void filter_done(struct filter *f)
 {
 	flt_run_unload(&f->prog);
 	flt_code_done(&f->code);
+	flt_code_done(&f->inside_code);
 	flt_eval_free(f->eval);
 	flt_front_free(f->cbpf);
 	free(f->cbpf);
@@ -177,11 +179,12 @@ static int build(struct filter *f, int linktype, enum flt_length length, bool lo
 	if (r)
 		return r;
 	f->insns = flt_front_insns(f->cbpf, &f->n_insns);
-	r = f->inside ? flt_translate_inside(f->insns, f->n_insns, length, &f->code, err)
-		      : flt_translate(f->insns, f->n_insns, length, &f->code, err);
+	r = flt_translate(f->insns, f->n_insns, length, &f->code, err);
+	if (r == 0 && f->inside)
+		r = flt_translate_inside(f->insns, f->n_insns, length, &f->inside_code, err);
 	if (r || !load)
 		return r;
-	r = f->inside ? flt_run_load_inside(&f->code, f->inside, f->lists, &f->prog, &f->load_err)
+	r = f->inside ? flt_run_load_inside(&f->code, &f->inside_code, f->inside, f->lists, &f->prog, &f->load_err)
 		      : flt_run_load_lists(&f->code, f->lists, &f->prog, &f->load_err);
 	if (r && r != -EPERM)
 		*err = f->load_err;
