@@ -85,6 +85,8 @@ static struct skep_inner find(const struct cap_decap *d, const struct buffers *b
 {
 	struct skep_inner_walk w;
 
+	if (!skep_inner_possible(get, b))
+		return (struct skep_inner){ 0 };
 	skep_inner_begin(&w, SKEP_INNER_ALL);
 	for (int i = 0; i < SKEP_INNER_STEPS && !skep_inner_step(&w, get, b); i++)
 		;

@@ -342,6 +342,34 @@ SKEP_INNER_INLINE int skep_inner_proto(struct skep_inner_walk *w, SKEP_ABI_U32 o
 	return 0;
 }
 
+/*
+ * False: the walk would find nothing, said from a few bytes. Most frames of most links end here, before the
+ * state of a walk is set up.
+ */
+SKEP_INNER_INLINE int skep_inner_possible(skep_inner_get *get, const void *frame)
+{
+	SKEP_ABI_U8 b[4], proto;
+	SKEP_ABI_U16 type, port;
+
+	if (get(frame, 12, b, 2))
+		return 0;
+	type = skep_inner_be16(b);
+	if (skep_inner_is_tag(type) || type == 0x8847 || type == 0x8848)
+		return 1;
+	if (type != 0x0800 && type != 0x86dd)
+		return 0;
+	if (get(frame, type == 0x0800 ? 14 + 9 : 14 + 6, &proto, 1))
+		return 0;
+	if (proto != 17) /* TCP, ICMP and ICMPv6: nothing is behind them; other protocols are rare */
+		return proto != 6 && proto != 1 && proto != 58;
+	if (type == 0x0800 && (get(frame, 14, b, 1) || b[0] != 0x45))
+		return 1;
+	if (get(frame, type == 0x0800 ? 14 + 20 : 14 + 40, b, 4))
+		return 0;
+	port = skep_inner_be16(b + 2);
+	return port == 4789 || port == 8472;
+}
+
 SKEP_INNER_INLINE void skep_inner_begin(struct skep_inner_walk *w, SKEP_ABI_U8 wanted)
 {
 	*w = (struct skep_inner_walk){ .end = ~0u, .step = SKEP_STEP_ETHERNET, .wanted = wanted };

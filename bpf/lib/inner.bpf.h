@@ -42,6 +42,9 @@ static __always_inline void skep_inner_look(struct xdp_md *ctx, __u32 wanted, st
 	struct skep_inner_walk w;
 	__u32 n;
 
+	s->n_inner = 0;
+	if (!skep_inner_possible(skep_inner_get_xdp, ctx))
+		return;
 	skep_inner_begin(&w, (__u8)wanted);
 	for (int i = 0; i < SKEP_INNER_STEPS; i++)
 		if (skep_inner_step_xdp(ctx, &w))

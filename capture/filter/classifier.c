@@ -29,28 +29,27 @@
 
 _Static_assert(sizeof(struct flt_ebpf) == sizeof(struct bpf_insn), "eBPF layout");
 
-/* Filters and what calls them for packets inside, the slow functions of the tables, and main. */
-#define MAX_FUNCTIONS (3 * SKEP_MAX_JOBS + FLT_CLASSES + 1)
-/* Filters for the frame and filters for what is inside. */
+/* Filters for the frame, and filters for what is inside. */
 #define MAX_FILTERS (2 * SKEP_MAX_JOBS)
+/* They, the slow functions of the tables, and main. */
+#define MAX_FUNCTIONS (MAX_FILTERS + FLT_CLASSES + 1)
 
 /* One function of the program: the filter of one or more jobs. */
 struct function {
 	const struct flt_code *code;
 	uint64_t jobs;
 	uint32_t inside; /* kinds */
-	uint32_t
-		label; /* what the main function calls: the filter itself, or what calls it for each packet */
-	uint32_t code_label;
+	uint32_t label;
 };
 
-enum part_kind { PART_MAIN, PART_SLOW, PART_FILTER, PART_FILTER_AT, PART_INSIDE };
+enum part_kind { PART_MAIN, PART_SLOW, PART_FILTER, PART_FILTER_AT };
 
 struct image {
 	struct flt_emit e;
 	struct flt_merge_code merge;
 	struct function f[MAX_FILTERS];
 	uint32_t n_f;
+	bool asks, inside; /* some of them are for the frame, for what is inside */
 	struct {
 		enum part_kind kind;
 		uint32_t at;
@@ -117,36 +116,56 @@ static void put_calls(struct image *im)
 	}
 }
 
+static int32_t inner_at(int32_t i)
+{
+	return (int32_t)offsetof(struct skep_scratch, inner) + i * (int32_t)sizeof(struct skep_inner);
+}
+
+/* Asks a filter about packet i inside, whose struct skep_inner is in the scratch at r8, if the job looks
+ * there. */
+static void put_inside_call(struct flt_emit *e, const struct function *f, int32_t i)
+{
+	static const int32_t members[] = { offsetof(struct skep_inner, off),
+					   offsetof(struct skep_inner, mac_off),
+					   offsetof(struct skep_inner, type) };
+	uint32_t next = flt_emit_label(e);
+
+	/* flt_inside_wanted(): what is around the packet must be of the job's kinds. */
+	flt_emit_load(e, BPF_H, FLT_R1, FLT_R8, inner_at(i) + (int32_t)offsetof(struct skep_inner, kind));
+	flt_emit_if_imm(e, BPF_JSET, FLT_R1, (int32_t)SKEP_INNER_PATH(~f->inside), next);
+	flt_emit_mov(e, FLT_R1, FLT_R6);
+	for (uint32_t m = 0; m < ARRAY_LEN(members); m++)
+		flt_emit_load(e, BPF_H, (enum flt_reg)(FLT_R2 + m), FLT_R8, inner_at(i) + members[m]);
+	flt_emit_mov_imm(e, FLT_R5, (i + 1) * (int32_t)sizeof(struct skep_facts));
+	flt_emit_call(e, f->label);
+	flt_emit_if_imm(e, BPF_JEQ, FLT_R0, 0, next);
+	flt_emit_const(e, FLT_R1, f->jobs);
+	flt_emit_alu(e, BPF_OR, FLT_R7, FLT_R1);
+	flt_emit_here(e, next);
+}
+
 /*
- * If there is anything in the frame: asks each filter for what is inside, and adds to r7 the jobs of those that say
- * yes. Also those that r7 has already: a branch on the mask would make it a number that the verifier follows.
+ * Asks the filters for what is inside, if there is anything, and adds to r7 the jobs of those that say yes.
+ * Also those that r7 has already: a branch on the mask would make it a number that the verifier follows.
  */
 static void put_inside_calls(struct image *im, int scratch_fd)
 {
 	struct flt_emit *e = &im->e;
-	uint32_t done = flt_emit_label(e);
-	bool any = false;
+	uint32_t none = flt_emit_label(e);
 
-	for (uint32_t i = 0; i < im->n_f; i++) {
-		uint32_t next = flt_emit_label(e);
-
-		if (!im->f[i].inside)
-			continue;
-		if (!any) {
-			flt_emit_store_imm(e, BPF_W, -4, 0);
-			put_lookup(e, scratch_fd, done);
-			flt_emit_load(e, BPF_W, FLT_R1, FLT_R0, offsetof(struct skep_scratch, n_inner));
-			flt_emit_if_imm(e, BPF_JEQ, FLT_R1, 0, done);
-			any = true;
-		}
-		flt_emit_mov(e, FLT_R1, FLT_R6);
-		flt_emit_call(e, im->f[i].label);
-		flt_emit_if_imm(e, BPF_JEQ, FLT_R0, 0, next);
-		flt_emit_const(e, FLT_R1, im->f[i].jobs);
-		flt_emit_alu(e, BPF_OR, FLT_R7, FLT_R1);
-		flt_emit_here(e, next);
+	if (im->inside) {
+		flt_emit_store_imm(e, BPF_W, -4, 0);
+		put_lookup(e, scratch_fd, none);
+		flt_emit_mov(e, FLT_R8, FLT_R0);
 	}
-	flt_emit_here(e, done);
+	for (int32_t i = 0; im->inside && i < SKEP_MAX_INNER; i++) {
+		flt_emit_load(e, BPF_W, FLT_R1, FLT_R8, offsetof(struct skep_scratch, n_inner));
+		flt_emit_if_imm(e, BPF_JLE, FLT_R1, i, none);
+		for (uint32_t k = 0; k < im->n_f; k++)
+			if (im->f[k].inside)
+				put_inside_call(e, &im->f[k], i);
+	}
+	flt_emit_here(e, none);
 }
 
 /* r7 is the mask: says so to whom it concerns. */
@@ -184,7 +203,7 @@ static void put_main(struct image *im, const struct flt_surroundings *s)
 	flt_emit_store_imm(e, BPF_W, -4, (int32_t)s->generation);
 	put_count(e, s->generations_fd, offsetof(struct skep_generation, seen));
 	flt_merge_put(e, &im->merge, ask, done);
-	if (im->n_f > 0) {
+	if (im->asks) {
 		flt_emit_here(e, ask);
 		flt_emit_mov(e, FLT_R7, FLT_R8);
 		flt_emit_alu(e, BPF_AND, FLT_R8, FLT_R9);
@@ -195,56 +214,6 @@ static void put_main(struct image *im, const struct flt_surroundings *s)
 	flt_emit_here(e, done);
 	put_inside_calls(im, s->scratch_fd);
 	put_verdict(e, s);
-}
-
-static int32_t inner_at(int32_t i)
-{
-	return (int32_t)offsetof(struct skep_scratch, inner) + i * (int32_t)sizeof(struct skep_inner);
-}
-
-/* Calls the filter for packet i inside, with the scratch in r7. */
-static void put_filter_call(struct flt_emit *e, const struct function *f, int32_t i)
-{
-	static const int32_t members[] = { offsetof(struct skep_inner, off),
-					   offsetof(struct skep_inner, mac_off),
-					   offsetof(struct skep_inner, type) };
-
-	flt_emit_mov(e, FLT_R1, FLT_R6);
-	for (uint32_t m = 0; m < ARRAY_LEN(members); m++)
-		flt_emit_load(e, BPF_H, (enum flt_reg)(FLT_R2 + m), FLT_R7, inner_at(i) + members[m]);
-	flt_emit_mov_imm(e, FLT_R5, (i + 1) * (int32_t)sizeof(struct skep_facts));
-	flt_emit_call(e, f->code_label);
-}
-
-/*
- * The answer of a filter for what is inside: that of the first packet which the job looks at
- * (flt_inside_wanted()) and which matches.
- */
-static void put_inside(struct flt_emit *e, const struct function *f, int scratch_fd)
-{
-	uint32_t leave = flt_emit_label(e), none = flt_emit_label(e);
-
-	flt_emit_mov(e, FLT_R6, FLT_R1);
-	flt_emit_store_imm(e, BPF_W, -4, 0);
-	put_lookup(e, scratch_fd, none);
-	flt_emit_mov(e, FLT_R7, FLT_R0);
-	for (int32_t i = 0; i < SKEP_MAX_INNER; i++) {
-		uint32_t next = flt_emit_label(e);
-
-		flt_emit_load(e, BPF_W, FLT_R1, FLT_R7, offsetof(struct skep_scratch, n_inner));
-		flt_emit_if_imm(e, BPF_JLE, FLT_R1, i, none);
-		/* What is around the packet must be of our kinds. */
-		flt_emit_load(e, BPF_H, FLT_R1, FLT_R7,
-			      inner_at(i) + (int32_t)offsetof(struct skep_inner, kind));
-		flt_emit_if_imm(e, BPF_JSET, FLT_R1, (int32_t)SKEP_INNER_PATH(~f->inside), next);
-		put_filter_call(e, f, i);
-		flt_emit_if_imm(e, BPF_JNE, FLT_R0, 0, leave);
-		flt_emit_here(e, next);
-	}
-	flt_emit_here(e, none);
-	flt_emit_mov_imm(e, FLT_R0, 0);
-	flt_emit_here(e, leave);
-	flt_emit_exit(e);
 }
 
 static void put_functions(struct image *im, int scratch_fd)
@@ -259,15 +228,10 @@ static void put_functions(struct image *im, int scratch_fd)
 		const struct function *f = &im->f[i];
 
 		add_part(im, f->inside ? PART_FILTER_AT : PART_FILTER, im->e.n);
-		flt_emit_here(&im->e, f->code_label);
+		flt_emit_here(&im->e, f->label);
 		flt_emit_copy(&im->e, f->code->v, f->code->n);
 		if (!im->e.failed)
 			flt_code_link(im->e.v + im->e.n - f->code->n, f->code->n, scratch_fd);
-		if (!f->inside)
-			continue;
-		add_part(im, PART_INSIDE, im->e.n);
-		flt_emit_here(&im->e, f->label);
-		put_inside(&im->e, f, scratch_fd);
 	}
 }
 
@@ -285,16 +249,15 @@ static void group(struct image *im, const struct flt_job *jobs, const struct flt
 				       memcmp(im->f[k].code->v, code->v, code->n * sizeof(*code->v)) != 0))
 			k++;
 		if (k == im->n_f) {
-			uint32_t label = flt_emit_label(&im->e);
-
 			im->f[im->n_f++] = (struct function){
 				.code = code,
 				.inside = jobs[i].inside,
-				.code_label = label,
-				.label = jobs[i].inside ? flt_emit_label(&im->e) : label,
+				.label = flt_emit_label(&im->e),
 			};
 		}
 		im->f[k].jobs |= 1ull << jobs[i].slot;
+		im->asks |= !jobs[i].inside;
+		im->inside |= jobs[i].inside != 0;
 	}
 }
 
@@ -309,7 +272,7 @@ static void btf_unref(struct btf **btf)
  */
 static int describe(const struct image *im, struct bpf_func_info *info, struct btf **ret)
 {
-	static const char *const names[] = { "classify", "slow", "filter", "filter", "inside" };
+	static const char *const names[] = { "classify", "slow", "filter", "inside" };
 	static const char *const params[] = { "off", "mac_off", "type", "facts" };
 	SKEP_CLEANUP(btf_unref) struct btf *btf = btf__new_empty();
 	int u64, u32, ptr, plain, placed, id;

@@ -15,9 +15,9 @@ struct flt_job {
 	uint32_t slot;		     /* bit of the mask, 0 to 63 */
 	const struct flt_code *code; /* of flt_translate with FLT_LENGTH_FRAME; borrowed for the call */
 	/*
-	 * SKEP_INNER_* kinds that the job looks inside, and the same filter of flt_translate_inside for what is
-	 * there; 0 and NULL: none. Where it is is read from scratch.inner, so progs[SKEP_PROG_LOOK] has to find
-	 * it. A frame that nothing is in costs no more than without.
+	 * SKEP_INNER_* kinds that the job looks inside, and the same filter of flt_translate_inside for what
+	 * is there; 0 and NULL: none. Where it is is read from scratch.inner, so progs[SKEP_PROG_LOOK] has to
+	 * find it. A frame that nothing is in costs no more than without.
 	 */
 	uint32_t inside;
 	const struct flt_code *inside_code;

@@ -82,6 +82,8 @@ uint32_t flt_inside_find(const uint8_t *bytes, uint32_t len, uint32_t kinds,
 	const struct flt_piece frame = { .bytes = bytes, .cap_len = len };
 	struct skep_inner_walk w;
 
+	if (!skep_inner_possible(get, &frame))
+		return 0;
 	skep_inner_begin(&w, (uint8_t)kinds);
 	for (int i = 0; i < SKEP_INNER_STEPS && !skep_inner_step(&w, get, &frame); i++)
 		;

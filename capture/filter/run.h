@@ -45,9 +45,9 @@ int flt_run_load_lists(const struct flt_code *code, const struct flt_lists *list
 		       struct skep_err *err);
 int flt_run_load(const struct flt_code *code, struct flt_loaded *ret, struct skep_err *err);
 /*
- * The same for a filter that also looks inside `inside` (SKEP_INNER_*), by the code of flt_translate_inside(),
- * and what a link runs: the look stage, the classifier with this one job, and a program that stands for delivery
- * and returns FLT_RUN_ACCEPTED.
+ * The same for a filter that also looks inside `inside` (SKEP_INNER_*), by the code of
+ * flt_translate_inside(), and what a link runs: the look stage, the classifier with this one job, and a
+ * program that stands for delivery and returns FLT_RUN_ACCEPTED.
  */
 int flt_run_load_inside(const struct flt_code *code, const struct flt_code *inside_code, uint32_t inside,
 			const struct flt_lists *lists, struct flt_loaded *ret, struct skep_err *err);

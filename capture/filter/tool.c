@@ -184,7 +184,8 @@ static int build(struct filter *f, int linktype, enum flt_length length, bool lo
 		r = flt_translate_inside(f->insns, f->n_insns, length, &f->inside_code, err);
 	if (r || !load)
 		return r;
-	r = f->inside ? flt_run_load_inside(&f->code, &f->inside_code, f->inside, f->lists, &f->prog, &f->load_err)
+	r = f->inside ? flt_run_load_inside(&f->code, &f->inside_code, f->inside, f->lists, &f->prog,
+					    &f->load_err)
 		      : flt_run_load_lists(&f->code, f->lists, &f->prog, &f->load_err);
 	if (r && r != -EPERM)
 		*err = f->load_err;

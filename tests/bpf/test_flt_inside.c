@@ -74,7 +74,8 @@ static void add_job(struct bench *b, const char *expr)
 	int r;
 
 	b->kinds[i] = kinds_by_slot[i % ARRAY_LEN(kinds_by_slot)];
-	/* 32 headers written out: 150,000 instructions to the verifier, of a million for all jobs together. */
+	/* 32 headers written out: 150,000 instructions to the verifier, of a million for all jobs together.
+	 */
 	if (strstr(expr, "protochain") && ++b->protochains > 1)
 		b->kinds[i] = 0;
 	b->cbpf[i] = flt_front_new();

@@ -73,7 +73,7 @@ struct bench {
 	struct flt_look *look;
 	struct bpf_program *cbpf[JOBS];
 	struct flt_eval *eval[JOBS];
-	struct flt_code code[JOBS];
+	struct flt_code code[JOBS], inside_code[JOBS];
 	struct flt_job jobs[JOBS];
 	int fd;
 };
@@ -130,14 +130,19 @@ static void add_job(struct bench *b, uint32_t i)
 	r = flt_front_compile_ask(&ask, b->cbpf[i], &used, &err);
 	if (r == 0) {
 		insns = flt_front_insns(b->cbpf[i], &n);
-		r = filters[i].inside ? flt_translate_inside(insns, n, FLT_LENGTH_FRAME, &b->code[i], &err)
-				      : flt_translate(insns, n, FLT_LENGTH_FRAME, &b->code[i], &err);
+		r = flt_translate(insns, n, FLT_LENGTH_FRAME, &b->code[i], &err);
 	}
+	if (r == 0 && filters[i].inside)
+		r = flt_translate_inside(insns, n, FLT_LENGTH_FRAME, &b->inside_code[i], &err);
 	if (r == 0)
 		r = flt_eval_new(b->cbpf[i], b->lists, 0, &b->eval[i], &err);
 	if (r)
 		fail_msg("\"%s\": %s", expr, err.text);
-	b->jobs[i] = (struct flt_job){ .slot = i, .code = &b->code[i], .inside = filters[i].inside };
+	b->jobs[i] = (struct flt_job){ .slot = i, .code = &b->code[i] };
+	if (filters[i].inside) {
+		b->jobs[i].inside = filters[i].inside;
+		b->jobs[i].inside_code = &b->inside_code[i];
+	}
 }
 
 static void open_look(struct bench *b, uint32_t flows, uint32_t prefixes)
@@ -159,6 +164,7 @@ static void close_bench(struct bench *b)
 	for (uint32_t i = 0; i < JOBS; i++) {
 		flt_eval_free(b->eval[i]);
 		flt_code_done(&b->code[i]);
+		flt_code_done(&b->inside_code[i]);
 		if (b->cbpf[i])
 			flt_front_free(b->cbpf[i]);
 		free(b->cbpf[i]);
