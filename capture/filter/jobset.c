@@ -23,6 +23,7 @@
 struct member {
 	bool used;
 	struct flt_code code;
+	struct flt_code inside_code; /* with inside */
 	uint32_t inside;
 	uint32_t lists; /* bits of set->lists, one reference each */
 	struct flt_reduction reduction;
@@ -98,9 +99,9 @@ static int translate(const struct bpf_program *prog, struct member *m, struct sk
 {
 	uint32_t n;
 	const struct flt_cbpf *insns = flt_front_insns(prog, &n);
+	int r = flt_translate(insns, n, FLT_LENGTH_FRAME, &m->code, err);
 
-	return m->inside ? flt_translate_inside(insns, n, FLT_LENGTH_FRAME, &m->code, err)
-			 : flt_translate(insns, n, FLT_LENGTH_FRAME, &m->code, err);
+	return r || !m->inside ? r : flt_translate_inside(insns, n, FLT_LENGTH_FRAME, &m->inside_code, err);
 }
 
 static int compile(struct flt_jobset *set, const struct flt_job_spec *spec, struct member *m,
@@ -129,6 +130,7 @@ static int compile(struct flt_jobset *set, const struct flt_job_spec *spec, stru
 static void empty(struct flt_jobset *set, struct member *m)
 {
 	flt_code_done(&m->code);
+	flt_code_done(&m->inside_code);
 	if (m->lists) {
 		flt_lists_release(set->lists, m->lists);
 		set->lists_changed = true;
@@ -261,7 +263,10 @@ static int classify(struct flt_jobset *set, uint32_t generation, struct skep_err
 
 		if (m->used)
 			jobs[n++] = (struct flt_job){
-				.slot = i, .code = &m->code, .inside = m->inside
+				.slot = i,
+				.code = &m->code,
+				.inside = m->inside,
+				.inside_code = m->inside ? &m->inside_code : NULL,
 			};
 	}
 	r = flt_classifier_load(jobs, n, &around, &fd, err);
