@@ -31,7 +31,8 @@ def tshark_count(path, display):
 
 def inner_frame(rng):
     version, kind = rng.choice((4, 6)), rng.choice(("tcp", "udp"))
-    return frames.ethernet(frames.ether(version), frames.packet(version, kind, INNER_FLOW + rng.randrange(4), rng, rng.choice((0, 20, 300))))
+    packet = frames.packet(version, kind, INNER_FLOW + rng.randrange(4), rng, rng.choice((0, 20, 300)))
+    return frames.ethernet(frames.ether(version), packet)
 
 
 def write(path, count_frames, depth, kinds, seed):
