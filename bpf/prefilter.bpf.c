@@ -58,6 +58,30 @@ struct {
 	__type(value, struct skep_job_counters);
 } jobs SEC(".maps");
 
+struct bell {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, SKEP_BELL_BYTES); /* of the template only; user space makes the real ones */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, SKEP_MAX_QUEUES);
+	__type(key, __u32);
+	__array(values, struct bell);
+} bells SEC(".maps");
+
+/* Wakes who sleeps at the queue's bell; where nobody does, the bell fills up and costs nothing more. */
+static __always_inline void ring_bell(__u32 queue)
+{
+	void *bell = bpf_map_lookup_elem(&bells, &queue);
+	__u64 *record = bell ? bpf_ringbuf_reserve(bell, sizeof(*record), 0) : NULL;
+
+	if (!record)
+		return;
+	*record = 0;
+	bpf_ringbuf_submit(record, BPF_RB_FORCE_WAKEUP);
+}
+
 /* Puts the metadata in front of the frame; 0, or an error where the driver leaves no room for them. */
 static __always_inline int put_meta(struct xdp_md *ctx, __u64 wanted, const struct skep_nic_facts *nic)
 {
@@ -82,6 +106,8 @@ static __always_inline int redirect(struct xdp_md *ctx, struct skep_xdp_counters
 		c->redirected++;
 		if (no_meta)
 			c->no_meta++;
+		if (!(c->redirected & (SKEP_BELL_EVERY - 1)))
+			ring_bell(ctx->rx_queue_index);
 		return XDP_REDIRECT;
 	}
 	/* The stack must not see our metadata: frames with different metadata are never aggregated. */

@@ -25,6 +25,8 @@
 #include <sys/signalfd.h>
 
 #define TICK_MS 200
+/* Nobody looks on. */
+#define QUIET_TICK_MS 1000
 /* After the end of a capture a disk that takes nothing is waited for this long. */
 #define STUCK_NS (3 * SKEP_NSEC_PER_SEC)
 
@@ -394,7 +396,7 @@ void cap_engine_run(struct cap_engine *engine, struct cap_engine_job *ej,
 	uint64_t ticked_ns = 0;
 
 	while (!atomic_load(&job->done) && !workers_done(engine)) {
-		bool signal = cap_engine_wait(engine, TICK_MS, NULL, 0);
+		bool signal = cap_engine_wait(engine, tick ? TICK_MS : QUIET_TICK_MS, NULL, 0);
 
 		if (tick && engine->checked_ns != ticked_ns)
 			tick(arg, engine);

@@ -310,8 +310,10 @@ int cap_engine_resume(struct cap_engine *engine, struct cap_engine_job *ej, stru
 
 void cap_engine_rotate(struct cap_engine *engine, struct cap_engine_job *ej)
 {
-	for (uint32_t i = 0; i < engine->n_workers; i++)
+	for (uint32_t i = 0; i < engine->n_workers; i++) {
 		atomic_fetch_add(&ej->channels[i].rotate_asked, 1);
+		cap_worker_wake(&engine->workers[i]);
+	}
 }
 
 bool cap_engine_rotated(const struct cap_engine *engine, const struct cap_engine_job *ej)
@@ -583,8 +585,10 @@ void cap_engine_job_step(struct cap_engine *engine, struct cap_engine_job *ej)
 	if (ej->state == CAP_ENGINE_JOB_PARTING &&
 	    (settled(engine, ej) || cap_mono_ns() - ej->moved_ns > STUCK_NS)) {
 		cap_engine_job_settle(engine, ej);
-		for (uint32_t i = 0; i < engine->n_workers; i++)
+		for (uint32_t i = 0; i < engine->n_workers; i++) {
 			atomic_store_explicit(&ej->channels[i].closing, true, memory_order_release);
+			cap_worker_wake(&engine->workers[i]);
+		}
 		ej->moved_ns = cap_mono_ns();
 		ej->state = CAP_ENGINE_JOB_LEAVING;
 	}

@@ -83,6 +83,12 @@ uint32_t cap_ringbuf_backlog(struct cap_ringbuf *ring)
 	return (uint32_t)((end - ring->at + SMALLEST_RECORD_BYTES - 1) / SMALLEST_RECORD_BYTES);
 }
 
+void cap_ringbuf_skip(struct cap_ringbuf *ring)
+{
+	ring->at = __atomic_load_n(ring->producer, __ATOMIC_ACQUIRE);
+	__atomic_store_n(ring->consumer, ring->at, __ATOMIC_RELEASE);
+}
+
 uint32_t cap_ringbuf_slots(const struct cap_ringbuf *ring)
 {
 	return (uint32_t)(ring->bytes / SMALLEST_RECORD_BYTES);

@@ -24,6 +24,8 @@ int cap_ringbuf_receive(struct cap_ringbuf *ring, struct cap_batch *batch);
 void cap_ringbuf_release(struct cap_ringbuf *ring, struct cap_batch *batch);
 /* In units of the smallest record: an upper bound of the frames that wait. */
 uint32_t cap_ringbuf_backlog(struct cap_ringbuf *ring);
+/* Forgets what was written, for a ring whose records only ring (the bells of bpf/prefilter.bpf.c). */
+void cap_ringbuf_skip(struct cap_ringbuf *ring);
 uint32_t cap_ringbuf_slots(const struct cap_ringbuf *ring);
 
 #endif

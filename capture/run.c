@@ -457,7 +457,7 @@ int cap_run(const struct cap_options *opts, struct skep_err *err)
 		cap_report_live_init(&run->live, stderr, opts->stats == CAP_STATS_TEXT && !opts->quiet,
 				     cap_mono_ns());
 		say_capturing(run);
-		cap_engine_run(&run->engine, &run->ej, tick, run);
+		cap_engine_run(&run->engine, &run->ej, run->live.on ? tick : NULL, run);
 		cap_engine_stop(&run->engine);
 		report_end(run);
 		r = run->totals.complete ? 0 : 3;

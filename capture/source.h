@@ -131,6 +131,12 @@ struct cap_source {
 	struct cap_tap *tap;
 	uint32_t queue;      /* RX queue, fanout member; 0 for file and stream */
 	uint32_t ring_slots; /* frames the kernel can hold for us; 0 where there is no loss (file) */
+	/*
+	 * wait() for at most CAP_LONG_NAP_NS does not end with the first frame, but when many have come, long
+	 * before the ring is full; a longer wait ends with the first.
+	 */
+	bool bursts_wake;
+	int wake_fd; /* the worker's eventfd, by which others end a wait(); 0: none */
 	/* Frames that are in the ring and not received yet, as far as can be told cheaply; NULL: unknown. */
 	uint32_t (*backlog)(struct cap_source *src);
 };

@@ -14,6 +14,7 @@
  * Tap functions: control thread. receive, release: see capture/xsk.c.
  */
 #include "capture/classify.h"
+#include "capture/ringbuf.h"
 #include "capture/source.h"
 #include "capture/xdp.h"
 #include "capture/xsk.h"
@@ -24,12 +25,14 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/bpf.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
 struct xdp_source {
 	struct cap_source head;
 	struct cap_xsk *xsk;
+	struct cap_ringbuf *bell; /* NULL: none to be had; then every frame that comes ends a wait */
 };
 
 struct xdp_tap {
@@ -96,6 +99,18 @@ static uint32_t xdp_backlog(struct cap_source *src)
 	return cap_xsk_backlog(((struct xdp_source *)src)->xsk);
 }
 
+/* Where the kernel refuses one, the worker sleeps in short naps. */
+static void open_bell(struct xdp_tap *tap, struct xdp_source *src, uint32_t queue)
+{
+	int fd;
+
+	if (cap_ringbuf_open(SKEP_BELL_BYTES, NULL, &src->bell, NULL) < 0)
+		return;
+	fd = cap_ringbuf_fd(src->bell);
+	if (bpf_map_update_elem(bpf_map__fd(tap->skel->maps.bells), &queue, &fd, BPF_ANY))
+		src->bell = cap_ringbuf_close(src->bell);
+}
+
 static int open_queue(struct xdp_tap *tap, uint32_t queue, struct skep_err *err)
 {
 	struct cap_tap *head = &tap->xdp.head;
@@ -123,6 +138,7 @@ static int open_queue(struct xdp_tap *tap, uint32_t queue, struct skep_err *err)
 		return skep_err_set(err, r, "%s queue %u: cannot hand the socket to the XDP program: %s",
 				    xsk_cfg.ifname, queue, strerror(-r));
 	}
+	open_bell(tap, src, queue);
 	tap->xdp.native_only |= cap_xsk_zero_copy(src->xsk);
 	tap->xdp.head.zero_copy = tap->xdp.native_only;
 	src->head = (struct cap_source){
@@ -131,6 +147,7 @@ static int open_queue(struct xdp_tap *tap, uint32_t queue, struct skep_err *err)
 		.queue = queue,
 		.ring_slots = CAP_XSK_RING,
 		.backlog = xdp_backlog,
+		.bursts_wake = src->bell != NULL,
 	};
 	head->sources[head->n_sources++] = &src->head;
 	return 0;
@@ -171,8 +188,10 @@ static struct cap_tap *xdp_close(struct cap_tap *head)
 	if (!tap)
 		return NULL;
 	cap_xdp_fini(&tap->xdp);
-	for (uint32_t i = 0; i < head->n_sources; i++)
+	for (uint32_t i = 0; i < head->n_sources; i++) {
 		tap->queues[i].xsk = cap_xsk_close(tap->queues[i].xsk);
+		tap->queues[i].bell = cap_ringbuf_close(tap->queues[i].bell);
+	}
 	head->classify = cap_classify_free(head->classify);
 	skep_prefilter__destroy(tap->skel);
 	free(tap);
@@ -281,7 +300,20 @@ static void xdp_release(struct cap_source *src, struct cap_batch *batch)
 
 static void xdp_wait(struct cap_source *src, uint64_t max_ns)
 {
-	cap_xsk_wait(((struct xdp_source *)src)->xsk, max_ns);
+	struct xdp_source *s = (struct xdp_source *)src;
+	bool burst = s->bell && max_ns <= CAP_LONG_NAP_NS;
+	struct pollfd pfd[2] = {
+		{ .fd = burst ? cap_ringbuf_fd(s->bell) : cap_xsk_fd(s->xsk), .events = POLLIN },
+		{ .fd = src->wake_fd > 0 ? src->wake_fd : -1, .events = POLLIN },
+	};
+
+	if (burst) {
+		/* What rang while nobody slept; frames that rang meanwhile are in the ring, and seen here. */
+		cap_ringbuf_skip(s->bell);
+		if (cap_xsk_backlog(s->xsk) >= SKEP_BELL_EVERY)
+			return;
+	}
+	(void)poll(pfd, 2, (int)(max_ns / SKEP_NSEC_PER_MSEC));
 }
 
 const struct cap_source_ops cap_source_xdp = {

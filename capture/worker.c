@@ -17,6 +17,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 /* Batches per turn while the ring is behind: 2,048 frames, about half a millisecond of copying. */
 #define RECEIVE_BURST 32u
@@ -346,6 +347,36 @@ static void nap(uint64_t ns)
 	nanosleep(&ts, NULL);
 }
 
+/* Something that will go on without a new frame: when the keeper or the disk is ready. */
+static bool has_work(const struct cap_worker *worker)
+{
+	for (uint32_t i = 0; i < worker->n_channels; i++) {
+		const struct cap_channel *c = worker->channels[i];
+
+		if (c->lane.sealed.n || c->writer.current || c->writer.ending || c->writer.want_flush ||
+		    c->writer.closing || atomic_load_explicit(&c->closing, memory_order_relaxed))
+			return true;
+	}
+	return false;
+}
+
+/* Frames whose block will be sealed when it is old. */
+static bool has_frames(const struct cap_worker *worker)
+{
+	for (uint32_t i = 0; i < worker->n_channels; i++)
+		if (worker->channels[i]->lane.block || worker->channels[i]->writer.out)
+			return true;
+	return false;
+}
+
+static void clear_bell(struct cap_worker *worker)
+{
+	uint64_t n;
+
+	if (read(worker->bell_fd, &n, sizeof(n)) < 0)
+		return; /* nobody rang */
+}
+
 /* Nothing to do: sleep for as long as the ring can surely take what comes. */
 static void rest(struct cap_worker *worker)
 {
@@ -366,8 +397,14 @@ static void rest(struct cap_worker *worker)
 						  worker->rate_pps);
 	/* A link that has been silent for a while is waited for; packets wake the worker only then. */
 	quiet = worker->rate_pkts == 0 && worker->rate_pps < 500;
+	if (src->bursts_wake && worker->n_sources == 1 && !has_work(worker)) {
+		src->ops->wait(src, quiet && !has_frames(worker) ? CAP_FLUSH_NS : CAP_LONG_NAP_NS);
+		clear_bell(worker);
+		return;
+	}
 	if (src->ops->wait && worker->n_sources == 1 && (quiet || !src->ring_slots)) {
 		src->ops->wait(src, quiet ? CAP_FLUSH_NS / 4 : ns);
+		clear_bell(worker);
 		return;
 	}
 	nap(ns);
@@ -501,8 +538,13 @@ int cap_worker_init(struct cap_worker *worker, struct skep_err *err)
 	worker->scratch = malloc(CAP_SNAPLEN_MAX);
 	if (!worker->scratch)
 		return skep_err_set(err, -ENOMEM, "no memory for a worker");
-	for (uint32_t i = 0; i < worker->n_sources; i++)
+	worker->bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (worker->bell_fd < 0)
+		return skep_err_set(err, -errno, "cannot make an eventfd: %s", strerror(errno));
+	for (uint32_t i = 0; i < worker->n_sources; i++) {
 		worker->sources[i].batch.filtered = worker->sources[i].src->tap->filters_jobs;
+		worker->sources[i].src->wake_fd = worker->bell_fd;
+	}
 	return 0;
 }
 
@@ -526,12 +568,21 @@ int cap_worker_start(struct cap_worker *worker, struct skep_err *err)
 	return 0;
 }
 
+void cap_worker_wake(struct cap_worker *worker)
+{
+	uint64_t one = 1;
+
+	if (worker->bell_fd > 0 && write(worker->bell_fd, &one, sizeof(one)) < 0)
+		return; /* the counter is full: it is awake */
+}
+
 void cap_worker_ask(struct cap_worker *worker, enum cap_worker_state state)
 {
 	uint32_t now = atomic_load(&worker->state);
 
 	while (now < (uint32_t)state && !atomic_compare_exchange_weak(&worker->state, &now, (uint32_t)state))
 		;
+	cap_worker_wake(worker);
 }
 
 bool cap_worker_done(const struct cap_worker *worker)
@@ -581,6 +632,7 @@ int cap_worker_add(struct cap_worker *worker, struct cap_channel *channel, struc
 	while (!atomic_compare_exchange_weak_explicit(&worker->incoming, &channel->next, channel,
 						      memory_order_release, memory_order_relaxed))
 		;
+	cap_worker_wake(worker);
 	return 0;
 }
 
@@ -589,6 +641,8 @@ void cap_worker_fini(struct cap_worker *worker)
 	cap_worker_join(worker);
 	cap_sink_fini(&worker->sink);
 	cap_pool_fini(&worker->pool);
+	if (worker->bell_fd > 0)
+		skep_closep(&worker->bell_fd);
 	free(worker->scratch);
 	worker->scratch = NULL;
 }

@@ -43,6 +43,7 @@ struct cap_worker {
 	void (*say)(void *arg, const char *sentence);
 	void *say_arg;
 
+	int bell_fd; /* eventfd: ends the worker's sleep */
 	struct cap_channel *channels[CAP_MAX_JOBS]; /* the worker's own: one per job */
 	uint32_t n_channels;
 	_Atomic(struct cap_channel *) incoming;
@@ -76,6 +77,8 @@ void cap_channel_fini(struct cap_channel *channel);
  * packer threads, if there are to be any. On failure the channel is the caller's as before.
  */
 int cap_worker_add(struct cap_worker *worker, struct cap_channel *channel, struct skep_err *err);
+/* Ends its sleep: something was asked of it, or of one of its channels. */
+void cap_worker_wake(struct cap_worker *worker);
 /* Asks the thread for the next state (only forward). */
 void cap_worker_ask(struct cap_worker *worker, enum cap_worker_state state);
 bool cap_worker_done(const struct cap_worker *worker);

@@ -253,13 +253,6 @@ uint32_t cap_xsk_backlog(struct cap_xsk *xsk)
 	return __atomic_load_n(xsk->rx.producer, __ATOMIC_RELAXED) - xsk->rx.cached_cons;
 }
 
-void cap_xsk_wait(struct cap_xsk *xsk, uint64_t max_ns)
-{
-	struct pollfd pfd = { .fd = xsk_socket__fd(xsk->socket), .events = POLLIN };
-
-	(void)poll(&pfd, 1, (int)(max_ns / SKEP_NSEC_PER_MSEC));
-}
-
 /*
  * --- Open and close: the control thread
  * ------------------------------------------------------------------------

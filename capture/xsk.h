@@ -65,11 +65,6 @@ void cap_xsk_poke(struct cap_xsk *xsk);
 
 int cap_xsk_receive(struct cap_xsk *xsk, struct cap_batch *batch);
 void cap_xsk_release(struct cap_xsk *xsk, struct cap_batch *batch);
-/*
- * Sleeps until a frame comes, at most max_ns: for a link that is quiet, because every frame then wakes the
- * caller.
- */
-void cap_xsk_wait(struct cap_xsk *xsk, uint64_t max_ns);
 uint32_t cap_xsk_backlog(struct cap_xsk *xsk);
 
 #endif
