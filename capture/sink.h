@@ -18,6 +18,7 @@ struct cap_sink {
 	uint32_t unsubmitted;
 	bool fixed;            /* the pool is registered: WRITE_FIXED */
 	bool deferred;         /* DEFER_TASKRUN: completions are run when we ask */
+	bool restricted;       /* the kernel takes writes and cancellations, and nothing else */
 	bool enabled;
 	uint64_t writes;
 	uint64_t short_writes;

@@ -4,7 +4,8 @@
  * than frames come, drops are counted exactly as buffers_full and memory stays flat; a pipe that nobody
  * reads does not keep the capture from ending; when the reader goes away the job ends and nothing follows.
  * And what a kill at any moment leaves: copies of the .part file, taken while it is written, hold every
- * packet that was counted as stored, and all that came more than a second before.
+ * packet that was counted as stored, and all that came more than a second before. And that the ring does
+ * nothing but write.
  */
 #include "pathrig.h"
 #include "tool.h"
@@ -268,6 +269,88 @@ static void torn_at_any_moment(void **state)
 	free(h);
 }
 
+/* One request past the sink; its result. */
+static int request(struct cap_sink *sink, void (*prepare)(struct io_uring_sqe *sqe, int fd), int fd)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&sink->ring);
+	struct io_uring_cqe *cqe;
+	int r;
+
+	prepare(sqe, fd);
+	io_uring_sqe_set_data(sqe, NULL);
+	r = io_uring_submit_and_wait(&sink->ring, 1);
+	if (r < 0)
+		return r;
+	assert_int_equal(io_uring_peek_cqe(&sink->ring, &cqe), 0);
+	r = cqe->res;
+	io_uring_cqe_seen(&sink->ring, cqe);
+	return r;
+}
+
+static uint8_t byte;
+
+static void ask_write(struct io_uring_sqe *sqe, int fd)
+{
+	io_uring_prep_write(sqe, fd, &byte, 1, 0);
+}
+
+static void ask_read(struct io_uring_sqe *sqe, int fd)
+{
+	io_uring_prep_read(sqe, fd, &byte, 1, 0);
+}
+
+static void ask_open(struct io_uring_sqe *sqe, int fd)
+{
+	io_uring_prep_openat(sqe, fd, "/etc/passwd", O_RDONLY | O_CLOEXEC, 0);
+}
+
+static void ask_socket(struct io_uring_sqe *sqe, int fd)
+{
+	(void)fd;
+	io_uring_prep_socket(sqe, AF_INET, SOCK_STREAM, 0, 0);
+}
+
+static void ask_unlink(struct io_uring_sqe *sqe, int fd)
+{
+	io_uring_prep_unlinkat(sqe, fd, "/nonexistent", 0);
+}
+
+static void ask_linked(struct io_uring_sqe *sqe, int fd)
+{
+	io_uring_prep_write(sqe, fd, &byte, 1, 0);
+	sqe->flags |= IOSQE_ASYNC;
+}
+
+/* Whoever gets hold of the process gets no way around its system call filter with the ring. */
+static void the_ring_only_writes(void **state)
+{
+	static void (*const refused[])(struct io_uring_sqe *sqe, int fd) = { ask_read, ask_open, ask_socket,
+									     ask_unlink, ask_linked };
+	char path[] = "/tmp/skep-sink-XXXXXX";
+	const int fd = mkstemp(path);
+	struct cap_pool pool = { 0 };
+	struct cap_sink sink = { 0 };
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(cap_pool_init(&pool, 2, -1, NULL), 0);
+	assert_int_equal(cap_sink_init(&sink, &pool, &cap_io_kernel, NULL), 0);
+	assert_int_equal(cap_sink_enable(&sink), 0);
+	if (!sink.restricted) {
+		print_message("# this kernel has no IORING_REGISTER_RESTRICTIONS (Linux 5.10)\n");
+		skip();
+	}
+	assert_int_equal(request(&sink, ask_write, fd), 1);
+	for (size_t i = 0; i < ARRAY_LEN(refused); i++)
+		assert_int_equal(request(&sink, refused[i], fd), -EACCES);
+	assert_int_equal(io_uring_register_files(&sink.ring, &fd, 1), -EACCES);
+	assert_int_equal(request(&sink, ask_write, fd), 1); /* and it still does its work */
+	cap_sink_fini(&sink);
+	cap_pool_fini(&pool);
+	close(fd);
+	unlink(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -275,6 +358,7 @@ int main(void)
 		cmocka_unit_test(nobody_reads),
 		cmocka_unit_test(the_reader_goes_away),
 		cmocka_unit_test(torn_at_any_moment),
+		cmocka_unit_test(the_ring_only_writes),
 	};
 
 	return cmocka_run_group_tests_name("sink", tests, NULL, NULL);
