@@ -218,8 +218,38 @@ static void read_name(const char *name, char *link, size_t room, struct cap_side
 	sc->seq = seq;
 }
 
+/* What the writer noted when it began the file; NULL if there is nothing of the kind that can be believed. */
+static struct cap_sidecar *read_note(const struct part *p)
+{
+	struct cap_sidecar *note = NULL;
+
+	if (cap_sidecar_read(p->dirfd, p->part, &note, NULL) == 0 && note->segment &&
+	    strcmp(note->segment, p->part) == 0)
+		return note;
+	return cap_sidecar_free(note);
+}
+
+static void take_facts(struct cap_sidecar *sc, const struct cap_sidecar *note)
+{
+	sc->job = note->job;
+	sc->link = note->link;
+	sc->queue = note->queue;
+	sc->seq = note->seq;
+	sc->filter = note->filter;
+	sc->source = note->source;
+	sc->driver = note->driver;
+	sc->nic = note->nic;
+	sc->kernel = note->kernel;
+	sc->hostname = note->hostname;
+	sc->software = note->software;
+	sc->clock = note->clock;
+	sc->timestamps = note->timestamps;
+	sc->started_ns = note->started_ns;
+}
+
 static int write_sidecar(struct part *p, const struct cap_salvage *s)
 {
+	_cap_sidecar_free_ struct cap_sidecar *note = read_note(p);
 	struct cap_sidecar sc = CAP_SIDECAR_NULL;
 	char gave_up[400];
 	const char *reasons[2] = {
@@ -238,6 +268,8 @@ static int write_sidecar(struct part *p, const struct cap_salvage *s)
 	sc.linktype = s->has_head ? s->info.linktype : 1;
 	sc.snaplen = s->has_head ? s->info.snaplen : CAP_SNAPLEN_MAX;
 	sc.software = "skep-capture " SKEP_VERSION;
+	if (note)
+		take_facts(&sc, note);
 	sc.first_ns = s->first_ns;
 	sc.last_ns = s->last_ns;
 	sc.account.stored_pkts = s->pkts;
@@ -302,6 +334,7 @@ static int recover_locked(struct part *p)
 	if (r == 0)
 		r = give_name(p);
 	if (r == 0) {
+		cap_sidecar_drop_note(p->dirfd, p->part);
 		fprintf(p->report, "%s/%s: %" PRIu64 " packets kept", p->shown, p->name, s.pkts);
 		if (s.given_up_bytes > 0)
 			fprintf(p->report, ", %" PRIu64 " bytes given up: %s", s.given_up_bytes, s.why);
@@ -369,6 +402,25 @@ static int recover_name(struct walk *w, int dirfd, const char *shown, const char
 	return recover_part(&p);
 }
 
+/* A writer that died between the rename of its file and the removal of the note. */
+static void drop_orphan(int dirfd, const char *note_name)
+{
+	struct part p = { .dirfd = dirfd };
+	struct cap_sidecar *note;
+	struct stat st;
+
+	if (strlen(note_name) > sizeof(p.part) - 1)
+		return;
+	(void)snprintf(p.part, sizeof(p.part), "%.*s", (int)(strlen(note_name) - strlen(CAP_SIDECAR_SUFFIX)),
+		       note_name);
+	if (fstatat(dirfd, p.part, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT)
+		return;
+	note = read_note(&p);
+	if (note)
+		cap_sidecar_drop_note(dirfd, p.part);
+	note = cap_sidecar_free(note);
+}
+
 static int walk_dir(struct walk *w, int fd, const char *shown, int depth);
 
 static void visit(struct walk *w, int dirfd, const char *shown, const char *name, int depth)
@@ -387,6 +439,8 @@ static void visit(struct walk *w, int dirfd, const char *shown, const char *name
 		r = fd < 0 ? -errno : walk_dir(w, fd, path ? path : name, depth + 1);
 	} else if (ends_with(name, PART) && !S_ISDIR(st.st_mode)) {
 		r = recover_name(w, dirfd, shown, name);
+	} else if (ends_with(name, PART CAP_SIDECAR_SUFFIX) && S_ISREG(st.st_mode)) {
+		drop_orphan(dirfd, name);
 	}
 	if (r == 0)
 		return;

@@ -250,8 +250,8 @@ static int dump_token(const char *data, size_t n, void *arg)
 	return 0;
 }
 
-/* Writes and syncs the temporary file; it is removed by the caller if this fails. */
-static int write_temporary(int dirfd, const char *name, json_t *root)
+/* Writes (and syncs) the temporary file; it is removed by the caller if this fails. */
+static int write_temporary(int dirfd, const char *name, json_t *root, bool durable)
 {
 	_skep_close_ int fd = -1;
 	struct dump dump;
@@ -267,7 +267,7 @@ static int write_temporary(int dirfd, const char *name, json_t *root)
 	errno = 0;
 	if (json_dump_callback(root, dump_token, &dump, JSON_COMPACT) < 0)
 		return errno ? -errno : -ENOMEM;
-	if (dump_token("\n", 1, &dump) < 0 || dump_flush(&dump) < 0 || fsync(fd) < 0)
+	if (dump_token("\n", 1, &dump) < 0 || dump_flush(&dump) < 0 || (durable && fsync(fd) < 0))
 		return -errno;
 	return 0;
 }
@@ -289,7 +289,7 @@ static int make_names(const char *segment, char **ret_name, char **ret_tmp)
 	return 0;
 }
 
-int cap_sidecar_write(int dirfd, const char *segment, const struct cap_sidecar *sc)
+static int write_named(int dirfd, const char *segment, const struct cap_sidecar *sc, bool durable)
 {
 	_json_ json_t *root = build(sc);
 	_skep_free_ char *name = NULL;
@@ -301,7 +301,7 @@ int cap_sidecar_write(int dirfd, const char *segment, const struct cap_sidecar *
 	r = make_names(segment, &name, &tmp);
 	if (r < 0)
 		return r;
-	r = write_temporary(dirfd, tmp, root);
+	r = write_temporary(dirfd, tmp, root, durable);
 	if (r == 0 && renameat(dirfd, tmp, dirfd, name) < 0)
 		r = -errno;
 	if (r < 0) {
@@ -309,9 +309,34 @@ int cap_sidecar_write(int dirfd, const char *segment, const struct cap_sidecar *
 		return r;
 	}
 	/* Some file systems cannot sync a directory; the rename has happened all the same. */
-	if (fsync(dirfd) < 0 && errno != EINVAL)
+	if (durable && fsync(dirfd) < 0 && errno != EINVAL)
 		return -errno;
 	return 0;
+}
+
+int cap_sidecar_write(int dirfd, const char *segment, const struct cap_sidecar *sc)
+{
+	return write_named(dirfd, segment, sc, true);
+}
+
+int cap_sidecar_note(int dirfd, const char *part, const struct cap_sidecar *facts)
+{
+	static const char *const reasons[] = { "it is being written" };
+	struct cap_sidecar sc = *facts;
+
+	sc.segment = part;
+	sc.complete = false;
+	sc.reasons = reasons;
+	sc.n_reasons = 1;
+	return write_named(dirfd, part, &sc, false);
+}
+
+void cap_sidecar_drop_note(int dirfd, const char *part)
+{
+	_skep_free_ char *name = NULL;
+
+	if (make_names(part, &name, NULL) == 0)
+		(void)unlinkat(dirfd, name, 0);
 }
 
 /* ---- reading ---- */

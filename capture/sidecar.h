@@ -110,6 +110,14 @@ struct cap_sidecar {
 SKEP_MUST_CHECK int cap_sidecar_write(int dirfd, const char *segment, const struct cap_sidecar *sc);
 
 /*
+ * The facts of a file that is being written, PART.json, for whoever recovers it: segment (the name of the
+ * part), job, link, filter, host and the like; an account is not in it. Survives the writer's death, but is
+ * not synced: after a power failure it may be missing or spoilt. drop_note removes it; there need not be one.
+ */
+SKEP_MUST_CHECK int cap_sidecar_note(int dirfd, const char *part, const struct cap_sidecar *facts);
+void cap_sidecar_drop_note(int dirfd, const char *part);
+
+/*
  * Reads SEGMENT.json. -ENOENT: there is none; SKEP_E_BAD_DATA: not a sidecar, and err says where; other
  * -errno. What a field's absence leaves is the value of CAP_SIDECAR_NULL.
  */

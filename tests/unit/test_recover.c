@@ -673,6 +673,68 @@ static void a_crash_while_mending(void **state)
 	free_segment(s);
 }
 
+/* The writer noted what it was doing: that is in the sidecar, whatever else is lost; a note that is spoilt or
+ * somebody else's is as good as none. */
+static void the_writer_s_note_is_taken(void **state)
+{
+	static const struct shape shape = { "eth1-q3-000017.pcap.zst", false, false, false, 1, 3000, 2000, 500 };
+	struct segment *s = make(&shape);
+	struct cap_sidecar facts = CAP_SIDECAR_NULL;
+	const int dirfd = open(dir, O_DIRECTORY | O_CLOEXEC);
+	_skep_free_ char *good = NULL;
+	size_t good_n;
+
+	(void)state;
+	facts.job = "night";
+	facts.link = "eth1.100";
+	facts.queue = 3;
+	facts.seq = 17;
+	facts.filter = "udp port 53";
+	facts.source = "xdp native";
+	facts.driver = "mlx5_core";
+	facts.kernel = "6.18";
+	facts.hostname = "probe-1";
+	facts.software = "skep-capture 0.0.9";
+	facts.timestamps = "nic";
+	facts.started_ns = 1700000000000000000;
+	facts.clock.known = facts.clock.synchronised = true;
+	facts.clock.error_ns = 250000;
+	assert_int_equal(cap_sidecar_note(dirfd, "eth1-q3-000017.pcap.zst.part", &facts), 0);
+	good = tool_read_file(path_of(s->name, ".part.json"), &good_n);
+	for (size_t n = 0; n <= good_n + 1; n += n + 40 < good_n ? 37 : 1) {
+		_cap_sidecar_free_ struct cap_sidecar *sc = NULL;
+		const bool whole = n >= good_n - 1; /* the last byte is a newline */
+
+		tool_write_file(path_of(s->name, ".part"), s->file, s->n - 5);
+		tool_write_file(path_of(s->name, ".part.json"), good, SKEP_MIN(n, good_n));
+		judge(s, records_in(s, raw_of(s, s->n - 5)));
+		assert_int_equal(access(path_of(s->name, ".part.json"), F_OK), -1);
+		assert_int_equal(cap_sidecar_read(dirfd, s->name, &sc, NULL), 0);
+		assert_string_equal(sc->link, whole ? "eth1.100" : "eth1");
+		assert_int_equal(sc->seq, 17);
+		assert_true(!sc->filter == !whole && !sc->job == !whole && !sc->hostname == !whole);
+		if (whole) {
+			assert_string_equal(sc->filter, "udp port 53");
+			assert_string_equal(sc->job, "night");
+			assert_string_equal(sc->software, "skep-capture 0.0.9");
+			assert_true(sc->clock.synchronised && sc->clock.error_ns == 250000);
+			assert_int_equal(sc->started_ns, 1700000000000000000);
+		}
+		clear(s);
+	}
+	/* Another part's, and one whose part is not there any more. */
+	tool_write_file(path_of(s->name, ".part"), s->file, s->n - 5);
+	tool_write_file(path_of("other.pcap", ".part.json"), good, good_n);
+	assert_int_equal(cap_sidecar_note(dirfd, "done.pcap.part", &facts), 0);
+	assert_int_equal(symlink("/etc/passwd", path_of("link.pcap", ".part.json")), 0);
+	judge(s, records_in(s, raw_of(s, s->n - 5)));
+	assert_int_equal(access(path_of("done.pcap", ".part.json"), F_OK), -1);
+	assert_int_equal(access(path_of("other.pcap", ".part.json"), F_OK), 0);
+	assert_int_equal(tool_run(NULL, NULL, "rm -rf '%s'/*", dir), 0);
+	close(dirfd);
+	free_segment(s);
+}
+
 static void folders_below_are_visited(void **state)
 {
 	static const struct shape shape = {
@@ -710,6 +772,7 @@ int main(void)
 		cmocka_unit_test(nothing_was_written),
 		cmocka_unit_test(left_alone),
 		cmocka_unit_test(a_crash_while_mending),
+		cmocka_unit_test(the_writer_s_note_is_taken),
 		cmocka_unit_test(folders_below_are_visited),
 	};
 
