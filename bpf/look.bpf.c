@@ -24,21 +24,41 @@ struct {
 	__type(value, __u32);
 } flows SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+/* Of the templates only; user space makes the real ones. */
+struct set4 {
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct skep_look_key4);
-	__type(value, __u32);
-} lists4 SEC(".maps");
+	__uint(key_size, sizeof(struct skep_look_key4));
+	__uint(value_size, sizeof(__u32));
+};
+
+struct set6 {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(struct skep_look_key6));
+	__uint(value_size, sizeof(__u32));
+};
 
 struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct skep_look_key6);
-	__type(value, __u32);
-} lists6 SEC(".maps");
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, SKEP_LOOK_SETS);
+	__type(key, __u32);
+	__array(values, struct set4);
+} sets4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, SKEP_LOOK_SETS);
+	__type(key, __u32);
+	__array(values, struct set6);
+} sets6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SKEP_LOOK_SETS);
+	__type(key, __u32);
+	__type(value, struct skep_look_lengths);
+} lengths SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -87,19 +107,61 @@ __noinline int is_long(struct xdp_md *ctx, __u32 off, __u32 udp)
 	return skep_quic_is_long(&v, udp & 0xffff);
 }
 
-static __always_inline __u32 find_lists(__u8 version, const __u32 addr[4])
+__noinline __u32 find_lists4(__u32 which, __u32 addr)
 {
-	const struct skep_look_key4 key4 = { .bits = 32, .addr = addr[0] };
-	struct skep_look_key6 key6 = { .bits = 128 };
-	__u32 *mask;
+	const struct skep_look_lengths *l = bpf_map_lookup_elem(&lengths, &which);
+	void *set = bpf_map_lookup_elem(&sets4, &which);
+	__u32 low = 0, high, best = 0;
 
-	if (version == 4) {
-		mask = bpf_map_lookup_elem(&lists4, &key4);
-	} else {
-		__builtin_memcpy(key6.addr, addr, sizeof(key6.addr));
-		mask = bpf_map_lookup_elem(&lists6, &key6);
+	if (!l || !set)
+		return 0;
+	high = l->n4;
+	for (int i = 0; i < SKEP_LOOK_STEPS4 && low < high; i++) {
+		__u32 mid = (low + high) / 2, *mask;
+		struct skep_look_key4 key;
+
+		if (mid >= SKEP_LOOK_LENGTHS4)
+			break;
+		key.bits = l->v4[mid].bits;
+		key.addr = addr & l->v4[mid].mask;
+		mask = bpf_map_lookup_elem(set, &key);
+		if (mask) {
+			best = *mask;
+			low = mid + 1;
+		} else {
+			high = mid;
+		}
 	}
-	return mask ? *mask : 0;
+	return best;
+}
+
+__noinline __u32 find_lists6(__u32 which, const struct skep_addrs *a, __u32 dst)
+{
+	const struct skep_look_lengths *l = bpf_map_lookup_elem(&lengths, &which);
+	void *set = bpf_map_lookup_elem(&sets6, &which);
+	__u32 low = 0, high, best = 0;
+
+	if (!l || !set || !a)
+		return 0;
+	high = l->n6;
+	for (int i = 0; i < SKEP_LOOK_STEPS6 && low < high; i++) {
+		__u32 mid = (low + high) / 2, *mask;
+		struct skep_look_key6 key;
+
+		if (mid >= SKEP_LOOK_LENGTHS6)
+			break;
+		key.bits = l->v6[mid].bits;
+		for (int k = 0; k < 4; k++)
+			key.addr[k] = (dst ? a->dst[k] : a->src[k]) & l->v6[mid].mask[k];
+		mask = bpf_map_lookup_elem(set, &key);
+		if (mask) {
+			best = *mask;
+			low = mid + 1;
+		} else {
+			high = mid;
+		}
+	}
+	return best;
 }
 
 /* Another CPU may have learnt the flow meanwhile: that is not an addition of ours, and no refusal. */
@@ -150,8 +212,10 @@ static __always_inline void fill(const struct skep_view *v, __u32 space, const s
 	if (c->quic)
 		ret->marks = find_marks(v, space, &addrs);
 	if (c->lists) {
-		ret->src_lists = find_lists(addrs.version, addrs.src);
-		ret->dst_lists = find_lists(addrs.version, addrs.dst);
+		ret->src_lists = addrs.version == 4 ? find_lists4(c->set, addrs.src[0])
+						    : find_lists6(c->set, &addrs, 0);
+		ret->dst_lists = addrs.version == 4 ? find_lists4(c->set, addrs.dst[0])
+						    : find_lists6(c->set, &addrs, 1);
 	}
 }
 

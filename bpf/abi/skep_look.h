@@ -10,6 +10,7 @@
 struct skep_look_control {
 	SKEP_ABI_U32 quic;   /* not 0: fill marks */
 	SKEP_ABI_U32 lists;  /* not 0: fill src_lists and dst_lists */
+	SKEP_ABI_U32 set;    /* of the two sets of lists */
 	SKEP_ABI_U32 inside; /* SKEP_INNER_*: fill n_inner and inner, and the facts of these */
 };
 
@@ -19,7 +20,14 @@ struct skep_look_account {
 	SKEP_ABI_U64 refused; /* that the map did not take */
 };
 
-/* Keys of the tries "lists4" and "lists6"; the value is a u32, a bit per list. Addresses as on the wire. */
+/*
+ * Address lists. Two sets at a time ("sets4", "sets6": ARRAY_OF_MAPS, key: 0 or 1), of which
+ * skep_look_control.set is in use: maps (HASH) from a prefix to a u32, a bit per list that an address is in
+ * of which no longer prefix is there. "lengths" (ARRAY, the same key) are the prefix lengths to look for, by
+ * binary search: a hit means that or a longer one. Addresses as on the wire.
+ */
+#define SKEP_LOOK_SETS 2
+
 struct skep_look_key4 {
 	SKEP_ABI_U32 bits;
 	SKEP_ABI_U32 addr;
@@ -28,6 +36,29 @@ struct skep_look_key4 {
 struct skep_look_key6 {
 	SKEP_ABI_U32 bits;
 	SKEP_ABI_U32 addr[4];
+};
+
+struct skep_look_length4 {
+	SKEP_ABI_U32 bits;
+	SKEP_ABI_U32 mask; /* of an address, as on the wire */
+};
+
+struct skep_look_length6 {
+	SKEP_ABI_U32 bits;
+	SKEP_ABI_U32 mask[4];
+};
+
+#define SKEP_LOOK_LENGTHS4 33
+#define SKEP_LOOK_LENGTHS6 129
+/* Steps of the binary searches. */
+#define SKEP_LOOK_STEPS4 6
+#define SKEP_LOOK_STEPS6 8
+
+struct skep_look_lengths {
+	SKEP_ABI_U32 n4;
+	SKEP_ABI_U32 n6;
+	struct skep_look_length4 v4[SKEP_LOOK_LENGTHS4];
+	struct skep_look_length6 v6[SKEP_LOOK_LENGTHS6];
 };
 
 #endif

@@ -18,7 +18,7 @@
  * 1,000 instructions. */
 #define FLT_LOOP_ROUNDS 32u
 
-/* Address lists. A million entries are 24 MiB here and some 100 MiB in the kernel's tries; a line is at most
+/* Address lists. A million entries are 24 MiB here and some 100 MiB in the kernel; a line is at most
  * an IPv6 prefix of 49 characters and a comment of about as many. */
 #define FLT_MAX_LIST_ENTRIES 1000000u
 #define FLT_MAX_LIST_BYTES (96ul * 1024 * 1024)

@@ -2,7 +2,7 @@
 /*
  * Address lists: reads the files, and merges all lists of a context into one table of prefixes whose masks
  * say which lists an address is in. A prefix has the bits of every shorter prefix around it too, so that one
- * longest-prefix look-up answers for all lists at once, in the kernel's tries as here.
+ * longest-prefix look-up answers for all lists at once, in the kernel (lengths.c) as here.
  *
  * Never asks the DNS, and never opens anything but regular files: what a filter names may come from a form.
  * One thread per context; ranges are immutable.

@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Loads the look stage and keeps its maps: what to fill, the tries of address lists, the account of flows.
- * The stage runs while they change; the order of changes keeps every bit right that a running filter reads.
+ * Loads the look stage and keeps its maps: what to fill, the sets of address lists, the account of flows. The
+ * stage runs while they change: a new set of lists is built beside the one in use, and taken into use by one
+ * word. Putting a map into the place of another waits for the programs that may still read it, so what is
+ * written behind that is read by nobody yet.
  *
- * Invariant: `now` is what the tries hold. Control thread.
+ * Control thread.
  */
 #include "capture/filter/look.h"
 
 #include "bpf/abi/skep_look.h"
 #include "bpf/look.skel.h"
+#include "capture/filter/lengths.h"
 #include "capture/filter/limits.h"
 #include "common/util.h"
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -21,8 +25,8 @@
 struct flt_look {
 	struct skep_look *skel;
 	uint32_t flows, prefixes;
-	struct flt_prefix *now; /* as flt_lists_table sorts them */
-	size_t n;
+	struct skep_look_control control; /* what the program reads */
+	size_t n;			  /* prefixes of the lists */
 };
 
 static int configure(struct flt_look *look, const struct flt_look_cfg *cfg)
@@ -34,11 +38,7 @@ static int configure(struct flt_look *look, const struct flt_look_cfg *cfg)
 	look->prefixes = cfg->prefixes ? cfg->prefixes : FLT_LOOK_PREFIXES;
 	if (r == 0)
 		r = bpf_map__reuse_fd(skel->maps.scratch, cfg->scratch_fd);
-	if (r == 0)
-		r = bpf_map__set_max_entries(skel->maps.flows, look->flows);
-	if (r == 0)
-		r = bpf_map__set_max_entries(skel->maps.lists4, look->prefixes);
-	return r ? r : bpf_map__set_max_entries(skel->maps.lists6, look->prefixes);
+	return r ? r : bpf_map__set_max_entries(skel->maps.flows, look->flows);
 }
 
 int flt_look_open(const struct flt_look_cfg *cfg, struct flt_look **ret, struct skep_err *err)
@@ -69,7 +69,6 @@ struct flt_look *flt_look_close(struct flt_look *look)
 	if (!look)
 		return NULL;
 	skep_look__destroy(look->skel);
-	free(look->now);
 	free(look);
 	return NULL;
 }
@@ -79,116 +78,111 @@ int flt_look_prog_fd(const struct flt_look *look)
 	return bpf_program__fd(look->skel->progs.look);
 }
 
+static int control(struct flt_look *look, const struct skep_look_control *c)
+{
+	uint32_t zero = 0;
+
+	if (bpf_map_update_elem(bpf_map__fd(look->skel->maps.control), &zero, c, BPF_ANY))
+		return -errno;
+	look->control = *c;
+	return 0;
+}
+
 int flt_look_need(struct flt_look *look, uint32_t needs, uint32_t inside)
 {
 	const struct skep_look_control c = { .quic = (needs & FLT_NEEDS_MARKS) != 0,
 					     .lists = (needs & FLT_NEEDS_LISTS) != 0,
+					     .set = look->control.set,
 					     .inside = inside };
-	uint32_t zero = 0;
 
-	return bpf_map_update_elem(bpf_map__fd(look->skel->maps.control), &zero, &c, BPF_ANY) ? -errno : 0;
+	return control(look, &c);
 }
 
-static int fd_of(const struct flt_look *look, const struct flt_prefix *p)
+/* Bits of an address that a prefix of this length says, as on the wire. */
+static uint32_t mask_of(unsigned bits)
 {
-	return bpf_map__fd(p->version == 4 ? look->skel->maps.lists4 : look->skel->maps.lists6);
+	return bits == 0 ? 0 : htonl(UINT32_MAX << (bits < 32 ? 32 - bits : 0));
+}
+
+static void fill_lengths(const struct flt_lengths *l, struct skep_look_lengths *ret)
+{
+	*ret = (struct skep_look_lengths){ .n4 = l->n4, .n6 = l->n6 };
+	for (uint32_t i = 0; i < l->n4; i++)
+		ret->v4[i] = (struct skep_look_length4){ l->bits4[i], mask_of(l->bits4[i]) };
+	for (uint32_t i = 0; i < l->n6; i++) {
+		ret->v6[i].bits = l->bits6[i];
+		for (unsigned k = 0; k < 4; k++)
+			ret->v6[i].mask[k] = mask_of(l->bits6[i] > 32 * k ? l->bits6[i] - 32 * k : 0);
+	}
 }
 
 /* The first bytes of a six key are those of a four key. */
-static struct skep_look_key6 key_of(const struct flt_prefix *p)
+static void fill_key(const struct flt_prefix *p, void *key, size_t size)
 {
-	struct skep_look_key6 key = { .bits = p->bits };
+	struct skep_look_key6 six = { .bits = p->bits };
 
-	memcpy(key.addr, p->addr, sizeof(key.addr));
-	return key;
+	memcpy(six.addr, p->addr, sizeof(six.addr));
+	memcpy(key, &six, size);
 }
 
-static int put(const struct flt_look *look, const struct flt_prefix *p)
+/* A map of these prefixes in the place `which` of the outer one. Waits until no frame uses what was there. */
+static int put_set(int outer_fd, uint32_t which, const struct flt_prefix *v, size_t n, size_t key_size)
 {
-	const struct skep_look_key6 key = key_of(p);
+	_skep_close_ int fd = bpf_map_create(BPF_MAP_TYPE_HASH, "skep_lists", (uint32_t)key_size,
+					     sizeof(v->mask), n > 0 ? (uint32_t)n : 1, NULL);
+	_skep_free_ uint8_t *keys = calloc(n + 1, key_size);
+	_skep_free_ uint32_t *masks = calloc(n + 1, sizeof(*masks));
+	uint32_t count = (uint32_t)n;
 
-	return bpf_map_update_elem(fd_of(look, p), &key, &p->mask, BPF_ANY) ? -errno : 0;
-}
-
-static int compare(const struct flt_prefix *p, const struct flt_prefix *q)
-{
-	int c = (int)p->version - (int)q->version;
-
-	if (c == 0)
-		c = memcmp(p->addr, q->addr, sizeof(p->addr));
-	return c ? c : (int)p->bits - (int)q->bits;
-}
-
-/* Writes what is new or has another mask. */
-static int put_new(const struct flt_look *look, const struct flt_prefix *v, size_t n)
-{
-	size_t old = 0;
-
+	if (fd < 0)
+		return -errno;
+	if (!keys || !masks)
+		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
-		bool same;
-		int r;
-
-		while (old < look->n && compare(&look->now[old], &v[i]) < 0)
-			old++;
-		same = old < look->n && compare(&look->now[old], &v[i]) == 0 &&
-		       look->now[old].mask == v[i].mask;
-		r = same ? 0 : put(look, &v[i]);
-		if (r)
-			return r;
+		fill_key(&v[i], keys + i * key_size, key_size);
+		masks[i] = v[i].mask;
 	}
-	return 0;
+	if (n > 0 && bpf_map_update_batch(fd, keys, masks, &count, NULL))
+		return -errno;
+	return bpf_map_update_elem(outer_fd, &which, &fd, BPF_ANY) ? -errno : 0;
 }
 
-/* Deletes what is not in v. */
-static void drop_old(const struct flt_look *look, const struct flt_prefix *v, size_t n)
+static int put_lists(struct flt_look *look, uint32_t which, const struct flt_lengths *l)
 {
-	size_t i = 0;
+	struct skep_look_lengths lengths;
+	int r = put_set(bpf_map__fd(look->skel->maps.sets4), which, l->v, l->n_four,
+			sizeof(struct skep_look_key4));
 
-	for (size_t old = 0; old < look->n; old++) {
-		const struct skep_look_key6 key = key_of(&look->now[old]);
-
-		while (i < n && compare(&v[i], &look->now[old]) < 0)
-			i++;
-		if (i == n || compare(&v[i], &look->now[old]) != 0)
-			(void)bpf_map_delete_elem(fd_of(look, &look->now[old]), &key);
-	}
-}
-
-/* Back to what the tries held, after a failure half way through. */
-static void restore(struct flt_look *look, const struct flt_prefix *v, size_t n)
-{
-	struct flt_prefix *was = look->now;
-	size_t was_n = look->n;
-
-	for (size_t i = 0; i < was_n; i++)
-		(void)put(look, &was[i]);
-	look->now = (struct flt_prefix *)v;
-	look->n = n;
-	drop_old(look, was, was_n);
-	look->now = was;
-	look->n = was_n;
+	if (r == 0)
+		r = put_set(bpf_map__fd(look->skel->maps.sets6), which, l->v + l->n_four, l->n - l->n_four,
+			    sizeof(struct skep_look_key6));
+	if (r)
+		return r;
+	fill_lengths(l, &lengths);
+	return bpf_map_update_elem(bpf_map__fd(look->skel->maps.lengths), &which, &lengths, BPF_ANY) ? -errno
+												     : 0;
 }
 
 int flt_look_set_lists(struct flt_look *look, const struct flt_lists *lists, struct skep_err *err)
 {
-	struct flt_prefix *v = NULL;
+	SKEP_CLEANUP(flt_lengths_done) struct flt_lengths l = FLT_LENGTHS_NULL;
+	_skep_free_ struct flt_prefix *table = NULL;
+	struct skep_look_control c = look->control;
 	size_t n = 0;
-	int r = flt_lists_table(lists, &v, &n, err);
+	int r = flt_lists_table(lists, &table, &n, err);
 
 	if (r)
 		return r;
-	r = n > look->prefixes ? -ENOSPC : put_new(look, v, n);
-	if (r) {
-		if (n <= look->prefixes)
-			restore(look, v, n);
-		free(v);
+	r = n > look->prefixes ? -ENOSPC : flt_lengths_make(table, n, &l);
+	c.set = !c.set; /* the one that is not in use */
+	if (r == 0)
+		r = put_lists(look, c.set, &l);
+	if (r == 0)
+		r = control(look, &c);
+	if (r)
 		return skep_err_set(err, r == -ENOSPC ? SKEP_E_NO_SPACE : r,
 				    "the kernel did not take %zu addresses and prefixes: %s", n,
 				    strerror(-r));
-	}
-	drop_old(look, v, n);
-	free(look->now);
-	look->now = v;
 	look->n = n;
 	return 0;
 }

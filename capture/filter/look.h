@@ -6,7 +6,7 @@
  * mark of QUIC flows and the bits of address lists, and where packets inside the frame are, into struct
  * skep_scratch. It is loaded only when a job needs it.
  *
- * Control thread. After flt_look_open nothing here needs privileges.
+ * Control thread. flt_look_open and flt_look_set_lists need CAP_BPF, the first also CAP_NET_ADMIN.
  */
 #include "capture/filter/list.h"
 #include "common/err.h"
@@ -42,9 +42,8 @@ int flt_look_prog_fd(const struct flt_look *look);
 int flt_look_need(struct flt_look *look, uint32_t needs, uint32_t inside);
 
 /*
- * Makes the lists of the context the ones that are looked up. Frames pass meanwhile: bits of lists that stay
- * are right at every moment, bits of new ones when this returns 0. SKEP_E_NO_SPACE if they do not fit; then
- * nothing has changed but bits of new lists.
+ * Makes the lists of the context the ones that are looked up, from one frame to the next. SKEP_E_NO_SPACE if
+ * they are too many. On failure nothing has changed.
  */
 int flt_look_set_lists(struct flt_look *look, const struct flt_lists *lists, struct skep_err *err);
 
@@ -54,7 +53,7 @@ struct flt_look_account {
 	/* Forgotten to make room; exact while no frame passes. Their later packets are not marked. */
 	uint64_t flows_evicted;
 	uint64_t flows_refused; /* the table took no new flow: not remembered at all */
-	uint64_t prefixes;	/* in the tries now */
+	uint64_t prefixes;	/* of the lists now */
 };
 
 int flt_look_account(const struct flt_look *look, struct flt_look_account *ret);

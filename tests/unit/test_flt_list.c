@@ -7,6 +7,8 @@
  */
 #include "tests/unit/tool.h"
 
+#include "bpf/abi/skep_look.h"
+#include "capture/filter/lengths.h"
 #include "capture/filter/limits.h"
 #include "capture/filter/list.h"
 
@@ -258,6 +260,43 @@ static uint32_t longest(const struct flt_prefix *v, size_t n, const uint8_t *add
 	return mask;
 }
 
+static const struct flt_prefix *look_up(const struct flt_lengths *l, const struct entry *key)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (l->v[i].version == (key->bytes == 4 ? 4 : 6) && l->v[i].bits == key->bits &&
+		    memcmp(l->v[i].addr, key->addr, 16) == 0)
+			return &l->v[i];
+	return NULL;
+}
+
+/* The search as the look stage does it, and no more steps than it has. */
+static uint32_t search(const struct flt_lengths *l, const uint8_t *addr, unsigned bytes)
+{
+	const uint8_t *bits = bytes == 4 ? l->bits4 : l->bits6;
+	uint32_t low = 0, high = bytes == 4 ? l->n4 : l->n6, mask = 0;
+	int steps = 0;
+
+	while (low < high) {
+		uint32_t mid = (low + high) / 2;
+		struct entry key = { .bytes = bytes, .bits = bits[mid] };
+		const struct flt_prefix *p;
+
+		memcpy(key.addr, addr, bytes);
+		for (unsigned i = key.bits; i < bytes * 8; i++)
+			key.addr[i / 8] &= (uint8_t) ~(1u << (7 - i % 8));
+		p = look_up(l, &key);
+		steps++;
+		if (p) {
+			mask = p->mask;
+			low = mid + 1;
+		} else {
+			high = mid;
+		}
+	}
+	assert_true(steps <= (bytes == 4 ? SKEP_LOOK_STEPS4 : SKEP_LOOK_STEPS6));
+	return mask;
+}
+
 static void make_lists(struct flt_lists *l, const struct entry *v, size_t n)
 {
 	for (unsigned list = 0; list < 5; list++) {
@@ -284,6 +323,7 @@ static void test_table_and_ranges(void **state)
 		size_t n = 1 + tool_random(&seed) % ARRAY_LEN(v), table_n = 0;
 		struct flt_lists *l = new_lists();
 		struct flt_prefix *table = NULL;
+		struct flt_lengths lengths = FLT_LENGTHS_NULL;
 		struct flt_ranges *ranges = NULL;
 
 		for (size_t i = 0; i < n; i++)
@@ -291,6 +331,8 @@ static void test_table_and_ranges(void **state)
 		make_lists(l, v, n);
 		assert_int_equal(flt_lists_table(l, &table, &table_n, NULL), 0);
 		assert_int_equal(flt_ranges_new(l, &ranges, NULL), 0);
+		assert_int_equal(flt_lengths_make(table, table_n, &lengths), 0);
+		assert_true(lengths.n >= table_n && lengths.n <= 8 * table_n);
 		for (int k = 0; k < 300; k++) {
 			unsigned bytes = k % 2 ? 4 : 16;
 			uint8_t addr[16] = { 0 };
@@ -301,8 +343,10 @@ static void test_table_and_ranges(void **state)
 				want |= holds(&v[i], addr, bytes) ? 1u << v[i].list : 0;
 			assert_int_equal(flt_ranges_find(ranges, k % 2 ? 4 : 6, addr), want);
 			assert_int_equal(longest(table, table_n, addr, bytes), want);
+			assert_int_equal(search(&lengths, addr, bytes), want);
 		}
 		free(table);
+		flt_lengths_done(&lengths);
 		flt_ranges_free(ranges);
 		flt_lists_free(l);
 	}
