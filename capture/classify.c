@@ -11,7 +11,6 @@
 #include "capture/grace.h"
 #include "capture/loader.h"
 
-#include <assert.h>
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <string.h>
@@ -182,7 +181,16 @@ static uint64_t jobs_now(const struct cap_classify *c)
 
 int cap_classify_prepare(struct cap_classify *c, const struct flt_job_spec *spec, struct skep_err *err)
 {
-	assert(!c->slots[spec->slot].in_set);
+	const struct slot *s = &c->slots[spec->slot];
+
+	if (s->in_set) { /* the slot's last job could not be taken out when it ended */
+		int r = cap_classify_remove(c, spec->slot, err);
+
+		if (r)
+			return r;
+	}
+	if (!spec->again && !cap_classify_settled(c, spec->slot))
+		return skep_err_set(err, SKEP_E_BUSY, "the filter of the job that was here is still on its way out");
 	return put(c, spec, err);
 }
 

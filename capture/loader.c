@@ -141,7 +141,6 @@ static void become_loader(void)
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)prctl(PR_SET_NAME, "skep-loader", 0, 0, 0);
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 }
 
 static void loader_main(struct server *s)
@@ -151,6 +150,7 @@ static void loader_main(struct server *s)
 	become_loader();
 	if (become(s->cfg) < 0)
 		_exit(1); /* who asks is told that it is gone */
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* changing the user would clear it */
 	s->text = malloc(FLT_MAX_TEXT_BYTES + 1);
 	while (s->text && recv_all(s->fd, &q, sizeof(q)) == 0) {
 		struct reply a = { 0 };
