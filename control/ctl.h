@@ -7,6 +7,7 @@
 #include "common/events.h"
 #include "common/http.h"
 #include "control/config.h"
+#include "control/job.h"
 #include "control/links.h"
 #include "control/tokens.h"
 
@@ -18,6 +19,7 @@ struct ctl {
 	struct skep_events *events;
 	struct ctl_tokens *tokens;
 	struct ctl_links *links;
+	struct ctl_jobs *jobs;
 	uint64_t started_utc_ns;
 };
 

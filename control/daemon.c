@@ -14,7 +14,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -25,6 +24,7 @@
 
 #define EVENTS_KEPT 4096
 #define STOP_GRACE_MS 5000
+#define TICK_MS 200
 
 static int make_dir(const char *path, mode_t mode, struct skep_err *err)
 {
@@ -131,7 +131,6 @@ static int write_port(const struct ctl *ctl, struct skep_err *err)
 static void serve(struct ctl *ctl, int signals)
 {
 	uint64_t watchdog_ns = ctl_sd_watchdog_ns(), second_ns = 0;
-	struct pollfd fds[1] = { { .fd = signals, .events = POLLIN } };
 	struct signalfd_siginfo info;
 
 	ctl_sd_notify("READY=1");
@@ -144,7 +143,8 @@ static void serve(struct ctl *ctl, int signals)
 			if (watchdog_ns)
 				ctl_sd_notify("WATCHDOG=1");
 		}
-		(void)poll(fds, 1, 200);
+		ctl_jobs_tick(ctl->jobs);
+		ctl_jobs_wait(ctl->jobs, signals, TICK_MS);
 		if (read(signals, &info, sizeof(info)) == (ssize_t)sizeof(info) && info.ssi_signo != SIGHUP)
 			return;
 	}
@@ -154,6 +154,7 @@ static void stop(struct ctl *ctl)
 {
 	ctl_sd_notify("STOPPING=1");
 	ctl->http = skep_http_stop(ctl->http, STOP_GRACE_MS);
+	ctl->jobs = ctl_jobs_close(ctl->jobs);
 	ctl->events = skep_events_free(ctl->events);
 	ctl->tokens = ctl_tokens_close(ctl->tokens);
 	ctl->links = ctl_links_free(ctl->links);
@@ -180,6 +181,7 @@ int ctl_daemon_run(const struct ctl_config *cfg, struct skep_err *err)
 	ctl.links = ctl_links_new(&ctl.cfg);
 	if (!ctl.events || !ctl.tokens || !ctl.links)
 		r = skep_err_set(err, -ENOMEM, "no memory to start");
+	r = r ?: ctl_jobs_open(&ctl.cfg, ctl.events, &ctl.jobs, err);
 	r = r ?: start_http(&ctl, err);
 	r = r ?: write_port(&ctl, err);
 	if (r == 0)

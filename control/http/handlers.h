@@ -26,6 +26,17 @@ int ctl_http_probe(struct skep_http_req *req, void *app);
 int ctl_http_links(struct skep_http_req *req, void *app);
 int ctl_http_link(struct skep_http_req *req, void *app);
 int ctl_http_filter_check(struct skep_http_req *req, void *app);
+int ctl_http_jobs_create(struct skep_http_req *req, void *app);
+int ctl_http_jobs(struct skep_http_req *req, void *app);
+int ctl_http_job(struct skep_http_req *req, void *app);
+int ctl_http_job_stop(struct skep_http_req *req, void *app);
+int ctl_http_job_pause(struct skep_http_req *req, void *app);
+int ctl_http_job_resume(struct skep_http_req *req, void *app);
+int ctl_http_job_rotate(struct skep_http_req *req, void *app);
+int ctl_http_job_remove(struct skep_http_req *req, void *app);
+int ctl_http_segments(struct skep_http_req *req, void *app);
+int ctl_http_segment(struct skep_http_req *req, void *app);
+int ctl_http_segment_remove(struct skep_http_req *req, void *app);
 int ctl_http_events(struct skep_http_req *req, void *app);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#define JOB_BODY_BYTES (512u * 1024)
 #define FILTER_BODY_BYTES (256u * 1024) /* a filter of 64 KiB, escaped */
 
 const struct skep_http_route ctl_routes[] = {
@@ -15,6 +16,17 @@ const struct skep_http_route ctl_routes[] = {
 	{ "GET", "/readyz", ctl_http_ready, CTL_ANYBODY, 0, 0 },
 	{ "GET", "/v1/events", ctl_http_events, CTL_TOKEN, 0, 0 },
 	{ "POST", "/v1/filters/check", ctl_http_filter_check, CTL_TOKEN, FILTER_BODY_BYTES, 0 },
+	{ "GET", "/v1/jobs", ctl_http_jobs, CTL_TOKEN, 0, 0 },
+	{ "POST", "/v1/jobs", ctl_http_jobs_create, CTL_TOKEN, JOB_BODY_BYTES, 0 },
+	{ "GET", "/v1/jobs/{id}", ctl_http_job, CTL_TOKEN, 0, 0 },
+	{ "DELETE", "/v1/jobs/{id}", ctl_http_job_remove, CTL_TOKEN, 0, 0 },
+	{ "POST", "/v1/jobs/{id}/pause", ctl_http_job_pause, CTL_TOKEN, 0, 0 },
+	{ "POST", "/v1/jobs/{id}/resume", ctl_http_job_resume, CTL_TOKEN, 0, 0 },
+	{ "POST", "/v1/jobs/{id}/rotate", ctl_http_job_rotate, CTL_TOKEN, 0, 0 },
+	{ "GET", "/v1/jobs/{id}/segments", ctl_http_segments, CTL_TOKEN, 0, 0 },
+	{ "GET", "/v1/jobs/{id}/segments/{name}", ctl_http_segment, CTL_TOKEN, 0, 0 },
+	{ "DELETE", "/v1/jobs/{id}/segments/{name}", ctl_http_segment_remove, CTL_TOKEN, 0, 0 },
+	{ "POST", "/v1/jobs/{id}/stop", ctl_http_job_stop, CTL_TOKEN, 0, 0 },
 	{ "GET", "/v1/links", ctl_http_links, CTL_TOKEN, 0, 0 },
 	{ "GET", "/v1/links/{name}", ctl_http_link, CTL_TOKEN, 0, 0 },
 	{ "GET", "/v1/openapi.yaml", ctl_http_openapi, CTL_ANYBODY, 0, 0 },

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Fixtures for the daemon: a real skep-control in a folder of its own, on a free port of loopback, with a token; and clients for it, one
 that speaks HTTP properly and one that sends what it is told."""
+import contextlib
+import ctypes
 import http.client
 import json
 import os
@@ -14,6 +16,8 @@ import tempfile
 import time
 
 import pytest
+
+from openapi import Description
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("SKEP_BIN", ROOT / "build" / "bin"))
@@ -45,6 +49,27 @@ def pytest_runtest_protocol(item):
         signal.alarm(0)
 
 
+# Every answer of every test is checked against it.
+DESCRIPTION = Description((ROOT / "control" / "api" / "openapi.yaml").read_text(encoding="utf-8"))
+CLONE_NEWNET = 0x40000000
+
+
+@contextlib.contextmanager
+def inside(namespace):
+    """Sockets made in here by this thread belong to the network namespace; None: nothing changes."""
+    if not namespace:
+        yield
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open("/proc/thread-self/ns/net", encoding="ascii") as home, open(f"/run/netns/{namespace}", encoding="ascii") as there:
+        if libc.setns(there.fileno(), CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "setns")
+        try:
+            yield
+        finally:
+            libc.setns(home.fileno(), CLONE_NEWNET)
+
+
 class Answer:
     def __init__(self, response):
         self.status = response.status
@@ -60,10 +85,10 @@ class Answer:
 
 
 class Daemon:
-    """A skep-control with its state in `folder`. tls: with the certificate that it makes itself."""
+    """A skep-control with its state in `folder`. tls: with the certificate that it makes itself; namespace: where it runs."""
 
-    def __init__(self, folder, tls=False, extra=""):
-        self.folder, self.tls = pathlib.Path(folder), tls
+    def __init__(self, folder, tls=False, extra="", namespace=None):
+        self.folder, self.tls, self.namespace = pathlib.Path(folder), tls, namespace
         self.state, self.spool = self.folder / "state", self.folder / "spool"
         # Short: the sockets of engines are in it.
         self.run_folder = tempfile.TemporaryDirectory(prefix="skep-ctl-")
@@ -94,7 +119,8 @@ reserve = 16MiB
         port_file = self.run / "port"
         port_file.unlink(missing_ok=True)
         self.log = open(self.folder / "log", "a", encoding="utf-8")
-        self.process = subprocess.Popen([BIN / "skep-control", "-v", "-c", self.config], stdout=self.log, stderr=self.log)
+        where = ["ip", "netns", "exec", self.namespace] if self.namespace else []
+        self.process = subprocess.Popen([*where, BIN / "skep-control", "-v", "-c", self.config], stdout=self.log, stderr=self.log)
         until = time.monotonic() + 20 * PATIENCE
         while not port_file.exists() or not port_file.read_text().endswith("\n"):
             if self.process.poll() is not None or time.monotonic() > until:
@@ -123,7 +149,8 @@ reserve = 16MiB
         self.process.wait()
 
     def socket(self):
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=30 * PATIENCE)
+        with inside(self.namespace):
+            plain = socket.create_connection(("127.0.0.1", self.port), timeout=30 * PATIENCE)
         if not self.tls:
             return plain
         context = ssl.create_default_context()
@@ -131,11 +158,9 @@ reserve = 16MiB
         return context.wrap_socket(plain)
 
     def connection(self):
-        if not self.tls:
-            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30 * PATIENCE)
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30 * PATIENCE, context=context)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port)
+        connection.sock = self.socket()
+        return connection
 
     def ask(self, method, path, body=None, headers=None, token=True):
         """One request with the token; body is sent as JSON unless it is bytes."""
@@ -148,9 +173,11 @@ reserve = 16MiB
         connection = self.connection()
         try:
             connection.request(method, path, body, headers)
-            return Answer(connection.getresponse())
+            answer = Answer(connection.getresponse())
         finally:
             connection.close()
+        DESCRIPTION.check(method, path, answer)
+        return answer
 
     def get(self, path, **more):
         return self.ask("GET", path, **more)
@@ -167,6 +194,30 @@ reserve = 16MiB
             except (TimeoutError, ConnectionError):
                 pass
             return got
+
+
+    def job(self, job_id):
+        answer = self.get(f"/v1/jobs/{job_id}")
+        assert answer.status == 200, answer.body
+        return answer.json()
+
+    def wait_job(self, job_id, *states, timeout_s=20):
+        """Waits until the job is in one of the states; returns it."""
+        until = time.monotonic() + timeout_s * PATIENCE
+        while (job := self.job(job_id))["state"] not in states:
+            assert time.monotonic() < until, f"the job is not {states} in time: {job}\n{self.said()}"
+            time.sleep(0.02)
+        return job
+
+    def engines(self):
+        """Process ids of the engines, by link."""
+        found = {}
+        for path in self.run.glob("*.sock"):
+            for pid in pathlib.Path("/proc").glob("[0-9]*"):
+                with contextlib.suppress(OSError):
+                    if str(path).encode() in (pid / "cmdline").read_bytes().split(b"\0"):
+                        found[path.stem] = int(pid.name)
+        return found
 
 
 def make_daemon(folder, **more):
@@ -203,4 +254,29 @@ def new_daemon(tmp_path):
 
     yield make
     for one in made:
-        one.stop()
+        try:
+            one.stop()
+        finally:
+            for pid in one.engines().values():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def rig():
+    """A link to capture on (tests/net/rig.py): cap0 in one namespace, gen0 in another."""
+    import rig as rig_module
+    reason = rig_module.why_not()
+    if reason:
+        pytest.skip(reason)
+    made = rig_module.Rig()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def probe(rig, new_daemon):
+    """A daemon that runs where cap0 is a tap."""
+    made = new_daemon(namespace=rig.cap, extra="[link cap0]\nalias = uplink\nrole = tap\n").start()
+    made.rig = rig
+    return made

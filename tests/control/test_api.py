@@ -7,25 +7,15 @@ import time
 import pytest
 import yaml
 
-from openapi import Description
+from conftest import DESCRIPTION
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FILTERS = "/v1/filters/check"
 
 
 @pytest.fixture(scope="module")
-def description():
-    return Description((ROOT / "control" / "api" / "openapi.yaml").read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def ask(shared, description):
-    def checked(method, path, **more):
-        answer = shared.ask(method, path, **more)
-        description.check(method, path, answer)
-        return answer
-
-    return checked
+def ask(shared):
+    return shared.ask
 
 
 def test_description_served_is_the_one_in_the_source(shared):
@@ -40,14 +30,14 @@ def test_health_needs_no_token_and_tells_nothing(ask):
     assert ask("GET", "/readyz", token=False).json() == {"status": "ready"}
 
 
-def test_everything_else_needs_a_token(shared, description):
+def test_everything_else_needs_a_token(shared):
     open_routes = {"/healthz", "/readyz", "/v1/openapi.yaml"}
     tried = 0
-    for route, operations in description.document["paths"].items():
+    for route, operations in DESCRIPTION.document["paths"].items():
         if route in open_routes:
             continue
         path = route.replace("{", "").replace("}", "")
-        for method in operations:
+        for method in set(operations) - {"parameters"}:
             for headers in ({}, {"Authorization": "Bearer skt_00000000_wrong"}, {"Authorization": f"Basic {shared.token}"},
                             {"Authorization": shared.token}, {"Authorization": "Bearer"}, {"Authorization": f"Bearer {shared.token}x"}):
                 answer = shared.ask(method.upper(), path, headers=headers, token=False)

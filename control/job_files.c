@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A job's files in the spool: SPOOL/ID for the first life of its engines, SPOOL/ID.N for the N-th, and
+ * SPOOL/ID.budget where several engines share a limit. What an engine left when it died is ended by
+ * `skep-capture recover`, which leaves alone whatever another engine still writes. Called with `ops` held.
+ */
+#include "control/job_priv.h"
+
+#include "common/json.h"
+#include "common/log.h"
+#include "control/process.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define RECOVER_MS 600000
+
+void ctl_job_dir(const struct job *job, uint32_t life, char buf[static 64])
+{
+	if (life <= 1)
+		(void)snprintf(buf, 64, "%s", job->id);
+	else
+		(void)snprintf(buf, 64, "%s.%u", job->id, life);
+}
+
+/* Two 64-bit numbers, packets and bytes left; engines map it. */
+int ctl_job_make_budget(struct ctl_jobs *jobs, const struct job *job, struct skep_err *err)
+{
+	int64_t left[2] = { job->limit_packets ? (int64_t)job->limit_packets : INT64_MAX,
+			    job->limit_bytes ? (int64_t)job->limit_bytes : INT64_MAX };
+	char path[400];
+	_skep_close_ int fd = -1;
+	struct stat st;
+
+	(void)snprintf(path, sizeof(path), "%s/%s.budget", jobs->cfg->spool_dir, job->id);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0660);
+	if (fd < 0 || write(fd, left, sizeof(left)) != (ssize_t)sizeof(left) || fsync(fd) < 0)
+		return skep_err_set(err, -errno ?: -EIO, "%s: cannot be written: %s", path, strerror(errno));
+	/* The engine opens it as the user to whom the spool belongs. */
+	if (stat(jobs->cfg->spool_dir, &st) == 0 && fchown(fd, st.st_uid, st.st_gid) < 0 && errno != EPERM)
+		return skep_err_set(err, -errno, "%s: cannot be given to its engine: %s", path,
+				    strerror(errno));
+	return 0;
+}
+
+/* Adds up the sidecars of one link in a directory. */
+static void sum_sidecars(const char *path, const char *link, struct ctl_account *sum, uint64_t *last_ns)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		size_t n = strlen(entry->d_name);
+		_skep_json_ json_t *sidecar = NULL;
+		struct ctl_account one;
+		const char *of;
+		char file[700];
+		json_int_t last;
+
+		if (n < 6 || entry->d_name[0] == '.' || strcmp(entry->d_name + n - 5, ".json") != 0)
+			continue;
+		(void)snprintf(file, sizeof(file), "%s/%s", path, entry->d_name);
+		if (skep_json_load_file(file, &sidecar, NULL))
+			continue;
+		of = json_string_value(json_object_get(sidecar, "link"));
+		if (!of || strcmp(of, link) != 0)
+			continue;
+		ctl_account_of_sidecar(sidecar, &one);
+		ctl_account_add(sum, &one);
+		last = json_integer_value(json_object_get(sidecar, "last_ns"));
+		if (last > 0 && (uint64_t)last > *last_ns)
+			*last_ns = (uint64_t)last;
+	}
+	if (dir)
+		closedir(dir);
+}
+
+void ctl_job_recover(struct ctl_jobs *jobs, const struct job *job, struct job_link *link,
+		     uint64_t *ret_last_ns)
+{
+	char name[64], path[400];
+	struct ctl_run run = {
+		.dir = jobs->cfg->program_dir,
+		.args = { "skep-capture", "recover", path },
+		.wall_ms = RECOVER_MS,
+		.answer_max_bytes = 16u << 20,
+	};
+	struct skep_err err = SKEP_ERR_NULL;
+	struct ctl_answer answer;
+	struct ctl_account sum = { 0 };
+
+	*ret_last_ns = 0;
+	ctl_job_dir(job, link->life, name);
+	(void)snprintf(path, sizeof(path), "%s/%s", jobs->cfg->spool_dir, name);
+	if (access(path, F_OK) < 0)
+		return;
+	if (ctl_process_run(&run, &answer, &err))
+		skep_log(SKEP_LOG_ERROR, "job=%s link=%s recovery: %s", job->id, link->name, err.text);
+	else
+		free(answer.out);
+	sum_sidecars(path, link->name, &sum, ret_last_ns);
+	ctl_account_add(&link->before, &sum);
+	link->now = (struct ctl_account){ 0 };
+}
+
+static void remove_dir(int spool, const char *name)
+{
+	int fd = openat(spool, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)))
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			(void)unlinkat(fd, entry->d_name, 0);
+	if (dir)
+		closedir(dir);
+	if (fd >= 0 && unlinkat(spool, name, AT_REMOVEDIR) < 0)
+		skep_log(SKEP_LOG_WARNING, "spool: %s cannot be removed: %s", name, strerror(errno));
+}
+
+void ctl_job_remove_files(struct ctl_jobs *jobs, const struct job *job)
+{
+	_skep_close_ int spool = open(jobs->cfg->spool_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	uint32_t lives = 1;
+	char name[64];
+
+	for (uint32_t i = 0; i < job->n_links; i++)
+		lives = SKEP_MAX(lives, job->links[i].life);
+	for (uint32_t life = 1; spool >= 0 && life <= lives; life++) {
+		ctl_job_dir(job, life, name);
+		remove_dir(spool, name);
+	}
+	(void)snprintf(name, sizeof(name), "%s.budget", job->id);
+	if (spool >= 0)
+		(void)unlinkat(spool, name, 0);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef CTL_SEGMENT_H
+#define CTL_SEGMENT_H
+/*
+ * Complete segments of a job, found in the spool by their sidecars. Any thread. Names: as the file, and with
+ * "rN." in front for those of the N-th life of an engine.
+ */
+#include "control/config.h"
+
+#include <jansson.h>
+
+/* An array for clients, the caller's; lives: how many lives the job's engines had. NULL: no memory. */
+json_t *ctl_segment_list(const struct ctl_config *cfg, const char *job, uint32_t lives);
+
+struct ctl_segment {
+	int fd;
+	char name[256]; /* of the file */
+	char etag[80];
+	bool has_sha256;
+	uint8_t sha256[32];
+};
+
+/* SKEP_E_NOT_FOUND. The descriptor is the caller's. */
+int ctl_segment_open(const struct ctl_config *cfg, const char *job, const char *name,
+		     struct ctl_segment *ret);
+/* Removes file and sidecar. SKEP_E_NOT_FOUND or -errno. */
+int ctl_segment_remove(const struct ctl_config *cfg, const char *job, const char *name);
+
+#endif
