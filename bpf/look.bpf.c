@@ -24,18 +24,11 @@ struct {
 	__type(value, __u32);
 } flows SEC(".maps");
 
-/* Of the templates only; user space makes the real ones. */
-struct set4 {
+/* Of the template only; user space makes the real ones. */
+struct set {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
-	__uint(key_size, sizeof(struct skep_look_key4));
-	__uint(value_size, sizeof(__u32));
-};
-
-struct set6 {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1);
-	__uint(key_size, sizeof(struct skep_look_key6));
+	__uint(key_size, sizeof(struct skep_look_key));
 	__uint(value_size, sizeof(__u32));
 };
 
@@ -43,15 +36,8 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, SKEP_LOOK_SETS);
 	__type(key, __u32);
-	__array(values, struct set4);
-} sets4 SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, SKEP_LOOK_SETS);
-	__type(key, __u32);
-	__array(values, struct set6);
-} sets6 SEC(".maps");
+	__array(values, struct set);
+} sets SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -107,52 +93,26 @@ __noinline int is_long(struct xdp_md *ctx, __u32 off, __u32 udp)
 	return skep_quic_is_long(&v, udp & 0xffff);
 }
 
-__noinline __u32 find_lists4(__u32 which, __u32 addr)
+/* The lists of the source, or of the destination. */
+__noinline __u32 find_lists(__u32 which, const struct skep_addrs *a, __u32 dst)
 {
 	const struct skep_look_lengths *l = bpf_map_lookup_elem(&lengths, &which);
-	void *set = bpf_map_lookup_elem(&sets4, &which);
-	__u32 low = 0, high, best = 0;
-
-	if (!l || !set)
-		return 0;
-	high = l->n4;
-	for (int i = 0; i < SKEP_LOOK_STEPS4 && low < high; i++) {
-		__u32 mid = (low + high) / 2, *mask;
-		struct skep_look_key4 key;
-
-		if (mid >= SKEP_LOOK_LENGTHS4)
-			break;
-		key.bits = l->v4[mid].bits;
-		key.addr = addr & l->v4[mid].mask;
-		mask = bpf_map_lookup_elem(set, &key);
-		if (mask) {
-			best = *mask;
-			low = mid + 1;
-		} else {
-			high = mid;
-		}
-	}
-	return best;
-}
-
-__noinline __u32 find_lists6(__u32 which, const struct skep_addrs *a, __u32 dst)
-{
-	const struct skep_look_lengths *l = bpf_map_lookup_elem(&lengths, &which);
-	void *set = bpf_map_lookup_elem(&sets6, &which);
-	__u32 low = 0, high, best = 0;
+	void *set = bpf_map_lookup_elem(&sets, &which);
+	__u32 low, high, best = 0;
 
 	if (!l || !set || !a)
 		return 0;
-	high = l->n6;
+	low = a->version == 4 ? 0 : SKEP_LOOK_LENGTHS4;
+	high = low + (a->version == 4 ? l->n4 : l->n6);
 	for (int i = 0; i < SKEP_LOOK_STEPS6 && low < high; i++) {
 		__u32 mid = (low + high) / 2, *mask;
-		struct skep_look_key6 key;
+		struct skep_look_key key;
 
-		if (mid >= SKEP_LOOK_LENGTHS6)
+		if (mid >= SKEP_LOOK_LENGTHS4 + SKEP_LOOK_LENGTHS6)
 			break;
-		key.bits = l->v6[mid].bits;
+		key.bits = l->v[mid].bits;
 		for (int k = 0; k < 4; k++)
-			key.addr[k] = (dst ? a->dst[k] : a->src[k]) & l->v6[mid].mask[k];
+			key.addr[k] = (dst ? a->dst[k] : a->src[k]) & l->v[mid].mask[k];
 		mask = bpf_map_lookup_elem(set, &key);
 		if (mask) {
 			best = *mask;
@@ -212,10 +172,8 @@ static __always_inline void fill(const struct skep_view *v, __u32 space, const s
 	if (c->quic)
 		ret->marks = find_marks(v, space, &addrs);
 	if (c->lists) {
-		ret->src_lists = addrs.version == 4 ? find_lists4(c->set, addrs.src[0])
-						    : find_lists6(c->set, &addrs, 0);
-		ret->dst_lists = addrs.version == 4 ? find_lists4(c->set, addrs.dst[0])
-						    : find_lists6(c->set, &addrs, 1);
+		ret->src_lists = find_lists(c->set, &addrs, 0);
+		ret->dst_lists = find_lists(c->set, &addrs, 1);
 	}
 }
 

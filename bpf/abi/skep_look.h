@@ -21,31 +21,24 @@ struct skep_look_account {
 };
 
 /*
- * Address lists. Two sets at a time ("sets4", "sets6": ARRAY_OF_MAPS, key: 0 or 1), of which
- * skep_look_control.set is in use: maps (HASH) from a prefix to a u32, a bit per list that an address is in
- * of which no longer prefix is there. "lengths" (ARRAY, the same key) are the prefix lengths to look for, by
- * binary search: a hit means that or a longer one. Addresses as on the wire.
+ * Address lists. Two sets at a time ("sets": ARRAY_OF_MAPS, key: 0 or 1), of which skep_look_control.set is
+ * in use: maps (HASH) from a prefix to a u32, a bit per list that an address is in of which no longer prefix
+ * is there. "lengths" (ARRAY, the same key) are the prefix lengths to look for, by binary search: a hit means
+ * that or a longer one.
  */
 #define SKEP_LOOK_SETS 2
 
-struct skep_look_key4 {
-	SKEP_ABI_U32 bits;
-	SKEP_ABI_U32 addr;
-};
-
-struct skep_look_key6 {
-	SKEP_ABI_U32 bits;
+/* A prefix; IPv4 in the first word, as on the wire. */
+struct skep_look_key {
+	SKEP_ABI_U32 bits; /* of a skep_look_length */
 	SKEP_ABI_U32 addr[4];
 };
 
-struct skep_look_length4 {
-	SKEP_ABI_U32 bits;
-	SKEP_ABI_U32 mask; /* of an address, as on the wire */
-};
+#define SKEP_LOOK_IP6 0x100u
 
-struct skep_look_length6 {
-	SKEP_ABI_U32 bits;
-	SKEP_ABI_U32 mask[4];
+struct skep_look_length {
+	SKEP_ABI_U32 bits;    /* prefix length, and SKEP_LOOK_IP6 */
+	SKEP_ABI_U32 mask[4]; /* of an address */
 };
 
 #define SKEP_LOOK_LENGTHS4 33
@@ -54,11 +47,11 @@ struct skep_look_length6 {
 #define SKEP_LOOK_STEPS4 6
 #define SKEP_LOOK_STEPS6 8
 
+/* Lengths of IPv4 from v[0], of IPv6 from v[SKEP_LOOK_LENGTHS4], ascending. */
 struct skep_look_lengths {
 	SKEP_ABI_U32 n4;
 	SKEP_ABI_U32 n6;
-	struct skep_look_length4 v4[SKEP_LOOK_LENGTHS4];
-	struct skep_look_length6 v6[SKEP_LOOK_LENGTHS6];
+	struct skep_look_length v[SKEP_LOOK_LENGTHS4 + SKEP_LOOK_LENGTHS6];
 };
 
 #endif

@@ -125,8 +125,6 @@ int flt_lengths_make(const struct flt_prefix *table, size_t n, struct flt_length
 		around[depth++] = &table[i];
 	}
 	l.n = sort_and_join(l.v, l.n);
-	while (l.n_four < l.n && l.v[l.n_four].version == 4)
-		l.n_four++;
 	*ret = l;
 	return 0;
 }

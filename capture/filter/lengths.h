@@ -18,7 +18,7 @@ struct flt_lengths {
 	 * different.
 	 */
 	struct flt_prefix *v;
-	size_t n, n_four; /* IPv4 first */
+	size_t n; /* IPv4 first */
 };
 
 #define FLT_LENGTHS_NULL \

@@ -104,63 +104,58 @@ static uint32_t mask_of(unsigned bits)
 	return bits == 0 ? 0 : htonl(UINT32_MAX << (bits < 32 ? 32 - bits : 0));
 }
 
+static void fill_length(unsigned bits, uint32_t version, struct skep_look_length *ret)
+{
+	ret->bits = bits | version;
+	for (unsigned k = 0; k < 4; k++)
+		ret->mask[k] = mask_of(bits > 32 * k ? bits - 32 * k : 0);
+}
+
 static void fill_lengths(const struct flt_lengths *l, struct skep_look_lengths *ret)
 {
 	*ret = (struct skep_look_lengths){ .n4 = l->n4, .n6 = l->n6 };
 	for (uint32_t i = 0; i < l->n4; i++)
-		ret->v4[i] = (struct skep_look_length4){ l->bits4[i], mask_of(l->bits4[i]) };
-	for (uint32_t i = 0; i < l->n6; i++) {
-		ret->v6[i].bits = l->bits6[i];
-		for (unsigned k = 0; k < 4; k++)
-			ret->v6[i].mask[k] = mask_of(l->bits6[i] > 32 * k ? l->bits6[i] - 32 * k : 0);
-	}
+		fill_length(l->bits4[i], 0, &ret->v[i]);
+	for (uint32_t i = 0; i < l->n6; i++)
+		fill_length(l->bits6[i], SKEP_LOOK_IP6, &ret->v[SKEP_LOOK_LENGTHS4 + i]);
 }
 
-/* The first bytes of a six key are those of a four key. */
-static void fill_key(const struct flt_prefix *p, void *key, size_t size)
+/* A map of these prefixes; its descriptor. */
+static int make_set(const struct flt_lengths *l, int *ret_fd)
 {
-	struct skep_look_key6 six = { .bits = p->bits };
-
-	memcpy(six.addr, p->addr, sizeof(six.addr));
-	memcpy(key, &six, size);
-}
-
-/* A map of these prefixes in the place `which` of the outer one. Waits until no frame uses what was there. */
-static int put_set(int outer_fd, uint32_t which, const struct flt_prefix *v, size_t n, size_t key_size)
-{
-	_skep_close_ int fd = bpf_map_create(BPF_MAP_TYPE_HASH, "skep_lists", (uint32_t)key_size,
-					     sizeof(v->mask), n > 0 ? (uint32_t)n : 1, NULL);
-	_skep_free_ uint8_t *keys = calloc(n + 1, key_size);
-	_skep_free_ uint32_t *masks = calloc(n + 1, sizeof(*masks));
-	uint32_t count = (uint32_t)n;
+	_skep_close_ int fd = bpf_map_create(BPF_MAP_TYPE_HASH, "skep_lists", sizeof(struct skep_look_key),
+					     sizeof(l->v->mask), l->n > 0 ? (uint32_t)l->n : 1, NULL);
+	_skep_free_ struct skep_look_key *keys = calloc(l->n + 1, sizeof(*keys));
+	_skep_free_ uint32_t *masks = calloc(l->n + 1, sizeof(*masks));
+	uint32_t count = (uint32_t)l->n;
 
 	if (fd < 0)
 		return -errno;
 	if (!keys || !masks)
 		return -ENOMEM;
-	for (size_t i = 0; i < n; i++) {
-		fill_key(&v[i], keys + i * key_size, key_size);
-		masks[i] = v[i].mask;
+	for (size_t i = 0; i < l->n; i++) {
+		keys[i].bits = l->v[i].bits | (l->v[i].version == 6 ? SKEP_LOOK_IP6 : 0);
+		memcpy(keys[i].addr, l->v[i].addr, sizeof(keys[i].addr));
+		masks[i] = l->v[i].mask;
 	}
-	if (n > 0 && bpf_map_update_batch(fd, keys, masks, &count, NULL))
+	if (count > 0 && bpf_map_update_batch(fd, keys, masks, &count, NULL))
 		return -errno;
-	return bpf_map_update_elem(outer_fd, &which, &fd, BPF_ANY) ? -errno : 0;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
 }
 
+/* Into the place `which`. The kernel waits until no frame uses what was there. */
 static int put_lists(struct flt_look *look, uint32_t which, const struct flt_lengths *l)
 {
 	struct skep_look_lengths lengths;
-	int r = put_set(bpf_map__fd(look->skel->maps.sets4), which, l->v, l->n_four,
-			sizeof(struct skep_look_key4));
+	_skep_close_ int fd = -1;
+	int r = make_set(l, &fd);
 
-	if (r == 0)
-		r = put_set(bpf_map__fd(look->skel->maps.sets6), which, l->v + l->n_four, l->n - l->n_four,
-			    sizeof(struct skep_look_key6));
-	if (r)
-		return r;
 	fill_lengths(l, &lengths);
-	return bpf_map_update_elem(bpf_map__fd(look->skel->maps.lengths), &which, &lengths, BPF_ANY) ? -errno
-												     : 0;
+	if (r == 0 && (bpf_map_update_elem(bpf_map__fd(look->skel->maps.sets), &which, &fd, BPF_ANY) ||
+		       bpf_map_update_elem(bpf_map__fd(look->skel->maps.lengths), &which, &lengths, BPF_ANY)))
+		r = -errno;
+	return r;
 }
 
 int flt_look_set_lists(struct flt_look *look, const struct flt_lists *lists, struct skep_err *err)
