@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""--inside and --decap on a link, with every source: each job stores exactly the frames in which a packet of the kinds it named matches, and
-the job that takes tunnels off stores the very frames that were put in."""
+"""--inside and --decap on a link, with every source: each job stores exactly the frames in which a packet of the kinds it named matches,
+and the job that takes tunnels off stores the very frames that were put in."""
 import random
 import subprocess
 
@@ -52,7 +52,8 @@ def test_on_a_link(make_rig, engine, source):  # noqa: F811
     ended = {name: e.client.stop(name) for name in (*WANTED, "decap", "both")}
     for name, inside in WANTED.items():
         check_balanced(ended[name])
-        assert stored(e, name) == [steps[-1] for layers, steps, port in made if port == 53 and set(layers) <= set(inside.split(","))], name
+        kinds = set(inside.split(","))
+        assert stored(e, name) == [steps[-1] for layers, steps, port in made if port == 53 and set(layers) <= kinds], name
     assert stored(e, "decap") == [decapsulated(layers, steps) for layers, steps, _ in made]
     assert stored(e, "both") == [steps[layers.index("vxlan")] if "vxlan" in layers else steps[-1] for layers, steps, port in made
                                  if port == 53 and set(layers) <= {"vxlan", "gre", "vlan"}]
