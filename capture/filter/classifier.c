@@ -2,13 +2,13 @@
 /*
  * Puts the jobs of a link together at the level of instructions. The main function first asks the merged
  * tables (merge_code.h): they answer for every job whose filter is a combination of protocols, addresses and
- * ports, and tell of the others which may match at all. Only those are asked themselves: a function per
- * different filter, declared global in BTF. Global is what makes it scale: the verifier looks at each once
- * and by itself; as static functions they multiply, and 16 jobs exceed its limit.
+ * ports, and tell of the others which may match at all. Only those are asked themselves. Their instructions
+ * stand within main (merge_body.h), which is three times as fast as calling them. Long ones, and all if the
+ * verifier refuses them in one piece, become functions, declared global in BTF: the verifier looks at each
+ * once and by itself; as static functions they multiply, and 16 jobs exceed its limit.
  *
- * The verifier must not know the mask as a number at a branch, or it follows each value separately, 2^jobs of
- * them. So masks come out of maps, where it does not look: the tables, and at the end the scratch that the
- * mask was written to.
+ * The verifier must not know the mask as a number, or it follows each value separately, 2^jobs of them. So
+ * masks live in maps, where it does not look: the tables, and the scratch.
  *
  * The program only reads the frame. Its registers: r6 ctx, r7 the mask, r8 jobs to be asked. Control thread;
  * no state between calls.
@@ -16,6 +16,7 @@
 #include "capture/filter/classifier.h"
 
 #include "bpf/abi/skep_inner.h"
+#include "capture/filter/merge_body.h"
 #include "capture/filter/merge_code.h"
 
 #include <assert.h>
@@ -40,6 +41,26 @@ struct function {
 	uint64_t jobs;
 	uint32_t inside; /* kinds */
 	uint32_t label;
+	bool within; /* no function, but a part of main */
+	struct flt_body body;
+};
+
+/*
+ * Filters within main: not the long ones, of which the verifier may remember more states than it allows, and
+ * not so many that a jump across them is too far.
+ */
+#define WITHIN_INSNS 400u
+#define WITHIN_SUM 20000u
+
+#define SCRATCH_JOBS ((int32_t)offsetof(struct skep_scratch, jobs))
+
+/*
+ * Where on the stack main keeps what filters within it would spoil, in registers and above, and the key of
+ * its look-ups. As high as they leave room: the verifier copies the stack with every state. And never in a
+ * word that filters use: then what they left there would matter to it.
+ */
+struct kept {
+	int32_t ctx, scratch, ask, key;
 };
 
 enum part_kind { PART_MAIN, PART_SLOW, PART_FILTER, PART_FILTER_AT };
@@ -50,6 +71,7 @@ struct image {
 	struct function f[MAX_FILTERS];
 	uint32_t n_f;
 	bool asks, inside; /* some of them are for the frame, for what is inside */
+	struct kept kept;
 	struct {
 		enum part_kind kind;
 		uint32_t at;
@@ -64,22 +86,22 @@ static void add_part(struct image *im, enum part_kind kind, uint32_t at)
 	im->parts[im->n_parts++].at = at;
 }
 
-/* Looks up the u32 on the stack at FP - 4; r0 is the value; jumps if there is none. */
-static void put_lookup(struct flt_emit *e, int map_fd, uint32_t none)
+/* Looks up the u32 on the stack at FP + key; r0 is the value; jumps if there is none. */
+static void put_lookup(struct flt_emit *e, int map_fd, int32_t key, uint32_t none)
 {
 	flt_emit_map(e, FLT_R1, map_fd);
 	flt_emit_mov(e, FLT_R2, FLT_FP);
-	flt_emit_alu_imm(e, BPF_ADD, FLT_R2, -4);
+	flt_emit_alu_imm(e, BPF_ADD, FLT_R2, key);
 	flt_emit_helper(e, BPF_FUNC_map_lookup_elem);
 	flt_emit_if_imm(e, BPF_JEQ, FLT_R0, 0, none);
 }
 
-/* Adds one to the u64 at `offset` of the map's value, whose key is on the stack at FP - 4. */
-static void put_count(struct flt_emit *e, int map_fd, uint32_t offset)
+/* Adds one to the u64 at `offset` of the map's value, whose key is on the stack at FP + key. */
+static void put_count(struct flt_emit *e, int map_fd, int32_t key, uint32_t offset)
 {
 	uint32_t none = flt_emit_label(e);
 
-	put_lookup(e, map_fd, none);
+	put_lookup(e, map_fd, key, none);
 	flt_emit_load(e, BPF_DW, FLT_R1, FLT_R0, (int32_t)offset);
 	flt_emit_alu_imm(e, BPF_ADD, FLT_R1, 1);
 	flt_emit_store(e, BPF_DW, FLT_R0, (int32_t)offset, FLT_R1);
@@ -94,26 +116,78 @@ static void put_tail_call(struct flt_emit *e, int progs_fd, int32_t index)
 	flt_emit_helper(e, BPF_FUNC_tail_call);
 }
 
-/* Asks each filter whose jobs are among those in r8, and adds to r7 the jobs of those that say yes. */
-static void put_calls(struct image *im)
+static struct kept keep_below(const struct image *im)
 {
+	int32_t lowest = 0;
+
+	for (uint32_t i = 0; i < im->n_f; i++)
+		if (im->f[i].within)
+			lowest = SKEP_MIN(lowest, flt_body_stack(im->f[i].code));
+	lowest = -(int32_t)skep_align_up((uint64_t)-lowest, 8);
+	return (struct kept){
+		.key = lowest - 8, .ctx = lowest - 16, .scratch = lowest - 24, .ask = lowest - 32
+	};
+}
+
+/* Goes on at `next` unless some of the jobs are to be asked. */
+static void put_asked(struct flt_emit *e, const struct kept *kept, uint64_t jobs, uint32_t next)
+{
+	flt_emit_load(e, BPF_DW, FLT_R1, FLT_FP, kept->ask);
+	if (jobs <= INT32_MAX) {
+		flt_emit_alu_imm(e, BPF_AND, FLT_R1, (int32_t)jobs);
+	} else {
+		flt_emit_const(e, FLT_R2, jobs);
+		flt_emit_alu(e, BPF_AND, FLT_R1, FLT_R2);
+	}
+	flt_emit_if_imm(e, BPF_JEQ, FLT_R1, 0, next);
+}
+
+/* Adds the jobs to those in the scratch. */
+static void put_want(struct flt_emit *e, const struct kept *kept, uint64_t jobs)
+{
+	flt_emit_load(e, BPF_DW, FLT_R1, FLT_FP, kept->scratch);
+	flt_emit_load(e, BPF_DW, FLT_R2, FLT_R1, SCRATCH_JOBS);
+	flt_emit_const(e, FLT_R3, jobs);
+	flt_emit_alu(e, BPF_OR, FLT_R2, FLT_R3);
+	flt_emit_store(e, BPF_DW, FLT_R1, SCRATCH_JOBS, FLT_R2);
+}
+
+/*
+ * Asks each filter whose jobs are among those in r8. The mask, so far in r7, is in the scratch from here, and
+ * the jobs of those that say yes are added there; r0 is the scratch.
+ */
+static void put_calls(struct image *im, int scratch_fd, uint32_t none)
+{
+	const struct kept *kept = &im->kept;
 	struct flt_emit *e = &im->e;
 
+	flt_emit_store(e, BPF_DW, FLT_FP, kept->ctx, FLT_R6);
+	flt_emit_store(e, BPF_DW, FLT_FP, kept->ask, FLT_R8);
+	flt_emit_store_imm(e, BPF_W, kept->key, 0);
+	put_lookup(e, scratch_fd, kept->key, none);
+	flt_emit_store(e, BPF_DW, FLT_FP, kept->scratch, FLT_R0);
+	flt_emit_store(e, BPF_DW, FLT_R0, SCRATCH_JOBS, FLT_R7);
 	for (uint32_t i = 0; i < im->n_f; i++) {
+		struct function *f = &im->f[i];
 		uint32_t next = flt_emit_label(e);
 
-		if (im->f[i].inside)
+		if (f->inside)
 			continue;
-		flt_emit_const(e, FLT_R1, im->f[i].jobs);
-		flt_emit_alu(e, BPF_AND, FLT_R1, FLT_R8);
-		flt_emit_if_imm(e, BPF_JEQ, FLT_R1, 0, next);
-		flt_emit_mov(e, FLT_R1, FLT_R6);
-		flt_emit_call(e, im->f[i].label);
-		flt_emit_if_imm(e, BPF_JEQ, FLT_R0, 0, next);
-		flt_emit_const(e, FLT_R1, im->f[i].jobs);
-		flt_emit_alu(e, BPF_OR, FLT_R7, FLT_R1);
+		put_asked(e, kept, f->jobs, next);
+		flt_emit_load(e, BPF_DW, FLT_R1, FLT_FP, kept->ctx);
+		if (f->within) {
+			flt_body_put(e, &f->body, f->code, scratch_fd);
+		} else {
+			flt_emit_call(e, f->label);
+			flt_emit_if_imm(e, BPF_JEQ, FLT_R0, 0, next);
+		}
+		put_want(e, kept, f->jobs);
+		if (f->within)
+			flt_emit_here(e, f->body.no);
 		flt_emit_here(e, next);
 	}
+	flt_emit_load(e, BPF_DW, FLT_R6, FLT_FP, kept->ctx);
+	flt_emit_load(e, BPF_DW, FLT_R0, FLT_FP, kept->scratch);
 }
 
 static int32_t inner_at(int32_t i)
@@ -154,8 +228,8 @@ static void put_inside_calls(struct image *im, int scratch_fd)
 	uint32_t none = flt_emit_label(e);
 
 	if (im->inside) {
-		flt_emit_store_imm(e, BPF_W, -4, 0);
-		put_lookup(e, scratch_fd, none);
+		flt_emit_store_imm(e, BPF_W, im->kept.key, 0);
+		put_lookup(e, scratch_fd, im->kept.key, none);
 		flt_emit_mov(e, FLT_R8, FLT_R0);
 	}
 	for (int32_t i = 0; im->inside && i < SKEP_MAX_INNER; i++) {
@@ -168,15 +242,21 @@ static void put_inside_calls(struct image *im, int scratch_fd)
 	flt_emit_here(e, none);
 }
 
-/* r7 is the mask: says so to whom it concerns. */
-static void put_verdict(struct flt_emit *e, const struct flt_surroundings *s)
+/*
+ * Acts on the mask, which is in r7 at the beginning, and in the scratch r0 at label `noted`. It is read from
+ * there in any case: the verifier does not know what is in a map.
+ */
+static void put_verdict(struct image *im, const struct flt_surroundings *s, uint32_t noted, uint32_t none)
 {
-	uint32_t rejected = flt_emit_label(e), none = flt_emit_label(e);
+	struct flt_emit *e = &im->e;
+	uint32_t rejected = flt_emit_label(e);
+	int32_t key = im->kept.key;
 
-	flt_emit_store_imm(e, BPF_W, -4, 0);
-	put_lookup(e, s->scratch_fd, none);
-	flt_emit_store(e, BPF_DW, FLT_R0, offsetof(struct skep_scratch, jobs), FLT_R7);
-	flt_emit_load(e, BPF_DW, FLT_R7, FLT_R0, offsetof(struct skep_scratch, jobs));
+	flt_emit_store_imm(e, BPF_W, key, 0);
+	put_lookup(e, s->scratch_fd, key, none);
+	flt_emit_store(e, BPF_DW, FLT_R0, SCRATCH_JOBS, FLT_R7);
+	flt_emit_here(e, noted);
+	flt_emit_load(e, BPF_DW, FLT_R7, FLT_R0, SCRATCH_JOBS);
 	flt_emit_if_imm(e, BPF_JEQ, FLT_R7, 0, rejected);
 	put_tail_call(e, s->progs_fd, SKEP_PROG_REDUCE);
 	put_tail_call(e, s->progs_fd, SKEP_PROG_DELIVER);
@@ -187,8 +267,8 @@ static void put_verdict(struct flt_emit *e, const struct flt_surroundings *s)
 
 	flt_emit_here(e, rejected);
 	flt_emit_load(e, BPF_W, FLT_R1, FLT_R6, offsetof(struct xdp_md, rx_queue_index));
-	flt_emit_store(e, BPF_W, FLT_FP, -4, FLT_R1);
-	put_count(e, s->counters_fd, s->rejected_offset);
+	flt_emit_store(e, BPF_W, FLT_FP, key, FLT_R1);
+	put_count(e, s->counters_fd, key, s->rejected_offset);
 	flt_emit_mov_imm(e, FLT_R0, (int32_t)s->rejected_action);
 	flt_emit_exit(e);
 }
@@ -196,12 +276,14 @@ static void put_verdict(struct flt_emit *e, const struct flt_surroundings *s)
 static void put_main(struct image *im, const struct flt_surroundings *s)
 {
 	struct flt_emit *e = &im->e;
-	uint32_t ask = flt_emit_label(e), done = flt_emit_label(e);
+	uint32_t ask = flt_emit_label(e), done = flt_emit_label(e), noted = flt_emit_label(e),
+		 none = flt_emit_label(e);
 
 	add_part(im, PART_MAIN, 0);
+	im->kept = keep_below(im);
 	flt_emit_mov(e, FLT_R6, FLT_R1);
-	flt_emit_store_imm(e, BPF_W, -4, (int32_t)s->generation);
-	put_count(e, s->generations_fd, offsetof(struct skep_generation, seen));
+	flt_emit_store_imm(e, BPF_W, im->kept.key, (int32_t)s->generation);
+	put_count(e, s->generations_fd, im->kept.key, offsetof(struct skep_generation, seen));
 	flt_merge_put(e, &im->merge, ask, done);
 	if (im->asks) {
 		flt_emit_here(e, ask);
@@ -209,11 +291,17 @@ static void put_main(struct image *im, const struct flt_surroundings *s)
 		flt_emit_alu(e, BPF_AND, FLT_R8, FLT_R9);
 		flt_emit_alu(e, BPF_XOR, FLT_R7, FLT_R8);
 		flt_emit_if_imm(e, BPF_JEQ, FLT_R8, 0, done);
-		put_calls(im);
+		put_calls(im, s->scratch_fd, none);
+		if (im->inside)
+			flt_emit_load(e, BPF_DW, FLT_R7, FLT_R0, SCRATCH_JOBS);
+		else
+			flt_emit_ja(e, noted);
 	}
 	flt_emit_here(e, done);
 	put_inside_calls(im, s->scratch_fd);
-	put_verdict(e, s);
+	put_verdict(im, s, noted, none);
+	for (uint32_t i = 0; i < im->n_f; i++)
+		flt_body_put_rest(e, &im->f[i].body);
 }
 
 static void put_functions(struct image *im, int scratch_fd)
@@ -221,12 +309,14 @@ static void put_functions(struct image *im, int scratch_fd)
 	uint32_t at[FLT_CLASSES];
 
 	flt_merge_put_slow(&im->e, &im->merge, at);
-	for (uint32_t class = 0; class < FLT_CLASSES; class ++)
+	for (uint32_t class = 0; class < FLT_CLASSES; class++)
 		if (im->merge.has_slow[class])
 			add_part(im, PART_SLOW, at[class]);
 	for (uint32_t i = 0; i < im->n_f; i++) {
 		const struct function *f = &im->f[i];
 
+		if (f->within)
+			continue;
 		add_part(im, f->inside ? PART_FILTER_AT : PART_FILTER, im->e.n);
 		flt_emit_here(&im->e, f->label);
 		flt_emit_copy(&im->e, f->code->v, f->code->n);
@@ -235,24 +325,40 @@ static void put_functions(struct image *im, int scratch_fd)
 	}
 }
 
+/* Of the jobs, n are filters for the frame; behind them are those for what is inside, n_all in all. */
+struct sources {
+	const struct flt_job *jobs;
+	const struct flt_merge_job *merged;
+	uint32_t n, n_all;
+	const struct flt_tables *tables;
+	int tables_fd;
+};
+
 /* Jobs with the same instructions become one function; jobs that the tables answer for need none. */
-static void group(struct image *im, const struct flt_job *jobs, const struct flt_merge_job *merged,
-		  uint32_t n)
+static void group(struct image *im, const struct sources *from, bool may_within)
 {
-	for (uint32_t i = 0; i < n; i++) {
+	const struct flt_job *jobs = from->jobs;
+	uint32_t within = 0;
+
+	for (uint32_t i = 0; i < from->n_all; i++) {
 		const struct flt_code *code = jobs[i].code;
 		uint32_t k = 0;
 
-		if (merged[i].terms && flt_terms_exact(merged[i].terms))
+		if (from->merged[i].terms && flt_terms_exact(from->merged[i].terms))
 			continue;
 		while (k < im->n_f && (im->f[k].code->n != code->n || im->f[k].inside != jobs[i].inside ||
 				       memcmp(im->f[k].code->v, code->v, code->n * sizeof(*code->v)) != 0))
 			k++;
 		if (k == im->n_f) {
+			bool fits = may_within && !jobs[i].inside && code->n <= WITHIN_INSNS &&
+				    within + code->n <= WITHIN_SUM;
+
+			within += fits ? code->n : 0;
 			im->f[im->n_f++] = (struct function){
 				.code = code,
 				.inside = jobs[i].inside,
 				.label = flt_emit_label(&im->e),
+				.within = fits,
 			};
 		}
 		im->f[k].jobs |= 1ull << jobs[i].slot;
@@ -340,7 +446,8 @@ static int load(const struct image *im, int *ret_fd, struct skep_err *err)
 	if (r == -E2BIG) {
 		(void)skep_err_set(err, SKEP_E_UNSUPPORTED,
 				   "the filters of all jobs together are too complex for the kernel");
-		(void)skep_err_hint(err, "Run them on two links, or leave out protochain and long arithmetic");
+		(void)skep_err_hint(err,
+				    "Run them on two links, or leave out protochain and long arithmetic");
 		return SKEP_E_UNSUPPORTED;
 	}
 	opts.log_buf = log;
@@ -388,36 +495,48 @@ static int build_tables(struct flt_merge_job *jobs, uint32_t n, struct flt_table
 
 static void image_done(struct image *im)
 {
+	for (uint32_t i = 0; i < im->n_f; i++)
+		flt_body_done(&im->f[i].body);
 	flt_emit_done(&im->e);
 }
 
-/* Of the jobs, n are filters for the frame; behind them are those for what is inside, n_all in all. */
-static int load_all(const struct flt_job *jobs, uint32_t n, uint32_t n_all, const struct flt_surroundings *s,
-		    int *ret_fd, struct skep_err *err)
+static int link_and_load(const struct sources *from, const struct flt_surroundings *s, bool may_within,
+			 int *ret_fd, struct skep_err *err)
 {
-	SKEP_CLEANUP(flt_tables_done) struct flt_tables tables = { 0 };
-	SKEP_CLEANUP(image_done) struct image im = { 0 };
-	struct flt_merge_job merged[MAX_FILTERS] = { 0 };
-	_skep_close_ int tables_fd = -1;
+	SKEP_CLEANUP(image_done)
+	struct image im = { .merge = { .tables = from->tables, .tables_fd = from->tables_fd } };
 	int r;
 
-	for (uint32_t i = 0; i < n; i++)
-		merged[i] =
-			(struct flt_merge_job){ .bit = 1ull << jobs[i].slot, .terms = jobs[i].code->terms };
-	r = build_tables(merged, n, &tables, err);
-	if (r == 0)
-		r = upload(&tables, &tables_fd, err);
-	if (r)
-		return r;
-	im.merge.tables = &tables;
-	im.merge.tables_fd = tables_fd;
-	group(&im, jobs, merged, n_all);
+	group(&im, from, may_within);
 	put_main(&im, s);
 	put_functions(&im, s->scratch_fd);
 	r = flt_emit_finish(&im.e);
 	if (r)
-		return skep_err_set(err, r, "cannot link %u filters: %s", n, strerror(-r));
+		return skep_err_set(err, r, "cannot link %u filters: %s", from->n, strerror(-r));
 	return load(&im, ret_fd, err);
+}
+
+static int load_all(struct sources *from, const struct flt_surroundings *s, int *ret_fd, struct skep_err *err)
+{
+	SKEP_CLEANUP(flt_tables_done) struct flt_tables tables = { 0 };
+	struct flt_merge_job merged[MAX_FILTERS] = { 0 };
+	_skep_close_ int tables_fd = -1;
+	int r;
+
+	for (uint32_t i = 0; i < from->n; i++)
+		merged[i] = (struct flt_merge_job){ .bit = 1ull << from->jobs[i].slot,
+						    .terms = from->jobs[i].code->terms };
+	r = build_tables(merged, from->n, &tables, err);
+	if (r == 0)
+		r = upload(&tables, &tables_fd, err);
+	if (r)
+		return r;
+	from->merged = merged;
+	from->tables = &tables;
+	from->tables_fd = tables_fd;
+	r = link_and_load(from, s, true, ret_fd, err);
+	/* What is too much for the verifier in one piece may not be in many. */
+	return r && r != -EPERM && r != -ENOMEM ? link_and_load(from, s, false, ret_fd, err) : r;
 }
 
 int flt_classifier_load(const struct flt_job *jobs, uint32_t n, const struct flt_surroundings *s, int *ret_fd,
@@ -431,9 +550,9 @@ int flt_classifier_load(const struct flt_job *jobs, uint32_t n, const struct flt
 		assert(!jobs[i].inside == !jobs[i].inside_code);
 		all[i] = (struct flt_job){ .slot = jobs[i].slot, .code = jobs[i].code };
 		if (jobs[i].inside)
-			all[n_all++] = (struct flt_job){
-				.slot = jobs[i].slot, .code = jobs[i].inside_code, .inside = jobs[i].inside
-			};
+			all[n_all++] = (struct flt_job){ .slot = jobs[i].slot,
+							 .code = jobs[i].inside_code,
+							 .inside = jobs[i].inside };
 	}
-	return load_all(all, n, n_all, s, ret_fd, err);
+	return load_all(&(struct sources){ .jobs = all, .n = n, .n_all = n_all }, s, ret_fd, err);
 }

@@ -28,9 +28,7 @@
 
 #include <cmocka.h>
 
-/* XDP_* and the verdict of the program that stands for delivery; <linux/bpf.h> cannot be included beside
- * libpcap's header. */
-#define DROP 1u
+/* The verdict of the program that stands for delivery. */
 #define DELIVERED 7u
 #define JOBS 64u
 
@@ -184,7 +182,25 @@ static void clear_verdict(int fd)
 	assert_int_equal(bpf_map_update_elem(fd, &zero, zeros, 0), 0);
 }
 
-static size_t compare(struct bench *b, uint32_t n, size_t step)
+/*
+ * Runs the program over one packet; the first `linear` bytes in the first buffer, 0: as many as fit. Returns
+ * what the program returned.
+ */
+static uint32_t run(const struct bench *b, const struct packet *p, uint32_t linear)
+{
+	struct xdp_md ctx = { .data_end = linear };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = p->bytes, .data_size_in = p->len, .repeat = 1);
+
+	if (linear > 0) {
+		opts.ctx_in = &ctx;
+		opts.ctx_size_in = sizeof(ctx);
+	}
+	assert_int_equal(bpf_prog_test_run_opts(b->fd, &opts), 0);
+	return opts.retval;
+}
+
+/* small: with first buffers that end anywhere in the headers. */
+static size_t compare(struct bench *b, uint32_t n, size_t step, bool small)
 {
 	uint64_t rejected =
 		read_map(b->around.counters_fd, sizeof(struct skep_xdp_counters), b->around.rejected_offset);
@@ -192,22 +208,21 @@ static size_t compare(struct bench *b, uint32_t n, size_t step)
 
 	for (size_t i = 0; i < packets.n; i += step) {
 		const struct packet *p = &packets.v[i];
-		LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = p->bytes, .data_size_in = p->len,
-			    .repeat = 1);
 		uint64_t want = 0, got, now;
+		uint32_t verdict;
 
 		for (uint32_t j = 0; j < n; j++)
 			if (flt_front_match(b->cbpf[j], p->bytes, p->len, p->len) > 0)
 				want |= 1ull << b->jobs[j].slot;
 		clear_verdict(b->around.scratch_fd);
-		assert_int_equal(bpf_prog_test_run_opts(b->fd, &opts), 0);
+		verdict = run(b, p, small ? SKEP_MIN(14 + (uint32_t)(i % 60), p->len) : 0);
 		got = read_map(b->around.scratch_fd, sizeof(struct skep_scratch), 0);
 		now = read_map(b->around.counters_fd, sizeof(struct skep_xdp_counters),
 			       b->around.rejected_offset);
-		if (got != want || opts.retval != (want ? DELIVERED : XDP_DROP) ||
+		if (got != want || verdict != (want ? DELIVERED : XDP_DROP) ||
 		    now - rejected != (want == 0)) {
 			print_message("# packet %zu: want %llx, got %llx, verdict %u\n", i,
-				      (unsigned long long)want, (unsigned long long)got, opts.retval);
+				      (unsigned long long)want, (unsigned long long)got, verdict);
 			bad++;
 		}
 		rejected = now;
@@ -231,7 +246,7 @@ static void test_each_job_as_if_alone(void **state)
 		compile(&b, i, expr);
 	}
 	load(&b, JOBS);
-	assert_int_equal(compare(&b, JOBS, 3), 0);
+	assert_int_equal(compare(&b, JOBS, 3, false), 0);
 	close_bench(&b);
 }
 
@@ -241,7 +256,7 @@ static size_t judge(struct bench *b, uint32_t n, size_t step)
 	size_t bad;
 
 	load(b, n);
-	bad = compare(b, n, step);
+	bad = compare(b, n, step, false);
 	if (bad)
 		for (uint32_t i = 0; i < n; i++)
 			print_message("# job %u: %s\n", i, b->exprs[i]);
@@ -309,6 +324,90 @@ static void test_random_sets(void **state)
 	assert_int_equal(bad, 0);
 }
 
+/* Frames whose first buffer ends early: what is merged, and what is not, fetches the rest with a helper. */
+static void test_small_first_buffer(void **state)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packets.v[0].bytes, .data_size_in = packets.v[0].len,
+		    .repeat = 1);
+	struct xdp_md ctx = { .data_end = 14 };
+	struct bench b;
+
+	(void)state;
+	open_bench(&b);
+	for (uint32_t i = 0; i < ARRAY_LEN(filters); i++)
+		compile(&b, i, filters[i]);
+	load(&b, ARRAY_LEN(filters));
+	opts.ctx_in = &ctx;
+	opts.ctx_size_in = sizeof(ctx);
+	if (bpf_prog_test_run_opts(b.fd, &opts)) {
+		close_bench(&b);
+		print_message("# this kernel cannot make a test frame with a small first buffer\n");
+		skip();
+	}
+	assert_int_equal(compare(&b, ARRAY_LEN(filters), 7, true), 0);
+	close_bench(&b);
+}
+
+/*
+ * Of a set that is compiled: what the kernel says of the program, to see growth. The kernel rewrites some
+ * instructions, so other versions may say a little more or less.
+ */
+static struct bpf_prog_info info_of(struct bench *b, uint32_t n)
+{
+	struct bpf_prog_info info = { 0 };
+	uint32_t len = sizeof(info);
+
+	load(b, n);
+	assert_int_equal(bpf_obj_get_info_by_fd(b->fd, &info, &len), 0);
+	empty_bench(b);
+	return info;
+}
+
+/*
+ * Sets of merged jobs are a program of a constant size; other jobs stand within it and cost no call, and no
+ * more instructions than they have.
+ */
+static void test_sizes(void **state)
+{
+	static const struct {
+		const char *what, *filter;
+		uint32_t jobs, insns, functions;
+	} sets[] = {
+		{ "no job", NULL, 0, 103, 1 },
+		{ "one port", "port 1", 1, 426, 3 },
+		{ "64 ports", "port %u", 64, 426, 3 },
+		{ "64 hosts", "host 192.0.2.%u", 64, 480, 3 },
+		{ "64 hosts and ports", "host 192.0.2.%u and udp port 7%u", 64, 507, 2 },
+		{ "64 IPv6 hosts", "host 2001:db8::%u", 64, 751, 2 },
+		{ "64 other filters", "udp[8:2] = %u", 64, 6036, 2 },
+	};
+	struct bench b;
+	size_t bad = 0;
+
+	(void)state;
+	open_bench(&b);
+	for (size_t s = 0; s < ARRAY_LEN(sets); s++) {
+		struct bpf_prog_info info;
+		char expr[100];
+
+		for (uint32_t i = 0; i < sets[s].jobs; i++) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+			(void)snprintf(expr, sizeof(expr), sets[s].filter, i + 1, i + 1);
+#pragma GCC diagnostic pop
+			compile(&b, i, expr);
+		}
+		info = info_of(&b, sets[s].jobs);
+		print_message("# %s: %u instructions, %u verified, %u functions\n", sets[s].what,
+			      info.xlated_prog_len / 8, info.verified_insns, info.nr_jited_ksyms);
+		bad += info.xlated_prog_len / 8 > sets[s].insns + sets[s].insns / 10 ||
+		       info.nr_jited_ksyms != sets[s].functions ||
+		       info.verified_insns > 2 * (info.xlated_prog_len / 8);
+	}
+	close_bench(&b);
+	assert_int_equal(bad, 0);
+}
+
 /* Long lists: more addresses than tables for them may have; the job is then asked itself. */
 static void test_many_addresses(void **state)
 {
@@ -340,10 +439,31 @@ static void test_few_jobs_reject_the_rest(void **state)
 	compile(&b, 1, "udp port 53");
 	b.jobs[1].slot = 63;
 	load(&b, 2);
-	assert_int_equal(compare(&b, 2, 3), 0);
+	assert_int_equal(compare(&b, 2, 3, false), 0);
 	skep_closep(&b.fd);
 	load(&b, 0);
-	assert_int_equal(compare(&b, 0, 50), 0);
+	assert_int_equal(compare(&b, 0, 50, false), 0);
+	close_bench(&b);
+}
+
+/* libpcap allows 64 KiB of text; the verifier has its limits in one piece. */
+static void test_huge_filters_become_functions(void **state)
+{
+	static char expr[60000];
+	struct bench b;
+
+	(void)state;
+	open_bench(&b);
+	for (uint32_t i = 0; i < 4; i++) {
+		size_t at = (size_t)snprintf(expr, sizeof(expr), "ip[8] = %u", i);
+
+		for (uint32_t k = 0; k < 400; k++)
+			at += (size_t)snprintf(expr + at, sizeof(expr) - at, " or udp[8:2] = %u",
+					       1000 * i + k);
+		compile(&b, i, expr);
+	}
+	compile(&b, 4, "port 53");
+	assert_int_equal(judge(&b, 5, 5), 0);
 	close_bench(&b);
 }
 
@@ -389,8 +509,11 @@ int main(void)
 		cmocka_unit_test(test_each_job_as_if_alone),
 		cmocka_unit_test(test_corpus_in_sets_of_64),
 		cmocka_unit_test(test_random_sets),
+		cmocka_unit_test(test_small_first_buffer),
+		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_many_addresses),
 		cmocka_unit_test(test_few_jobs_reject_the_rest),
+		cmocka_unit_test(test_huge_filters_become_functions),
 		cmocka_unit_test(test_jobs_are_added_quickly),
 	};
 

@@ -69,7 +69,7 @@ BORDERS = {
     "bpf/abi": ({"bpf/abi"}, {"linux"}),
     "common": ({"common"}, {"jansson", "microhttpd", "curl", "sodium"}),
     "capture": ({"capture", "common", "bpf"}, {"linux", "bpf", "xdp", "liburing", "zstd", "pcap", "numa", "seccomp", "sodium", "jansson"}),
-    "bench": ({"bench", "common", "bpf"}, {"linux", "bpf", "xdp", "liburing", "zstd", "pcap", "jansson"}),
+    "bench": ({"bench", "common", "bpf", "capture/filter"}, {"linux", "bpf", "xdp", "liburing", "zstd", "pcap", "jansson"}),
     "control": ({"control", "common"}, {"jansson", "microhttpd", "curl", "sodium"}),
     "hive/http": ({"hive/http", "hive/svc", "hive/auth", "common"}, {"microhttpd", "jansson"}),
     "hive/svc": ({"hive/svc", "hive/db", "hive/store", "hive/sandbox", "hive/probe", "hive/auth", "common"}, set()),
