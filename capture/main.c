@@ -3,6 +3,7 @@
  * skep-capture: reads the command line and hands over. Everything it calls is in the static library, so tests
  * link what ships.
  */
+#include "capture/extract.h"
 #include "capture/options.h"
 #include "capture/probe.h"
 #include "capture/recover.h"
@@ -10,6 +11,7 @@
 #include "common/log.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static int command(const struct cap_options *opts, struct skep_err *err)
 {
@@ -42,6 +44,8 @@ int main(int argc, char **argv)
 	struct skep_err err = SKEP_ERR_NULL;
 	int r;
 
+	if (argc > 1 && strcmp(argv[1], "extract") == 0)
+		return cap_extract_command(argc - 1, argv + 1);
 	r = cap_options_parse(argc, argv, &opts, &err);
 	if (r) {
 		skep_err_print(stderr, "skep-capture", &err);

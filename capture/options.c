@@ -382,6 +382,7 @@ static const char *const usage[] = {
 	"-i IF… -w DIR --serve SOCKET [OPTION…]",
 	"-D | --probe [-i IF]",
 	"recover DIR",
+	"extract [OPTION…] FILE|DIR…",
 	NULL,
 };
 

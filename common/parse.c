@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 /* 18 digits after the point: 10^18 fits in 64 bits. */
 #define FRACTION_DIGITS_MAX 18
@@ -272,5 +273,95 @@ int skep_parse_list(const char *what, const char *text, uint16_t max, struct ske
 	}
 	refuse(err, text, at, what, why);
 	skep_err_hint(err, "write numbers and ranges from 0 to %u with commas between them: 0,2-5", max);
+	return SKEP_E_USAGE;
+}
+
+/* Up to nine digits behind the point, as nanoseconds; *at is moved behind them. False: a digit too many, or none. */
+static bool take_fraction(const char **at, uint64_t *ret_ns)
+{
+	uint64_t ns = 0;
+	unsigned n = 0;
+
+	*ret_ns = 0;
+	if (**at != '.')
+		return true;
+	for ((*at)++; **at >= '0' && **at <= '9' && n < 10; (*at)++, n++)
+		ns = ns * 10 + (uint64_t)(**at - '0');
+	if (n == 0 || n > 9)
+		return false;
+	for (; n < 9; n++)
+		ns *= 10;
+	*ret_ns = ns;
+	return true;
+}
+
+/* Exactly n digits. */
+static bool take_digits(const char **at, unsigned n, int *ret)
+{
+	int v = 0;
+
+	for (; n > 0; n--, (*at)++) {
+		if (**at < '0' || **at > '9')
+			return false;
+		v = v * 10 + (**at - '0');
+	}
+	*ret = v;
+	return true;
+}
+
+static bool take_char(const char **at, char c)
+{
+	return *(*at)++ == c;
+}
+
+static bool parse_seconds(const char *at, uint64_t *ret_ns)
+{
+	uint64_t s = 0, fraction;
+	unsigned n = 0;
+
+	for (; *at >= '0' && *at <= '9' && n < 11; at++, n++)
+		s = s * 10 + (uint64_t)(*at - '0');
+	if (n == 0 || n > 10 || !take_fraction(&at, &fraction) || *at)
+		return false;
+	*ret_ns = s * 1000000000u + fraction;
+	return true;
+}
+
+/* RFC 3339, UTC only. */
+static bool parse_date(const char *at, uint64_t *ret_ns)
+{
+	struct tm tm = { 0 }, back;
+	uint64_t fraction;
+	time_t t;
+
+	if (!take_digits(&at, 4, &tm.tm_year) || !take_char(&at, '-') || !take_digits(&at, 2, &tm.tm_mon) ||
+	    !take_char(&at, '-') || !take_digits(&at, 2, &tm.tm_mday) || !(*at == 'T' || *at == 't' || *at == ' '))
+		return false;
+	at++;
+	if (!take_digits(&at, 2, &tm.tm_hour) || !take_char(&at, ':') || !take_digits(&at, 2, &tm.tm_min) ||
+	    !take_char(&at, ':') || !take_digits(&at, 2, &tm.tm_sec) || !take_fraction(&at, &fraction) ||
+	    !(*at == 'Z' || *at == 'z') || at[1])
+		return false;
+	tm.tm_year -= 1900;
+	tm.tm_mon -= 1;
+	back = tm;
+	t = timegm(&back); /* which turns 31 February into March: then the fields are not what they were */
+	if (t < 0 || back.tm_mday != tm.tm_mday || back.tm_mon != tm.tm_mon || back.tm_hour != tm.tm_hour ||
+	    back.tm_min != tm.tm_min || back.tm_sec != tm.tm_sec || (uint64_t)t > INT64_MAX / 1000000000)
+		return false;
+	*ret_ns = (uint64_t)t * 1000000000u + fraction;
+	return true;
+}
+
+int skep_parse_time(const char *what, const char *text, uint64_t *ret_ns, struct skep_err *err)
+{
+	uint64_t ns;
+
+	if (text[0] == '@' ? parse_seconds(text + 1, &ns) : parse_date(text, &ns)) {
+		*ret_ns = ns;
+		return 0;
+	}
+	skep_err_set(err, SKEP_E_USAGE, "%s: \"%.60s\" is no moment", what, text);
+	skep_err_hint(err, "write it in UTC: 2026-11-21T14:41:08.5Z, or @SECONDS since 1970");
 	return SKEP_E_USAGE;
 }

@@ -23,6 +23,12 @@ int skep_parse_size(const char *what, const char *text, uint64_t *ret_bytes, str
  */
 int skep_parse_duration(const char *what, const char *text, uint64_t *ret_ns, struct skep_err *err);
 
+/*
+ * A moment in UTC as nanoseconds since 1970: "2026-11-21T14:41:08Z", with a fraction of up to nine digits, or
+ * "@SECONDS" with or without one.
+ */
+int skep_parse_time(const char *what, const char *text, uint64_t *ret_ns, struct skep_err *err);
+
 struct skep_u16_list {
 	uint16_t *items; /* the caller's array */
 	uint32_t room;   /* its length */

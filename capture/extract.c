@@ -1,0 +1,659 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Extraction: each file is a cursor over the blocks that its index offers for the time span; the cursor with the
+ * earliest packet goes first. A file is opened when its first packet can be next, so that thousands of segments of
+ * a ring cost a handful of descriptors. Blocks of a segment decode alone (docs/reference/segment-format.md), so
+ * what lies between two of them is never read; records never cross a block's border.
+ *
+ * Files without an index (not ours, or the sidecar is lost) are read from one end to the other.
+ *
+ * Files are hostile: sizes are checked against the format's limits before anything is allocated by them. One thread.
+ */
+#include "capture/extract.h"
+
+#include "capture/capfile.h"
+#include "capture/capwrite.h"
+#include "capture/filter_user.h"
+#include "capture/frame.h"
+#include "capture/sidecar.h"
+#include "capture/zframe.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <zstd.h>
+
+/* A block of ours holds at most CAP_BLOCK_BYTES; an index entry that says more is not ours. */
+#define ENTRY_MAX_BYTES (4u * CAP_MIB)
+#define PREAMBLE_READ_BYTES (128u * CAP_KIB)
+#define PIECE_BYTES (256u * CAP_KIB)
+#define OUT_BYTES (1u * CAP_MIB)
+#define FILES_MAX 1000000u
+
+struct cursor {
+	char *path;
+	struct cap_sidecar *sc; /* NULL: no index */
+	uint64_t first_ns;	/* no packet of it is earlier */
+	uint32_t iface;		/* of the output */
+	bool opened, ended;
+	/* while it is open */
+	int fd;
+	struct cap_capfile *file;
+	size_t entry; /* the next to be read */
+	bool finished; /* no more bytes will come */
+	bool zstd;
+	uint8_t *in; /* compressed piece of a file without index */
+	size_t in_at, in_n;
+	ZSTD_DStream *stream;
+	struct cap_capfile_packet packet;
+};
+
+struct extract {
+	const struct cap_extract_cfg *cfg;
+	struct cap_extract_account account;
+	struct cursor *cursors;
+	uint32_t n, room;
+	struct cap_filter_user *filter;
+	uint8_t *scratch;
+	struct cap_batch *batch;
+	uint8_t *packed, *raw; /* ENTRY_MAX_BYTES each */
+	ZSTD_DCtx *dctx;
+	uint8_t *out;
+	size_t n_out;
+	uint16_t linktype;
+	bool headed;
+};
+
+/* ---- which files ---- */
+
+static bool is_capture(const char *name)
+{
+	static const char *const ends[] = { ".pcap", ".pcapng", ".pcap.zst", ".pcapng.zst", ".cap" };
+	size_t n = strlen(name);
+
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+		size_t m = strlen(ends[i]);
+
+		if (n > m && strcmp(name + n - m, ends[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* What we write may lie in a folder that we read. */
+static bool is_output(const struct extract *x, int dirfd, const char *name)
+{
+	struct stat a, b;
+
+	return fstat(x->cfg->out_fd, &a) == 0 && S_ISREG(a.st_mode) && fstatat(dirfd, name, &b, 0) == 0 &&
+	       a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+static int add_file(struct extract *x, int dirfd, const char *name, char *path, struct skep_err *err)
+{
+	struct cursor *c;
+	struct skep_err why = SKEP_ERR_NULL;
+	struct cap_sidecar *sc = NULL;
+	int r;
+
+	if (is_output(x, dirfd, name)) {
+		free(path);
+		return 0;
+	}
+	if (x->n == FILES_MAX) {
+		free(path);
+		return skep_err_set(err, SKEP_E_USAGE, "more than %u files", FILES_MAX);
+	}
+	if (x->n == x->room) {
+		uint32_t room = x->room ? 2 * x->room : 64;
+		struct cursor *more = reallocarray(x->cursors, room, sizeof(*more));
+
+		if (!more) {
+			free(path);
+			return skep_err_set(err, -ENOMEM, "no memory for %u files", room);
+		}
+		x->cursors = more;
+		x->room = room;
+	}
+	r = cap_sidecar_read(dirfd, name, &sc, &why);
+	if (r && r != -ENOENT) { /* a sidecar that lies is no reason to lose the packets */
+		sc = cap_sidecar_free(sc);
+		r = 0;
+	}
+	c = &x->cursors[x->n++];
+	*c = (struct cursor){ .path = path, .sc = sc, .fd = -1 };
+	x->account.files++;
+	if (!sc || !sc->n_index) {
+		x->account.files_unindexed += sc == NULL;
+		if (sc && sc->first_ns == CAP_SIDECAR_UNKNOWN && sc->account.stored_pkts == 0)
+			c->ended = true; /* a file without packets */
+		c->sc = cap_sidecar_free(sc);
+		return 0;
+	}
+	x->account.blocks += sc->n_index;
+	c->first_ns = sc->first_ns == CAP_SIDECAR_UNKNOWN ? 0 : sc->first_ns;
+	if (c->first_ns > x->cfg->to_ns || (sc->last_ns != CAP_SIDECAR_UNKNOWN && sc->last_ns < x->cfg->from_ns))
+		c->ended = true;
+	return 0;
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int capture_only(const struct dirent *e)
+{
+	return e->d_name[0] != '.' && is_capture(e->d_name);
+}
+
+static int add_folder(struct extract *x, const char *folder, struct skep_err *err)
+{
+	_skep_close_ int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct dirent **names = NULL;
+	int n = fd < 0 ? -1 : scandir(folder, &names, capture_only, by_name), r = 0;
+
+	if (n < 0)
+		return skep_err_set(err, -errno, "%s: %s", folder, strerror(errno));
+	for (int i = 0; i < n; i++) {
+		char *path = NULL;
+
+		if (r == 0 && asprintf(&path, "%s/%s", folder, names[i]->d_name) < 0)
+			r = skep_err_set(err, -ENOMEM, "%s: no memory", folder);
+		if (r == 0)
+			r = add_file(x, fd, names[i]->d_name, path, err);
+		free(names[i]);
+	}
+	free(names);
+	return r;
+}
+
+static int add_path(struct extract *x, const char *path, struct skep_err *err)
+{
+	_skep_close_ int dirfd = -1;
+	_skep_free_ char *dir = NULL;
+	const char *slash = strrchr(path, '/');
+	struct stat st;
+	char *copy;
+
+	if (stat(path, &st) < 0)
+		return skep_err_set(err, errno == ENOENT ? SKEP_E_NOT_FOUND : -errno, "%s: %s", path,
+				    strerror(errno));
+	if (S_ISDIR(st.st_mode))
+		return add_folder(x, path, err);
+	dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+	copy = strdup(path);
+	dirfd = dir ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	if (!copy || dirfd < 0) {
+		free(copy);
+		return skep_err_set(err, dir ? -errno : -ENOMEM, "%s: %s", path, strerror(errno));
+	}
+	return add_file(x, dirfd, slash ? slash + 1 : path, copy, err);
+}
+
+/* ---- bytes of one file ---- */
+
+static int bad(const struct cursor *c, const char *why, struct skep_err *err)
+{
+	return skep_err_set(err, SKEP_E_BAD_DATA, "%s: %s", c->path, why);
+}
+
+static void feed(struct cursor *c, const uint8_t *bytes, size_t n)
+{
+	while (n > 0) {
+		size_t room, k;
+		uint8_t *p = cap_capfile_room(c->file, &room);
+
+		k = SKEP_MIN(room, n);
+		memcpy(p, bytes, k);
+		cap_capfile_fed(c->file, k);
+		bytes += k;
+		n -= k;
+	}
+}
+
+static ssize_t read_at(int fd, void *p, size_t n, uint64_t at)
+{
+	size_t got = 0;
+
+	while (got < n) {
+		ssize_t k = pread(fd, (uint8_t *)p + got, n - got, (off_t)(at + got));
+
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k < 0)
+			return -errno;
+		if (k == 0)
+			break;
+		got += (size_t)k;
+	}
+	return (ssize_t)got;
+}
+
+/* Decodes a stretch that begins at a zstd block's header: our frame header in front makes it a frame. */
+static int decode(struct extract *x, const struct cursor *c, size_t n, size_t *ret_raw, struct skep_err *err)
+{
+	uint8_t header[CAP_ZFRAME_HEADER_BYTES];
+	ZSTD_inBuffer head = { header, sizeof(header), 0 }, in = { x->packed, n, 0 };
+	ZSTD_outBuffer out = { x->raw, ENTRY_MAX_BYTES, 0 };
+	size_t r;
+
+	cap_zframe_header(header);
+	(void)ZSTD_DCtx_reset(x->dctx, ZSTD_reset_session_only);
+	r = ZSTD_decompressStream(x->dctx, &out, &head);
+	while (!ZSTD_isError(r) && in.pos < in.size && out.pos < out.size) {
+		size_t before = in.pos + out.pos;
+
+		r = ZSTD_decompressStream(x->dctx, &out, &in);
+		if (in.pos + out.pos == before)
+			break;
+	}
+	if (!ZSTD_isError(r)) { /* what the decoder still holds */
+		ZSTD_inBuffer none = { NULL, 0, 0 };
+
+		r = ZSTD_decompressStream(x->dctx, &out, &none);
+	}
+	if (ZSTD_isError(r))
+		return bad(c, ZSTD_getErrorName(r), err);
+	*ret_raw = out.pos;
+	return 0;
+}
+
+/* The stretch [at, at + n) of the file, decoded, goes to the parser; at most `raw` bytes of it. */
+static int feed_stretch(struct extract *x, struct cursor *c, uint64_t at, uint64_t n, uint64_t raw,
+			struct skep_err *err)
+{
+	size_t got = 0;
+	ssize_t k;
+	int r;
+
+	if (n > ENTRY_MAX_BYTES || raw > ENTRY_MAX_BYTES)
+		return bad(c, "its index names a block that is too large", err);
+	k = read_at(c->fd, x->packed, n, at);
+	if (k < 0)
+		return skep_err_set(err, (int)k, "%s: %s", c->path, strerror((int)-k));
+	if ((uint64_t)k < n)
+		return bad(c, "its index names a block behind its end", err);
+	if (!c->zstd) {
+		feed(c, x->packed, SKEP_MIN(n, raw));
+		return 0;
+	}
+	r = decode(x, c, n, &got, err);
+	if (r)
+		return r;
+	if (got < raw)
+		return bad(c, "a block of it does not decode", err);
+	feed(c, x->raw, raw);
+	return 0;
+}
+
+static bool entry_wanted(const struct extract *x, const struct cap_sidecar_entry *e)
+{
+	return e->pkts > 0 && e->ts_first_ns != CAP_SIDECAR_UNKNOWN && e->ts_first_ns <= x->cfg->to_ns &&
+	       e->ts_last_ns >= x->cfg->from_ns;
+}
+
+/* The next block that can hold something; -ENODATA: none. */
+static int feed_entry(struct extract *x, struct cursor *c, struct skep_err *err)
+{
+	while (c->entry < c->sc->n_index && !entry_wanted(x, &c->sc->index[c->entry]))
+		c->entry++;
+	if (c->entry == c->sc->n_index)
+		return -ENODATA;
+	x->account.blocks_read++;
+	c->entry++;
+	return feed_stretch(x, c, c->sc->index[c->entry - 1].file_offset, c->sc->index[c->entry - 1].file_bytes,
+			    c->sc->index[c->entry - 1].raw_bytes, err);
+}
+
+/* Some more of a file without index; -ENODATA: its end. */
+static int feed_piece(struct cursor *c, struct skep_err *err)
+{
+	ZSTD_inBuffer in = { c->in, c->in_n, c->in_at };
+	ZSTD_outBuffer out;
+	size_t room, r;
+	ssize_t k;
+
+	if (c->in_at == c->in_n) {
+		do
+			k = read(c->fd, c->in, PIECE_BYTES);
+		while (k < 0 && errno == EINTR);
+		if (k < 0)
+			return skep_err_set(err, -errno, "%s: %s", c->path, strerror(errno));
+		if (k == 0)
+			return -ENODATA;
+		in = (ZSTD_inBuffer){ c->in, (size_t)k, 0 };
+	}
+	if (!c->zstd) {
+		feed(c, (const uint8_t *)in.src + in.pos, in.size - in.pos);
+		c->in_at = c->in_n = 0;
+		return 0;
+	}
+	out = (ZSTD_outBuffer){ cap_capfile_room(c->file, &room), 0, 0 };
+	out.size = room;
+	r = ZSTD_decompressStream(c->stream, &out, &in);
+	if (ZSTD_isError(r))
+		return bad(c, ZSTD_getErrorName(r), err);
+	cap_capfile_fed(c->file, out.pos);
+	c->in_n = in.size;
+	c->in_at = in.pos;
+	return 0;
+}
+
+static int feed_more(struct extract *x, struct cursor *c, struct skep_err *err)
+{
+	int r = c->sc ? feed_entry(x, c, err) : feed_piece(c, err);
+
+	if (r == -ENODATA) {
+		cap_capfile_finish(c->file);
+		c->finished = true;
+		return 0;
+	}
+	return r;
+}
+
+static void close_cursor(struct cursor *c)
+{
+	c->file = cap_capfile_free(c->file);
+	ZSTD_freeDStream(c->stream);
+	c->stream = NULL;
+	free(c->in);
+	c->in = NULL;
+	skep_closep(&c->fd);
+	c->ended = true;
+}
+
+/* The next packet of the file that lies in the time span, or the end. */
+static int advance(struct extract *x, struct cursor *c, struct skep_err *err)
+{
+	for (;;) {
+		int r = cap_capfile_next(c->file, &c->packet, err);
+
+		if (r == 0) {
+			x->account.looked_pkts++;
+			if (c->packet.ts_ns >= x->cfg->from_ns && c->packet.ts_ns <= x->cfg->to_ns)
+				return 0;
+			continue;
+		}
+		if (r == -EAGAIN && !c->finished) {
+			r = feed_more(x, c, err);
+			if (r)
+				return r;
+			continue;
+		}
+		if (r != -ENODATA && !(c->finished && cap_capfile_truncated(c->file)))
+			return r;
+		close_cursor(c); /* a torn file: its whole records were taken */
+		return 0;
+	}
+}
+
+static int open_unindexed(struct cursor *c, struct skep_err *err)
+{
+	static const uint8_t magic[4] = { 0x28, 0xb5, 0x2f, 0xfd };
+	uint8_t head[4] = { 0 };
+
+	c->zstd = read_at(c->fd, head, sizeof(head), 0) == (ssize_t)sizeof(head) &&
+		  memcmp(head, magic, sizeof(magic)) == 0;
+	c->in = malloc(PIECE_BYTES);
+	c->stream = c->zstd ? ZSTD_createDStream() : NULL;
+	return c->in && (!c->zstd || c->stream) ? 0 : skep_err_set(err, -ENOMEM, "%s: no memory", c->path);
+}
+
+/* What comes before the first block: the capture file's header. */
+static int feed_header(struct extract *x, struct cursor *c, struct skep_err *err)
+{
+	const struct cap_sidecar_entry *first = &c->sc->index[0];
+	uint64_t skip;
+
+	c->zstd = !c->sc->compression || strcmp(c->sc->compression, "none") != 0;
+	skip = c->zstd ? CAP_ZFRAME_HEADER_BYTES : 0;
+	if (first->file_offset < skip || first->raw_offset > PREAMBLE_READ_BYTES)
+		return bad(c, "its index does not fit it", err);
+	return feed_stretch(x, c, skip, first->file_offset - skip, first->raw_offset, err);
+}
+
+static int note_linktype(struct extract *x, const struct cursor *c, struct skep_err *err)
+{
+	uint16_t linktype = cap_capfile_info(c->file)->linktype;
+
+	if (!x->headed) {
+		x->linktype = linktype;
+		return 0;
+	}
+	if (linktype == x->linktype)
+		return 0;
+	skep_err_set(err, SKEP_E_UNSUPPORTED, "%s has another link type than the files before it", c->path);
+	skep_err_hint(err, "extract from each kind of link by itself");
+	return SKEP_E_UNSUPPORTED;
+}
+
+static int open_cursor(struct extract *x, struct cursor *c, struct skep_err *err)
+{
+	int r;
+
+	c->opened = true;
+	c->fd = open(c->path, O_RDONLY | O_CLOEXEC);
+	if (c->fd < 0 && errno == ENOENT) {
+		c->ended = true;
+		return 0;
+	}
+	if (c->fd < 0)
+		return skep_err_set(err, -errno, "%s: %s", c->path, strerror(errno));
+	r = cap_capfile_new(c->path, false, &c->file);
+	if (r)
+		return skep_err_set(err, r, "%s: no memory", c->path);
+	r = c->sc ? feed_header(x, c, err) : open_unindexed(c, err);
+	while (r == 0 && (r = cap_capfile_head(c->file, err)) == -EAGAIN && !c->finished)
+		r = feed_more(x, c, err);
+	if (r == 0)
+		r = note_linktype(x, c, err);
+	return r ? r : advance(x, c, err);
+}
+
+/* ---- the stream that comes out ---- */
+
+static int flush(struct extract *x, struct skep_err *err)
+{
+	size_t at = 0;
+
+	while (at < x->n_out) {
+		ssize_t k = write(x->cfg->out_fd, x->out + at, x->n_out - at);
+
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k < 0)
+			return skep_err_set(err, -errno, "cannot write: %s", strerror(errno));
+		at += (size_t)k;
+	}
+	x->n_out = 0;
+	return 0;
+}
+
+static int put(struct extract *x, const void *bytes, size_t n, struct skep_err *err)
+{
+	if (x->n_out + n > OUT_BYTES) {
+		int r = flush(x, err);
+
+		if (r)
+			return r;
+	}
+	memcpy(x->out + x->n_out, bytes, n);
+	x->n_out += n;
+	return 0;
+}
+
+/* One interface for each link that the files name; files that name none share one. */
+static int put_interfaces(struct extract *x, struct skep_err *err)
+{
+	uint8_t block[CAP_CAPWRITE_TEXT_MAX];
+	uint32_t n = 0;
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < x->n; i++) {
+		struct cursor *c = &x->cursors[i];
+		const char *link = c->sc && c->sc->link ? c->sc->link : "";
+		uint32_t k = 0;
+
+		while (k < i && strcmp(x->cursors[k].sc && x->cursors[k].sc->link ? x->cursors[k].sc->link : "", link))
+			k++;
+		c->iface = k < i ? x->cursors[k].iface : n++;
+		if (k < i)
+			continue;
+		r = put(x, block,
+			cap_capwrite_idb(block, sizeof(block),
+					 &(struct cap_capwrite_idb){ .linktype = x->linktype,
+								     .snaplen = CAP_SNAPLEN_MAX,
+								     .name = *link ? link : NULL }),
+			err);
+	}
+	return r;
+}
+
+static int put_header(struct extract *x, struct skep_err *err)
+{
+	uint8_t head[512];
+	int r;
+
+	x->headed = true;
+	if (!x->cfg->pcapng) {
+		cap_capwrite_pcap_header(head, CAP_SNAPLEN_MAX, x->linktype);
+		return put(x, head, CAP_CAPWRITE_PCAP_HEADER_BYTES, err);
+	}
+	r = put(x, head,
+		cap_capwrite_shb(head, sizeof(head),
+				 &(struct cap_capwrite_shb){ .application = "skep-capture " SKEP_VERSION }),
+		err);
+	return r ? r : put_interfaces(x, err);
+}
+
+static int put_packet(struct extract *x, const struct cursor *c, struct skep_err *err)
+{
+	const struct cap_capfile_packet *p = &c->packet;
+	uint8_t head[CAP_CAPWRITE_EPB_HEADER_BYTES], tail[CAP_CAPWRITE_EPB_MAX_TAIL_BYTES];
+	size_t n_head = CAP_CAPWRITE_PCAP_RECORD_BYTES, n_tail = 0;
+	int r;
+
+	if (x->cfg->pcapng) {
+		cap_capwrite_epb_header(head, c->iface, p->ts_ns, p->cap_len, p->wire_len);
+		n_head = sizeof(head);
+		n_tail = cap_capwrite_epb_tail(tail, p->cap_len);
+	} else {
+		cap_capwrite_pcap_record(head, p->ts_ns, p->cap_len, p->wire_len);
+	}
+	r = put(x, head, n_head, err);
+	if (r == 0)
+		r = put(x, p->data, p->cap_len, err);
+	if (r == 0)
+		r = put(x, tail, n_tail, err);
+	x->account.written_pkts++;
+	return r;
+}
+
+static bool matches(struct extract *x, const struct cap_capfile_packet *p)
+{
+	if (!x->filter)
+		return true;
+	x->batch->n = 1;
+	x->batch->frames[0] = (struct cap_frame){
+		.data = p->data, .len = p->cap_len, .cap_len = p->cap_len, .wire_len = p->wire_len, .ts_ns = p->ts_ns
+	};
+	return cap_filter_user_match(x->filter, x->batch, &x->batch->frames[0], x->scratch);
+}
+
+/* ---- all of it ---- */
+
+/* The file whose turn it is: the earliest packet, or one that could hold an earlier one and is not open yet. */
+static struct cursor *whose_turn(struct extract *x, uint32_t from)
+{
+	struct cursor *next = NULL;
+
+	for (uint32_t i = from; i < x->n; i++) {
+		struct cursor *c = &x->cursors[i];
+		uint64_t at = c->opened ? c->packet.ts_ns : c->first_ns;
+
+		if (!c->opened && next && at > (next->opened ? next->packet.ts_ns : next->first_ns))
+			break; /* sorted: all that follow are later still */
+		if (!c->ended && (!next || at < (next->opened ? next->packet.ts_ns : next->first_ns)))
+			next = c;
+	}
+	return next;
+}
+
+static int by_first(const void *a, const void *b)
+{
+	const struct cursor *p = a, *q = b;
+
+	if (p->first_ns != q->first_ns)
+		return p->first_ns < q->first_ns ? -1 : 1;
+	return strcmp(p->path, q->path);
+}
+
+static int run(struct extract *x, struct skep_err *err)
+{
+	uint32_t from = 0;
+	struct cursor *c;
+	int r = 0;
+
+	qsort(x->cursors, x->n, sizeof(*x->cursors), by_first);
+	while (r == 0 && (c = whose_turn(x, from))) {
+		if (!c->opened) {
+			r = open_cursor(x, c, err);
+			continue;
+		}
+		if (!x->headed)
+			r = put_header(x, err);
+		if (r == 0 && matches(x, &c->packet))
+			r = put_packet(x, c, err);
+		if (r == 0)
+			r = advance(x, c, err);
+		while (from < x->n && x->cursors[from].ended)
+			from++;
+	}
+	if (r == 0 && !x->headed) { /* no packet: still a capture file */
+		x->linktype = x->linktype ? x->linktype : 1;
+		r = put_header(x, err);
+	}
+	return r ? r : flush(x, err);
+}
+
+static int make(struct extract *x, struct skep_err *err)
+{
+	x->scratch = malloc(CAP_SNAPLEN_MAX);
+	x->batch = calloc(1, sizeof(*x->batch));
+	x->packed = malloc(ENTRY_MAX_BYTES);
+	x->raw = malloc(ENTRY_MAX_BYTES);
+	x->out = malloc(OUT_BYTES);
+	x->dctx = ZSTD_createDCtx();
+	if (!x->scratch || !x->batch || !x->packed || !x->raw || !x->out || !x->dctx)
+		return skep_err_set(err, -ENOMEM, "no memory to extract");
+	return cap_filter_user_new(x->cfg->filter, 1, &x->filter, err);
+}
+
+int cap_extract(const struct cap_extract_cfg *cfg, struct cap_extract_account *ret, struct skep_err *err)
+{
+	struct extract x = { .cfg = cfg };
+	int r = make(&x, err);
+
+	for (uint32_t i = 0; r == 0 && i < cfg->n_paths; i++)
+		r = add_path(&x, cfg->paths[i], err);
+	if (r == 0)
+		r = run(&x, err);
+	for (uint32_t i = 0; i < x.n; i++) {
+		close_cursor(&x.cursors[i]);
+		cap_sidecar_free(x.cursors[i].sc);
+		free(x.cursors[i].path);
+	}
+	free(x.cursors);
+	cap_filter_user_free(x.filter);
+	free(x.scratch);
+	free(x.batch);
+	free(x.packed);
+	free(x.raw);
+	free(x.out);
+	ZSTD_freeDCtx(x.dctx);
+	*ret = x.account;
+	return r;
+}
