@@ -26,16 +26,6 @@ static void cut(struct flt_prefix *p, unsigned bits)
 	p->bits = (uint8_t)bits;
 }
 
-static bool covers(const struct flt_prefix *p, const struct flt_prefix *q)
-{
-	struct flt_prefix short_q = *q;
-
-	if (p->version != q->version || p->bits > q->bits)
-		return false;
-	cut(&short_q, p->bits);
-	return memcmp(short_q.addr, p->addr, sizeof(p->addr)) == 0;
-}
-
 static void list_lengths(const struct flt_prefix *table, size_t n, struct flt_lengths *ret)
 {
 	bool has4[33] = { false }, has6[129] = { false };
@@ -76,28 +66,6 @@ static size_t put(const struct flt_lengths *l, const struct flt_prefix *p,
 	return n; /* never: the prefix's length is among them */
 }
 
-static int compare(const void *a, const void *b)
-{
-	const struct flt_prefix *p = a, *q = b;
-	int c = (int)p->version - (int)q->version;
-
-	if (c == 0)
-		c = memcmp(p->addr, q->addr, sizeof(p->addr));
-	return c ? c : (int)p->bits - (int)q->bits;
-}
-
-static size_t sort_and_join(struct flt_prefix *v, size_t n)
-{
-	size_t kept = 0;
-
-	if (n > 0)
-		qsort(v, n, sizeof(*v), compare);
-	for (size_t i = 0; i < n; i++)
-		if (kept == 0 || compare(&v[kept - 1], &v[i]) != 0)
-			v[kept++] = v[i];
-	return kept;
-}
-
 /* Entries before equal ones are joined: a prefix of one of n lengths has log2(n) + 1 at most. */
 static size_t entries_max(const struct flt_lengths *l, size_t n)
 {
@@ -119,12 +87,12 @@ int flt_lengths_make(const struct flt_prefix *table, size_t n, struct flt_length
 	if (!l.v)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
-		while (depth > 0 && !covers(around[depth - 1], &table[i]))
+		while (depth > 0 && !flt_list_covers(around[depth - 1], &table[i]))
 			depth--;
 		l.n += put(&l, &table[i], around, depth, l.v + l.n);
 		around[depth++] = &table[i];
 	}
-	l.n = sort_and_join(l.v, l.n);
+	l.n = flt_list_sort(l.v, l.n);
 	*ret = l;
 	return 0;
 }

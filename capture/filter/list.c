@@ -15,7 +15,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -183,8 +182,7 @@ static int compare(const void *a, const void *b)
 	return c ? c : (int)p->bits - (int)q->bits;
 }
 
-/* Sorts, and joins equal prefixes with all their bits. */
-static size_t sort_and_join(struct flt_prefix *v, size_t n)
+size_t flt_list_sort(struct flt_prefix *v, size_t n)
 {
 	size_t kept = 0;
 
@@ -226,7 +224,7 @@ static int read_text(const char *name, const char *text, size_t n, struct list *
 	}
 	list.info = (struct flt_list_info){ .name = list.name, .entries = (uint32_t)r.n };
 	list.v = r.v;
-	list.n = sort_and_join(r.v, r.n);
+	list.n = flt_list_sort(r.v, r.n);
 	for (size_t i = 0; i < list.n; i++)
 		*(list.v[i].version == 4 ? &list.info.ip4 : &list.info.ip6) += 1;
 	*ret = list;
@@ -379,8 +377,7 @@ const struct flt_list_info *flt_lists_info(const struct flt_lists *l, uint32_t i
 	return index < FLT_MAX_LISTS && l->lists[index].refs > 0 ? &l->lists[index].info : NULL;
 }
 
-/* Does p hold q? Both of the same version. */
-static bool covers(const struct flt_prefix *p, const struct flt_prefix *q)
+bool flt_list_covers(const struct flt_prefix *p, const struct flt_prefix *q)
 {
 	unsigned whole = p->bits / 8u, rest = p->bits % 8u;
 
@@ -405,9 +402,9 @@ int flt_lists_table(const struct flt_lists *l, struct flt_prefix **ret, size_t *
 			v[n] = l->lists[i].v[k];
 			v[n++].mask = 1u << i;
 		}
-	n = sort_and_join(v, n);
+	n = flt_list_sort(v, n);
 	for (size_t i = 0; i < n; i++) {
-		while (depth > 0 && !covers(around[depth - 1], &v[i]))
+		while (depth > 0 && !flt_list_covers(around[depth - 1], &v[i]))
 			depth--;
 		if (depth > 0) {
 			uint32_t outer = around[depth - 1]->mask;

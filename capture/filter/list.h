@@ -10,6 +10,7 @@
  */
 #include "common/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,12 @@ struct flt_prefix {
 	uint16_t zero;
 	uint32_t mask;
 };
+
+/* Sorts by version, address, length, and joins equal prefixes, with all their bits; returns how many are
+ * left. */
+size_t flt_list_sort(struct flt_prefix *v, size_t n);
+/* Is all of q in p? */
+bool flt_list_covers(const struct flt_prefix *p, const struct flt_prefix *q);
 
 int flt_lists_new(struct flt_lists **ret, struct skep_err *err);
 /* Takes NULL, returns NULL. */
