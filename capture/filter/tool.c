@@ -497,6 +497,46 @@ static int read_all(struct cap_tap *tap, const struct filter *f, struct tally *t
 	return r ? r : tap->ops->check(tap, err);
 }
 
+/* QUIC flows that were learnt, and those of them that were forgotten to make room. */
+static void count_flows(const struct filter *f, uint64_t *ret_added, uint64_t *ret_evicted)
+{
+	struct flt_look_account a = { 0 };
+
+	if (!f->prog.look) {
+		flt_eval_flows(f->eval, ret_added, ret_evicted);
+		return;
+	}
+	(void)flt_look_account(f->prog.look, &a);
+	*ret_added = a.flows_added + a.flows_refused;
+	*ret_evicted = a.flows_evicted + a.flows_refused;
+}
+
+static void say_count(const struct config *cfg, const struct filter *f, const struct tally *t)
+{
+	uint64_t flows, forgotten;
+
+	count_flows(f, &flows, &forgotten);
+	if (f->prog.fd < 0)
+		fprintf(stderr, "skep-filter: %s; counted with %s\n", f->load_err.text,
+			f->code.needs ? "the interpreter" : "libpcap's interpreter");
+	if (forgotten > 0)
+		fprintf(stderr,
+			"skep-filter: %llu of %llu QUIC flows were forgotten to make room, and their later packets "
+			"missed\n",
+			(unsigned long long)forgotten, (unsigned long long)flows);
+	if (!cfg->json) {
+		printf("matched %llu of %llu\n", (unsigned long long)t->matched,
+		       (unsigned long long)t->packets);
+		return;
+	}
+	print_json(json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:s}", "ok", 1, "matched", (json_int_t)t->matched,
+			     "packets", (json_int_t)t->packets, "interpreted", (json_int_t)t->interpreted,
+			     "flows", (json_int_t)flows, "flows_forgotten", (json_int_t)forgotten, "engine",
+			     f->prog.fd >= 0 ? "xdp"
+			     : f->code.needs ? "user"
+					     : "libpcap"));
+}
+
 static int count(const struct config *cfg, struct filter *f, struct skep_err *err)
 {
 	const struct cap_source_cfg source = { .link = cfg->read_file,
@@ -525,19 +565,7 @@ static int count(const struct config *cfg, struct filter *f, struct skep_err *er
 	(void)tap->ops->close(tap);
 	if (r)
 		return complain(cfg, r, err);
-	if (f->prog.fd < 0)
-		fprintf(stderr, "skep-filter: %s; counted with %s\n", f->load_err.text,
-			f->code.needs ? "the interpreter" : "libpcap's interpreter");
-	if (cfg->json)
-		print_json(json_pack("{s:b, s:I, s:I, s:I, s:s}", "ok", 1, "matched", (json_int_t)t.matched,
-				     "packets", (json_int_t)t.packets, "interpreted",
-				     (json_int_t)t.interpreted, "engine",
-				     f->prog.fd >= 0 ? "xdp"
-				     : f->code.needs ? "user"
-						     : "libpcap"));
-	else
-		printf("matched %llu of %llu\n", (unsigned long long)t.matched,
-		       (unsigned long long)t.packets);
+	say_count(cfg, f, &t);
 	return 0;
 }
 

@@ -111,6 +111,24 @@ def test_quic_is_the_oracles(sample, traffic_sent):
     assert answer["engine"] == "user" and answer["matched"] == len(want)
 
 
+def test_forgotten_flows_are_said(tmp_path):
+    """More flows than there is room for: each is taken when it begins, and it is said how many were forgotten."""
+    path, flows = tmp_path / "many.pcap", 70000
+    head = bytes((0xC3,)) + struct.pack("!IB", 1, 8) + bytes(30)
+    frame = bytearray(frames.ethernet(0x0800, frames.udp(4, 1, head, port=443)))
+
+    def begin(flow):
+        frame[26:30] = struct.pack("!I", 0x0A000000 + flow)
+        return bytes(frame)
+
+    pcapfile.write(path, [begin(flow) for flow in range(flows)])
+    for before in ([], WITHOUT_PRIVILEGES):
+        done = run("count", "--json", "-r", path, "quic", before=before)
+        answer = json.loads(done.stdout)
+        assert answer["matched"] == answer["flows"] == flows and flows - 65536 <= answer["flows_forgotten"] < flows // 2
+        assert f"{answer['flows_forgotten']} of {flows} QUIC flows were forgotten" in done.stderr
+
+
 def test_quic_inside(tmp_path, traffic_sent):
     """In a tunnel that is asked for, as if it were not there."""
     rng, path = random.Random(4), tmp_path / "tunnels.pcap"
