@@ -10,6 +10,7 @@
  * What has many ways is a global function: the verifier looks at each by itself, and not at all ways of one
  * after all ways of the other (0.4 s).
  */
+#include "bpf/lib/chain.bpf.h"
 #include "bpf/lib/inner.bpf.h"
 #include "bpf/lib/view.bpf.h"
 
@@ -59,21 +60,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct skep_look_account);
 } account SEC(".maps");
-
-/* The link's own: user space puts them in the place of these before load. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, SKEP_PROG_N);
-	__type(key, __u32);
-	__type(value, __u32);
-} progs SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct skep_scratch);
-} scratch SEC(".maps");
 
 __noinline int read_transport(struct xdp_md *ctx, __u32 off, __u32 type, const struct skep_addrs *addrs,
 			      struct skep_transport *ret)

@@ -17,6 +17,7 @@
  * the device it runs on (native mode only); `prefilter` runs anywhere. "xdp.frags": frames of several buffers
  * are welcome.
  */
+#include "bpf/lib/chain.bpf.h"
 #include "bpf/lib/meta.bpf.h"
 
 /* Set before load. What happens to frames of queues without a socket, and to frames that no job wants. */
@@ -29,20 +30,6 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } xsks SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, SKEP_PROG_N);
-	__type(key, __u32);
-	__type(value, __u32);
-} progs SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct skep_scratch);
-} scratch SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -12,12 +12,7 @@
  * the flows that were not seen for longest, a little before it is full (BPF_MAP_TYPE_LRU_HASH). A forgotten
  * flow begins again. Where no room can be made at all, the packet passes.
  */
-#include <linux/bpf.h>
-#include <linux/types.h>
-
-#include <bpf/bpf_helpers.h>
-
-#include "bpf/abi/skep_abi.h"
+#include "bpf/lib/chain.bpf.h"
 
 #define REACH 1024u
 
@@ -55,20 +50,6 @@ const volatile __u64 seed = 0;
 /* Jobs with a reduction; of these, the ones that need to know the flow. */
 volatile __u64 reducing_jobs;
 volatile __u64 flow_jobs;
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, SKEP_PROG_N);
-	__type(key, __u32);
-	__type(value, __u32);
-} progs SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct skep_scratch);
-} scratch SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

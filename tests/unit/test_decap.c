@@ -5,12 +5,10 @@
  * those asked for; what is no such tunnel, or a fragment of one, stays as it was; lengths, snaplen and trim
  * are those of the inner frame; the source's batch is not touched, and everything is counted.
  */
-#include "tests/unit/unit.h"
+#include "tests/unit/bytes.h"
 
 #include "capture/decap.h"
 #include "capture/trim.h"
-
-#include <stdio.h>
 
 #define MAC "020000000001020000000002"
 #define MAC2 "0200000000aa0200000000bb"
@@ -48,19 +46,6 @@ static const struct {
 	{ "gre", "0200", "0200" },
 	{ "gre", "", "" },
 };
-
-static uint32_t from_hex(const char *hex, uint8_t *out)
-{
-	uint32_t n = 0;
-
-	for (; hex[0]; hex += 2) {
-		unsigned int byte;
-
-		assert_int_equal(sscanf(hex, "%2x", &byte), 1);
-		out[n++] = (uint8_t)byte;
-	}
-	return n;
-}
 
 static struct cap_decap *open_decap(const char *kinds)
 {

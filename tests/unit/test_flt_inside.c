@@ -5,13 +5,10 @@
  * found is the Ethernet frame it stands for; and nothing behind the frame is read (it ends at a page that
  * cannot be).
  */
-#include "tests/unit/unit.h"
+#include "tests/unit/bytes.h"
 
 #include "capture/filter/front.h"
 #include "capture/filter/inside.h"
-
-#include <stdio.h>
-#include <sys/mman.h>
 
 #define MAC "020000000001020000000002"
 #define MAC2 "0200000000aa0200000000bb"
@@ -110,38 +107,6 @@ static const struct {
 	{ "ipv4 says ipv6", MAC "86dd" IP4("0038", "2f") "00000800" INNER4, 0, { { 0 } } },
 	{ "ip in ip", MAC "0800" IP4("0034", "04") INNER4, 0, { { 0 } } },
 };
-
-static uint8_t *wall;
-
-static uint8_t *at_wall(const uint8_t *bytes, uint32_t len)
-{
-	memcpy(wall - len, bytes, len);
-	return wall - len;
-}
-
-static int make_wall(void **state)
-{
-	uint8_t *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	(void)state;
-	if (pages == MAP_FAILED || mprotect(pages + 4096, 4096, PROT_NONE))
-		return -1;
-	wall = pages + 4096;
-	return 0;
-}
-
-static uint32_t from_hex(const char *hex, uint8_t *out)
-{
-	uint32_t n = 0;
-
-	for (; hex[0]; hex += 2) {
-		unsigned int byte;
-
-		assert_int_equal(sscanf(hex, "%2x", &byte), 1);
-		out[n++] = (uint8_t)byte;
-	}
-	return n;
-}
 
 static void expect(const char *name, const struct skep_inner *got, uint32_t n, const struct skep_inner *want,
 		   uint32_t n_want)

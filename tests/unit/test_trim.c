@@ -4,12 +4,9 @@
  * any other; and that neither truncation at any byte nor random bytes make it read behind the frame (the
  * frame ends at a page that cannot be read).
  */
-#include "tests/unit/unit.h"
+#include "tests/unit/bytes.h"
 
 #include "capture/trim.h"
-
-#include <stdio.h>
-#include <sys/mman.h>
 
 #define MAC "020000000001020000000002"
 #define IP4(len, proto) "45000" len "00000000" "40" proto "0000" "0a0000010a000002"
@@ -57,39 +54,6 @@ static const struct {
 	{ "cooked", "0000000100060200000000010000" "0800" IP4("030", "11") UDP PAYLOAD, 113, 36, 44 },
 	{ "cooked 2", "0800" "0000" "00000001" "0001" "0006" "0200000000010000" IP4("030", "11") UDP PAYLOAD, 276, 40, 48 },
 };
-
-/* Puts bytes at the end of a page behind which nothing can be read. */
-static uint8_t *wall;
-
-static uint8_t *at_wall(const uint8_t *bytes, uint32_t len)
-{
-	memcpy(wall - len, bytes, len);
-	return wall - len;
-}
-
-static int make_wall(void **state)
-{
-	uint8_t *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	(void)state;
-	if (pages == MAP_FAILED || mprotect(pages + 4096, 4096, PROT_NONE))
-		return -1;
-	wall = pages + 4096;
-	return 0;
-}
-
-static uint32_t from_hex(const char *hex, uint8_t *out)
-{
-	uint32_t n = 0;
-
-	for (; hex[0]; hex += 2) {
-		unsigned int byte;
-
-		assert_int_equal(sscanf(hex, "%2x", &byte), 1);
-		out[n++] = (uint8_t)byte;
-	}
-	return n;
-}
 
 static void test_stacks(void **state)
 {
