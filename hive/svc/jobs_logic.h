@@ -116,8 +116,14 @@ enum hive_done { HIVE_DONE_OK, HIVE_DONE_RETRY, HIVE_DONE_LOST };
  * OK: all that the capture has is here and verified. RETRY: not yet. LOST: text says what cannot be had any
  * more. pkts and bytes are what is here, in each case.
  */
-void hive_jobs_collected(struct hive_jobs *jobs, int64_t job_id, int64_t link_id, enum hive_done done,
-			 int64_t pkts, int64_t bytes, const char *text);
+struct hive_collected {
+	int64_t job_id, link_id;
+	enum hive_done done;
+	int64_t pkts, bytes;
+	const char *text;
+};
+
+void hive_jobs_collected(struct hive_jobs *jobs, const struct hive_collected *collected);
 /* The dataset is there, with so much in it. */
 void hive_jobs_built(struct hive_jobs *jobs, int64_t job_id, enum hive_done done, int64_t pkts, int64_t bytes,
 		     const char *text);

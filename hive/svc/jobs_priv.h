@@ -2,7 +2,8 @@
 #ifndef HIVE_SVC_JOBS_PRIV_H
 #define HIVE_SVC_JOBS_PRIV_H
 /*
- * What jobs_logic.c (events), jobs_plan.c (who starts, who waits) and jobs_end.c (how it ends) share.
+ * What jobs_logic.c (the whole), jobs_answers.c (what probes say), jobs_plan.c (who starts, who waits) and
+ * jobs_end.c (how it ends) share.
  */
 #include "hive/svc/jobs_logic.h"
 
@@ -87,6 +88,7 @@ static inline bool jobs_missing(const struct hive_jobs *jobs, const struct jobs_
 
 /* jobs_logic.c */
 struct jobs_job *hive_jobs_find(struct hive_jobs *jobs, int64_t job_id); /* NULL */
+struct jobs_part *hive_jobs_find_part(struct hive_jobs *jobs, int64_t job_id, int64_t link_id); /* NULL */
 void hive_jobs_touch(struct hive_jobs *jobs, struct jobs_part *part);
 void hive_jobs_touch_job(struct hive_jobs *jobs, struct jobs_job *job);
 void hive_jobs_move(struct hive_jobs *jobs, struct jobs_part *part, enum hive_part_state state);

@@ -349,6 +349,7 @@ void sim_probe_capture(struct sim *sim)
 static void arrive(struct sim *sim, const struct msg *msg)
 {
 	bool hears = msg->life == sim->life;
+	struct hive_collected collected;
 	struct sim_job *job = &sim->jobs[msg->effect.job_id - 1];
 
 	switch (msg->kind) {
@@ -365,9 +366,14 @@ static void arrive(struct sim *sim, const struct msg *msg)
 					 &msg->reply.status, msg->sent_ns);
 		break;
 	case MSG_COLLECTED:
+		collected = (struct hive_collected){ .job_id = msg->effect.job_id,
+						     .link_id = msg->effect.link_id,
+						     .done = msg->done,
+						     .pkts = msg->pkts,
+						     .bytes = msg->bytes,
+						     .text = msg->reply.text };
 		if (hears)
-			hive_jobs_collected(sim->logic, msg->effect.job_id, msg->effect.link_id, msg->done,
-					    msg->pkts, msg->bytes, msg->reply.text);
+			hive_jobs_collected(sim->logic, &collected);
 		break;
 	case MSG_BUILT:
 		if (hears && job->row.head.id)
