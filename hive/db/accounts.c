@@ -106,8 +106,7 @@ void hive_audit_clear(struct hive_audit *audit)
 	hive_row_clear(&hive_audits, audit);
 }
 
-/* The groups whose ids the query yields. */
-static int groups_by(struct hive_tx *tx, struct hive_stmt *ids, struct hive_rows *ret)
+int hive_groups_by(struct hive_tx *tx, struct hive_stmt *ids, struct hive_rows *ret)
 {
 	_hive_rows_ struct hive_rows rows = { .table = &hive_groups };
 	uint32_t room = 0;
@@ -141,7 +140,7 @@ int hive_groups_of(struct hive_tx *tx, int64_t user_id, struct hive_rows *ret)
 	int r = hive_sql_query(tx, &stmt, "SELECT DISTINCT group_id FROM group_members WHERE user_id = ? ORDER BY group_id",
 			       "i", user_id);
 
-	return r < 0 ? r : groups_by(tx, stmt, ret);
+	return r < 0 ? r : hive_groups_by(tx, stmt, ret);
 }
 
 int hive_groups_of_ldap(struct hive_tx *tx, struct hive_rows *ret)
@@ -149,7 +148,7 @@ int hive_groups_of_ldap(struct hive_tx *tx, struct hive_rows *ret)
 	_hive_stmt_ struct hive_stmt *stmt = NULL;
 	int r = hive_sql_query(tx, &stmt, "SELECT id FROM groups WHERE ldap_group IS NOT NULL ORDER BY id", "");
 
-	return r < 0 ? r : groups_by(tx, stmt, ret);
+	return r < 0 ? r : hive_groups_by(tx, stmt, ret);
 }
 
 int hive_member_add(struct hive_tx *tx, int64_t group_id, int64_t user_id, const char *source)
@@ -166,6 +165,24 @@ int hive_member_remove(struct hive_tx *tx, int64_t group_id, int64_t user_id, co
 				    group_id, user_id, source);
 
 	return n < 0 ? (int)n : n == 0 ? -ENOENT : 0;
+}
+
+int hive_is_member(struct hive_tx *tx, int64_t group_id, int64_t user_id, bool *ret)
+{
+	int64_t n = 0;
+	int r = hive_sql_int(tx, &n, "SELECT EXISTS (SELECT 1 FROM group_members WHERE group_id = ? AND user_id = ?)", "ii",
+			     group_id, user_id);
+
+	*ret = n != 0;
+	return r;
+}
+
+int hive_share_a_group(struct hive_tx *tx, int64_t user_id, int64_t other_id, int64_t *ret)
+{
+	return hive_sql_int(tx, ret,
+			    "SELECT EXISTS (SELECT 1 FROM group_members a JOIN group_members b ON a.group_id = b.group_id"
+			    " WHERE a.user_id = ? AND b.user_id = ?)",
+			    "ii", user_id, other_id);
 }
 
 /*
@@ -192,6 +209,21 @@ int64_t hive_sessions_end_old(struct hive_tx *tx, int64_t seen_before_ns, int64_
 {
 	return hive_sql_change(tx, "DELETE FROM sessions WHERE seen_ns < ? OR created_ns < ?", "ii", seen_before_ns,
 			       created_before_ns);
+}
+
+int hive_session_used(struct hive_tx *tx, int64_t id, int64_t now_ns, const char *address)
+{
+	return hive_sql_run(tx, "UPDATE sessions SET seen_ns = ?, address = ? WHERE id = ?", "iti", now_ns, address, id);
+}
+
+int hive_token_used(struct hive_tx *tx, int64_t id, int64_t now_ns, const char *address)
+{
+	return hive_sql_run(tx, "UPDATE tokens SET used_ns = ?, used_from = ? WHERE id = ?", "iti", now_ns, address, id);
+}
+
+int hive_audit_next_id(struct hive_tx *tx, int64_t *ret)
+{
+	return hive_sql_int(tx, ret, "SELECT coalesce(max(id), 0) + 1 FROM audit", "");
 }
 
 int hive_audit_last_hash(struct hive_tx *tx, char **ret)

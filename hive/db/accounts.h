@@ -96,11 +96,15 @@ void hive_audit_clear(struct hive_audit *audit);
 #define _hive_session_ SKEP_CLEANUP(hive_session_clear)
 #define _hive_audit_ SKEP_CLEANUP(hive_audit_clear)
 
+/* The groups whose ids the query yields. */
+int hive_groups_by(struct hive_tx *tx, struct hive_stmt *ids, struct hive_rows *ret);
 /* The groups of a user, whichever source says so; each once. */
 int hive_groups_of(struct hive_tx *tx, int64_t user_id, struct hive_rows *ret);
 int hive_member_add(struct hive_tx *tx, int64_t group_id, int64_t user_id, const char *source);
 /* -ENOENT: was no member by that source. */
 int hive_member_remove(struct hive_tx *tx, int64_t group_id, int64_t user_id, const char *source);
+int hive_is_member(struct hive_tx *tx, int64_t group_id, int64_t user_id, bool *ret);
+int hive_share_a_group(struct hive_tx *tx, int64_t user_id, int64_t other_id, int64_t *ret); /* 0 or 1 */
 /* All groups that have an ldap_group. */
 int hive_groups_of_ldap(struct hive_tx *tx, struct hive_rows *ret);
 /*
@@ -112,6 +116,12 @@ int hive_users_with_rights(struct hive_tx *tx, int64_t rights, int64_t except, i
 int64_t hive_sessions_end_of(struct hive_tx *tx, int64_t user_id);
 int64_t hive_sessions_end_old(struct hive_tx *tx, int64_t seen_before_ns, int64_t created_before_ns);
 
+/* Writes down that it was used just now. */
+int hive_session_used(struct hive_tx *tx, int64_t id, int64_t now_ns, const char *address);
+int hive_token_used(struct hive_tx *tx, int64_t id, int64_t now_ns, const char *address);
+
+/* The id that the next entry will have: they have no gaps. */
+int hive_audit_next_id(struct hive_tx *tx, int64_t *ret);
 /* The newest entry's hash; "" before the first. The caller frees it. */
 int hive_audit_last_hash(struct hive_tx *tx, char **ret);
 

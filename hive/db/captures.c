@@ -6,6 +6,8 @@
  */
 #include "hive/db/captures.h"
 
+#include "hive/db/accounts.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -235,4 +237,32 @@ int hive_jobs_unfinished_of(struct hive_tx *tx, int64_t user_id, int64_t *ret)
 {
 	return hive_sql_int(tx, ret, "SELECT count(*) FROM jobs WHERE owner_id = ? AND state < ?", "ii", user_id,
 			    (int64_t)HIVE_JOB_DONE);
+}
+
+int hive_groups_for_link(struct hive_tx *tx, int64_t user_id, int64_t link_id, struct hive_rows *ret)
+{
+	_hive_stmt_ struct hive_stmt *stmt = NULL;
+	int r = hive_sql_query(tx, &stmt,
+			       "SELECT DISTINCT g.id FROM group_members m JOIN groups g ON g.id = m.group_id WHERE m.user_id = ?"
+			       " AND (g.all_links OR EXISTS (SELECT 1 FROM group_links l WHERE l.group_id = g.id AND l.link_id = ?))"
+			       " ORDER BY g.id",
+			       "ii", user_id, link_id);
+
+	return r < 0 ? r : hive_groups_by(tx, stmt, ret);
+}
+
+int hive_job_archive(struct hive_tx *tx, int64_t job_id, int64_t now_ns)
+{
+	return hive_sql_run(tx, "UPDATE jobs SET archived_ns = ?, version = version + 1 WHERE id = ?", "ni", now_ns, job_id);
+}
+
+int hive_jobs_by_state(struct hive_tx *tx, int64_t ret[static HIVE_JOB_CANCELLED + 1])
+{
+	for (int64_t state = 0; state <= HIVE_JOB_CANCELLED; state++) {
+		int r = hive_sql_int(tx, &ret[state], "SELECT count(*) FROM jobs WHERE state = ?", "i", state);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }

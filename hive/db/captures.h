@@ -212,6 +212,11 @@ int hive_jobs_open(struct hive_tx *tx, int64_t **ret, uint32_t *ret_n);
 int hive_link_allowed(struct hive_tx *tx, int64_t user_id, int64_t link_id, bool *ret);
 int hive_group_link_add(struct hive_tx *tx, int64_t group_id, int64_t link_id);
 int hive_group_link_remove(struct hive_tx *tx, int64_t group_id, int64_t link_id); /* -ENOENT */
+/* The user's groups that may use the link; each once. */
+int hive_groups_for_link(struct hive_tx *tx, int64_t user_id, int64_t link_id, struct hive_rows *ret);
+int hive_jobs_by_state(struct hive_tx *tx, int64_t ret[static HIVE_JOB_CANCELLED + 1]);
+/* Out of the way (at now_ns) or back (0). */
+int hive_job_archive(struct hive_tx *tx, int64_t job_id, int64_t now_ns);
 /* Unfinished jobs of a user. */
 int hive_jobs_unfinished_of(struct hive_tx *tx, int64_t user_id, int64_t *ret);
 

@@ -163,7 +163,8 @@ static int why_not(struct hive_tx *tx, const struct hive_table *table, int64_t i
 	return r < 0 ? r : -ESTALE;
 }
 
-int hive_row_update(struct hive_tx *tx, const struct hive_table *table, void *row)
+/* version 0: whichever there is. */
+static int change_row(struct hive_tx *tx, const struct hive_table *table, void *row, int64_t version)
 {
 	_hive_stmt_ struct hive_stmt *stmt = NULL;
 	struct hive_row *head = row;
@@ -174,15 +175,15 @@ int hive_row_update(struct hive_tx *tx, const struct hive_table *table, void *ro
 	for (uint32_t i = 0; i < table->n_fields; i++)
 		if (!(table->fields[i].flags & HIVE_F_FIXED))
 			add(&sql, ", %s = ?", table->fields[i].name);
-	add(&sql, " WHERE id = ? AND version = ? RETURNING version");
+	add(&sql, " WHERE id = ?%s RETURNING version", version ? " AND version = ?" : "");
 	r = hive_stmt_prepare(tx, sql.text, &stmt);
 	for (uint32_t i = 0; r == 0 && i < table->n_fields; i++)
 		if (!(table->fields[i].flags & HIVE_F_FIXED))
 			r = bind(stmt, ++at, &table->fields[i], row);
 	if (r == 0)
 		r = hive_stmt_bind_int(stmt, ++at, head->id);
-	if (r == 0)
-		r = hive_stmt_bind_int(stmt, ++at, head->version);
+	if (r == 0 && version)
+		r = hive_stmt_bind_int(stmt, ++at, version);
 	if (r == 0)
 		r = hive_stmt_next(stmt);
 	if (r == 0)
@@ -190,9 +191,17 @@ int hive_row_update(struct hive_tx *tx, const struct hive_table *table, void *ro
 	if (r < 0)
 		return r;
 	head->version = hive_stmt_int(stmt, 0);
-	/* the statement has its effect only when it has run to its end */
-	r = hive_stmt_next(stmt);
-	return r;
+	return hive_stmt_next(stmt); /* to its end: only then has it had its effect */
+}
+
+int hive_row_update(struct hive_tx *tx, const struct hive_table *table, void *row)
+{
+	return change_row(tx, table, row, ((struct hive_row *)row)->version);
+}
+
+int hive_row_store(struct hive_tx *tx, const struct hive_table *table, void *row)
+{
+	return change_row(tx, table, row, 0);
 }
 
 int hive_row_delete(struct hive_tx *tx, const struct hive_table *table, int64_t id, int64_t version)
@@ -211,16 +220,33 @@ int hive_row_delete(struct hive_tx *tx, const struct hive_table *table, int64_t 
 
 /* ---- lists ---- */
 
+static const struct hive_field id_field = { .name = "id", .kind = HIVE_INT };
+
+static const struct hive_field *field_of(const struct hive_cond *cond)
+{
+	return cond->field ? cond->field : &id_field;
+}
+
 static void add_cond(struct sql *sql, const struct hive_cond *cond)
 {
 	static const char *const ops[] = { "IS", "IS NOT", "<", "<=", ">", ">=" };
-	const char *name = cond->field->name;
+	const char *name = field_of(cond)->name;
 
 	if (cond->op == HIVE_PEERS)
 		add(sql, " AND (%s = ? OR %s IN (SELECT b.user_id FROM group_members a JOIN group_members b"
 			 " ON a.group_id = b.group_id WHERE a.user_id = ?))", name, name);
-	else if (cond->op == HIVE_IN_JOB_LINKS)
+	else if (cond->op == HIVE_ON_LINK)
 		add(sql, " AND %s IN (SELECT job_id FROM job_links WHERE link_id = ?)", name);
+	else if (cond->op == HIVE_MY_GROUPS)
+		add(sql, " AND %s IN (SELECT group_id FROM group_members WHERE user_id = ?)", name);
+	else if (cond->op == HIVE_MY_LINKS)
+		add(sql,
+		    " AND (%s IN (SELECT l.link_id FROM group_links l JOIN group_members m ON m.group_id = l.group_id"
+		    " WHERE m.user_id = ?) OR EXISTS (SELECT 1 FROM group_members m JOIN groups g ON g.id = m.group_id"
+		    " WHERE m.user_id = ? AND g.all_links))",
+		    name);
+	else if (cond->op == HIVE_OR_SHARED)
+		add(sql, " AND (%s = ? OR shared)", name);
 	else if (cond->op == HIVE_HAS)
 		add(sql, " AND instr(lower(%s), lower(?)) > 0", name);
 	else
@@ -229,7 +255,7 @@ static void add_cond(struct sql *sql, const struct hive_cond *cond)
 
 static int bind_cond(struct hive_stmt *stmt, int *at, const struct hive_cond *cond)
 {
-	const struct hive_field *field = cond->field;
+	const struct hive_field *field = field_of(cond);
 	bool number_as_null = cond->number == 0 && (field->kind == HIVE_REF || field->kind == HIVE_TIME);
 	int r;
 
@@ -238,7 +264,7 @@ static int bind_cond(struct hive_stmt *stmt, int *at, const struct hive_cond *co
 	if (number_as_null && (cond->op == HIVE_EQ || cond->op == HIVE_NE))
 		return hive_stmt_bind_text(stmt, ++*at, NULL);
 	r = hive_stmt_bind_int(stmt, ++*at, cond->number);
-	if (r == 0 && cond->op == HIVE_PEERS)
+	if (r == 0 && (cond->op == HIVE_PEERS || cond->op == HIVE_MY_LINKS))
 		r = hive_stmt_bind_int(stmt, ++*at, cond->number);
 	return r;
 }
@@ -438,4 +464,24 @@ void hive_rows_clear(struct hive_rows *rows)
 	free(rows->items);
 	free(rows->next);
 	*rows = (struct hive_rows){ .table = rows->table };
+}
+
+int hive_row_each(struct hive_tx *tx, const struct hive_table *table, int (*call)(void *arg, void *row),
+		  void *arg)
+{
+	struct hive_list list = { .limit = HIVE_PAGE_MAX };
+	_skep_free_ char *after = NULL;
+	int r = 0;
+
+	do {
+		_hive_rows_ struct hive_rows rows = { .table = table };
+
+		list.after = after;
+		r = hive_row_list(tx, table, &list, &rows);
+		for (uint32_t i = 0; r == 0 && i < rows.n; i++)
+			r = call(arg, hive_rows_at(&rows, i));
+		free(after);
+		after = TAKE_PTR(rows.next);
+	} while (r == 0 && after);
+	return r;
 }

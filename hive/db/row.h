@@ -77,6 +77,10 @@ int hive_row_find(struct hive_tx *tx, const struct hive_table *table, const char
  * becomes the next one. -ESTALE: somebody was faster; -ENOENT.
  */
 int hive_row_update(struct hive_tx *tx, const struct hive_table *table, void *row);
+/*
+ * Writes all fields that are not fixed, whichever version is there: for the only writer of the rows. -ENOENT.
+ */
+int hive_row_store(struct hive_tx *tx, const struct hive_table *table, void *row);
 /* version 0: whichever it has. -ESTALE, -ENOENT; -EBUSY: other rows refer to it. */
 int hive_row_delete(struct hive_tx *tx, const struct hive_table *table, int64_t id, int64_t version);
 
@@ -89,11 +93,14 @@ enum hive_op {
 	HIVE_GE,
 	HIVE_HAS,   /* the text contains it, in any case */
 	HIVE_PEERS, /* the field is the user whose id is given, or one who shares a group with them */
-	HIVE_IN_JOB_LINKS, /* field is a job's id, of a job with the link whose id is given */
+	HIVE_ON_LINK,      /* the field is the id of a job that is on the link whose id is given */
+	HIVE_MY_GROUPS,    /* the field is the id of a group of the user whose id is given */
+	HIVE_MY_LINKS,     /* the field is the id of a link that a group of the user may use */
+	HIVE_OR_SHARED,    /* the field is the id given, or the row is shared */
 };
 
 struct hive_cond {
-	const struct hive_field *field;
+	const struct hive_field *field; /* NULL: the id */
 	enum hive_op op;
 	int64_t number;
 	const char *text; /* HIVE_TEXT only */
@@ -125,6 +132,9 @@ static inline void *hive_rows_at(const struct hive_rows *rows, uint32_t i)
 /* -EINVAL: the cursor is not one of this sort order. */
 int hive_row_list(struct hive_tx *tx, const struct hive_table *table, const struct hive_list *list,
 		  struct hive_rows *ret);
+/* Every row, by id; stops at the first error of `call`, and returns it. */
+int hive_row_each(struct hive_tx *tx, const struct hive_table *table, int (*call)(void *arg, void *row),
+		  void *arg);
 void hive_rows_clear(struct hive_rows *rows);
 
 #define _hive_rows_ SKEP_CLEANUP(hive_rows_clear)

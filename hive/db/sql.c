@@ -523,6 +523,29 @@ int hive_db_copy(struct hive_db *db, const char *path, struct skep_err *err)
 	return r;
 }
 
+/* A WAL that stayed behind would be taken for the new file's. */
+int hive_db_replace(const char *path, const char *part, const char *old, struct skep_err *err)
+{
+	_skep_free_ char *wal = NULL, *shm = NULL;
+	struct hive_db *db = NULL;
+	int r = 0;
+
+	if (asprintf(&wal, "%s-wal", path) < 0 || asprintf(&shm, "%s-shm", path) < 0)
+		return skep_err_set(err, -ENOMEM, "%s: out of memory", path);
+	if (access(path, F_OK) == 0)
+		r = hive_db_open(path, 1, &db, err); /* closing it folds the WAL into the file */
+	hive_db_close(db);
+	if (r == -EBADMSG)
+		r = 0; /* damaged: that is why it is replaced */
+	if (r == 0 && access(path, F_OK) == 0 && rename(path, old) < 0)
+		r = skep_err_set(err, -errno, "%s: cannot be renamed: %s", path, strerror(errno));
+	if (r < 0)
+		return r;
+	unlink(wal);
+	unlink(shm);
+	return rename(part, path) == 0 ? 0 : skep_err_set(err, -errno, "%s: cannot be renamed: %s", part, strerror(errno));
+}
+
 static int first_complaint(struct hive_tx *tx, const char *sql, const char *fine, struct skep_err *err)
 {
 	_hive_stmt_ struct hive_stmt *stmt = NULL;

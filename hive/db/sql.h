@@ -35,6 +35,11 @@ struct hive_db *hive_db_close(struct hive_db *db); /* no transaction may be open
 const char *hive_db_path(const struct hive_db *db);
 /* A whole, consistent copy into a new file while others read and write; refuses to overwrite. */
 int hive_db_copy(struct hive_db *db, const char *path, struct skep_err *err);
+/*
+ * Puts the database file `part` in place of `path`, which becomes `old` (NULL: there was none) with what its
+ * WAL holds. Nobody may have either open.
+ */
+int hive_db_replace(const char *path, const char *part, const char *old, struct skep_err *err);
 /* PRAGMA integrity_check and foreign_key_check; 0 or -EBADMSG with the first complaint. */
 int hive_db_check(struct hive_db *db, struct skep_err *err);
 

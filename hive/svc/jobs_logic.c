@@ -376,6 +376,36 @@ const struct hive_job_link *hive_jobs_get_part(struct hive_jobs *jobs, int64_t j
 	return part ? &part->row : NULL;
 }
 
+void hive_jobs_forget(struct hive_jobs *jobs, int64_t job_id)
+{
+	struct jobs_job *job = find(&jobs->jobs, job_id);
+
+	unrank(jobs, job);
+	take_out(&jobs->jobs, job_id);
+	job_free(job);
+}
+
+bool hive_jobs_uses_link(struct hive_jobs *jobs, int64_t link_id)
+{
+	for (uint32_t j = 0; j < jobs->jobs.n; j++) {
+		const struct jobs_part *part = hive_jobs_find_part(jobs, id_of(jobs->jobs.items[j]), link_id);
+
+		if (part && (part->row.state != HIVE_PART_ENDED || part->row.on_probe))
+			return true;
+	}
+	return false;
+}
+
+bool hive_jobs_unsaved(const struct hive_jobs *jobs)
+{
+	return jobs->unsaved;
+}
+
+uint32_t hive_jobs_due(const struct hive_jobs *jobs)
+{
+	return jobs->unsaved ? 0 : jobs->n_effects;
+}
+
 uint32_t hive_jobs_count(const struct hive_jobs *jobs)
 {
 	return jobs->jobs.n;

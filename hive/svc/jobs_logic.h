@@ -56,6 +56,12 @@ void hive_jobs_remove_probe(struct hive_jobs *jobs, int64_t probe_id);
  */
 int hive_jobs_add(struct hive_jobs *jobs, struct hive_job *job, struct hive_job_link *parts, uint32_t n);
 
+/*
+ * Undoes hive_jobs_add() of a new job whose rows were not committed after all; before the next
+ * hive_jobs_run().
+ */
+void hive_jobs_forget(struct hive_jobs *jobs, int64_t job_id);
+
 /* ---- what people want: 0, -ENOENT (no such job, or it has ended), -EALREADY ---- */
 
 int hive_jobs_hold(struct hive_jobs *jobs, int64_t job_id, bool held, const char *by);
@@ -177,6 +183,10 @@ const struct hive_effect *hive_jobs_effects(struct hive_jobs *jobs, uint32_t *re
  */
 const struct hive_job *hive_jobs_get(struct hive_jobs *jobs, int64_t job_id);
 const struct hive_job_link *hive_jobs_get_part(struct hive_jobs *jobs, int64_t job_id, int64_t link_id);
+/* a part that is not over, or that its probe knows */
+bool hive_jobs_uses_link(struct hive_jobs *jobs, int64_t link_id);
+bool hive_jobs_unsaved(const struct hive_jobs *jobs);
+uint32_t hive_jobs_due(const struct hive_jobs *jobs); /* effects that hive_jobs_effects() would hand out */
 uint32_t hive_jobs_count(const struct hive_jobs *jobs);
 
 #endif

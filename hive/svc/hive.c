@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Opens and closes the hive: database, delays, the jobs that have not ended. Starts no thread. Decides
+ * nothing.
+ */
+#include "hive/svc/hive.h"
+
+#include "hive/db/schema.h"
+#include "hive/svc/jobs.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#define READERS 4
+#define HOUR_NS (3600 * SKEP_NSEC_PER_SEC)
+
+int64_t hive_now_ns(const struct hive *hive)
+{
+	return (int64_t)skep_clock_now_ns(hive->clock, CLOCK_REALTIME);
+}
+
+struct hive *hive_close(struct hive *hive)
+{
+	if (!hive)
+		return NULL;
+	hive->jobs = hive_jobs_free(hive->jobs);
+	hive->delay = hive_delay_free(hive->delay);
+	hive->db = hive_db_close(hive->db);
+	pthread_mutex_destroy(&hive->jobs_lock);
+	free(hive);
+	return NULL;
+}
+
+int hive_open(const struct hive_config *cfg, const struct skep_clock *clock, struct hive **ret,
+	      struct skep_err *err)
+{
+	struct hive *hive = calloc(1, sizeof(*hive));
+	int r;
+
+	if (!hive)
+		return skep_err_set(err, -ENOMEM, "out of memory");
+	hive->cfg = *cfg;
+	hive->clock = clock;
+	hive->cfg.session_idle_ns = cfg->session_idle_ns ? cfg->session_idle_ns : 12 * HOUR_NS;
+	hive->cfg.session_max_ns = cfg->session_max_ns ? cfg->session_max_ns : 7 * 24 * HOUR_NS;
+	pthread_mutex_init(&hive->jobs_lock, NULL);
+	r = hive_secret_init();
+	if (r < 0)
+		skep_err_set(err, r, "no random numbers, or too little memory for passwords");
+	hive->delay = hive_delay_new();
+	if (r == 0 && !hive->delay)
+		r = skep_err_set(err, -ENOMEM, "out of memory");
+	if (r == 0 && cfg->ldap)
+		r = hive_ldap_check(cfg->ldap, err);
+	if (r == 0)
+		r = hive_db_open(cfg->db_path, READERS, &hive->db, err);
+	if (r == 0)
+		r = hive_schema_migrate(hive->db, err);
+	if (r == 0)
+		r = hive_jobs_load(hive, err);
+	if (r != 0) {
+		hive_close(hive);
+		return r;
+	}
+	*ret = hive;
+	return 0;
+}
+
+int hive_complain_err(struct hive_complaints *complaints, const char *field, const struct skep_err *err)
+{
+	if (complaints->n < HIVE_COMPLAINTS_MAX) {
+		snprintf(complaints->items[complaints->n].field, sizeof(complaints->items[0].field), "%s", field ? field : "");
+		complaints->items[complaints->n++].err = *err;
+	}
+	return err->code;
+}
+
+int hive_complain(struct hive_complaints *complaints, const char *field, const char *fmt, ...)
+{
+	struct skep_err err = { .code = SKEP_E_USAGE };
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(err.text, sizeof(err.text), fmt, ap);
+	va_end(ap);
+	return hive_complain_err(complaints, field, &err);
+}

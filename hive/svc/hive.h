@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef HIVE_SVC_HIVE_H
+#define HIVE_SVC_HIVE_H
+/*
+ * The hive as a whole: what its services share, who is acting, and complaints about what was asked for.
+ */
+#include "common/clock.h"
+#include "hive/auth/delay.h"
+#include "hive/auth/ldap.h"
+#include "hive/auth/rights.h"
+#include "hive/auth/secret.h"
+#include "hive/db/accounts.h"
+#include "hive/db/captures.h"
+#include "hive/db/results.h"
+
+#include <pthread.h>
+
+struct hive_jobs;
+
+#define HIVE_NAME_MAX 64
+
+struct hive_config {
+	const char *db_path;
+	const struct hive_ldap *ldap; /* borrowed; NULL: none */
+	uint64_t session_idle_ns;     /* 0: 12 h */
+	uint64_t session_max_ns;      /* 0: 7 d */
+};
+
+struct hive {
+	struct hive_config cfg;
+	const struct skep_clock *clock;
+	struct hive_db *db;
+	struct hive_delay *delay;
+	pthread_mutex_t jobs_lock; /* jobs */
+	struct hive_jobs *jobs;
+};
+
+/* Opens and migrates the database, takes up the jobs. clock is borrowed. */
+int hive_open(const struct hive_config *cfg, const struct skep_clock *clock, struct hive **ret,
+	      struct skep_err *err);
+struct hive *hive_close(struct hive *hive);
+int64_t hive_now_ns(const struct hive *hive); /* UTC */
+
+/* Who acts. rights are those of now: of the user, and no more than those of the token. */
+struct hive_actor {
+	int64_t user_id; /* 0: the system itself */
+	char name[HIVE_NAME_MAX + 1];
+	int64_t rights;
+	char address[64];
+	int64_t session_id; /* 0: none */
+	int64_t token_id;   /* 0: none */
+	char csrf[HIVE_SECRET_TEXT];
+};
+
+static inline bool hive_actor_can(const struct hive_actor *actor, int64_t rights)
+{
+	return (actor->rights & rights) == rights;
+}
+
+#define HIVE_COMPLAINTS_MAX 8
+
+/* What is wrong with what was asked for, all at once. */
+struct hive_complaints {
+	uint32_t n;
+	struct {
+		char field[64]; /* "": no single one */
+		struct skep_err err;
+	} items[HIVE_COMPLAINTS_MAX];
+};
+
+/* Adds one; returns SKEP_E_USAGE. field NULL: no single one. */
+int hive_complain(struct hive_complaints *complaints, const char *field, const char *fmt, ...)
+	SKEP_PRINTF(3, 4);
+int hive_complain_err(struct hive_complaints *complaints, const char *field, const struct skep_err *err);
+
+#endif
