@@ -95,6 +95,9 @@ int hive_http_answer_rows(struct hive_call *call, const struct hive_rows *rows);
 
 /* ---- handlers ---- */
 
+extern const unsigned char hive_openapi[]; /* hive/api/openapi.yaml as JSON */
+extern const size_t hive_openapi_bytes;
+
 int hive_http_things(struct hive_call *call);
 int hive_http_thing(struct hive_call *call);
 int hive_http_thing_create(struct hive_call *call);

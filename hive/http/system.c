@@ -11,13 +11,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-static const unsigned char openapi[] = {
-#include "openapi.inc"
-};
-
 int hive_http_openapi(struct hive_call *call)
 {
-	return skep_http_answer_data(call->req, 200, "application/json", openapi, sizeof(openapi));
+	return skep_http_answer_data(call->req, 200, "application/json", hive_openapi, hive_openapi_bytes);
 }
 
 int hive_http_health(struct hive_call *call)
