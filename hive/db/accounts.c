@@ -6,6 +6,8 @@
  */
 #include "hive/db/accounts.h"
 
+#include "hive/db/captures.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -30,7 +32,7 @@ static const struct hive_field group_fields[] = {
 	HIVE_FIELD(hive_group, quota_bytes, HIVE_INT, 0),
 	HIVE_FIELD(hive_group, quota_jobs, HIVE_INT, 0),
 	HIVE_FIELD(hive_group, quota_duration_s, HIVE_INT, 0),
-	HIVE_FIELD(hive_group, quota_priority, HIVE_INT, 0),
+	HIVE_NAMED(hive_group, quota_priority, hive_priority_names, 0),
 	HIVE_FIELD(hive_group, forced_filter, HIVE_TEXT, 0),
 	HIVE_FIELD(hive_group, ldap_group, HIVE_TEXT, 0),
 	HIVE_FIELD(hive_group, created_ns, HIVE_TIME, HIVE_F_QUERY | HIVE_F_FIXED),

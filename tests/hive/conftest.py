@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Fixtures: `hive` runs and has its first administrator (`hive.admin`); `make_hive(conf)` gives others. All are ended and removed."""
+import pytest
+
+import hive as hive_module
+
+
+@pytest.fixture
+def make_hive(tmp_path):
+    made = []
+
+    def make(conf="", claim=True):
+        folder = tmp_path / f"hive{len(made)}"
+        folder.mkdir()
+        made.append(hive_module.Hive(folder, conf))
+        if claim:
+            made[-1].claim()
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture
+def hive(make_hive):
+    return make_hive()

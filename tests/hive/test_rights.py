@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Proves, from the API's own description, who gets in where: every operation is called as nobody, as somebody with no right, with each right
+alone and with all of them, on things of their own, of a group they share and of strangers; the answer must be the one that the operation's
+x-rule and the rules of the thing allow. An operation that is not described, or described without a rule, fails."""
+import re
+
+import pytest
+
+import hive as hive_module
+from hive import API, RIGHTS, SPEC, Client
+
+OPERATIONS = [(method.upper(), path, operation) for path, operations in SPEC["paths"].items() for method, operation in operations.items()]
+REFUSED = (401, 403, 404)
+
+
+def rule_of(operation):
+    """None: anybody; set(): whoever is logged in; else one of the rights."""
+    words = operation["x-rule"]
+    if words == "anybody":
+        return None
+    return set() if words == "login" else {word.strip() for word in words.split("|")}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    hive = hive_module.Hive(tmp_path_factory.mktemp("rights"))
+    hive.claim()
+    hive.things = {"links": hive.link("tap-a"), "probes": hive.admin.get("/probes").json["items"][0]["id"]}
+    stranger = hive.person("stranger", RIGHTS, all_links=True)
+    hive.things["users"] = stranger.id
+    hive.things["groups"] = stranger.group
+    job = stranger.post("/jobs", {"name": "theirs", "links": ["tap-a"], "limit_pkts": 1})
+    assert job.status == 201, job.body
+    hive.things["jobs"] = job.json["id"]
+    hive.things["filters"] = stranger.post("/filters", {"name": "theirs", "expression": "udp"}).json["id"]
+    token = stranger.post("/tokens", {"name": "theirs", "rights": ["jobs"], "expires": "2027-06-01T00:00:00Z"})
+    hive.things["tokens"] = token.json["id"]
+    hive.things["sessions"] = stranger.get("/sessions").json["items"][0]["id"]
+    hive.things["audit"] = 1
+    hive.people = {"none": hive.person("none")}
+    for right in RIGHTS:
+        hive.people[right] = hive.person(f"only-{right}", [right])
+    yield hive
+    hive.stop()
+
+
+def path_of(hive, pattern, operation_id):
+    kind = pattern.removeprefix(API + "/").split("/")[0]
+    path = pattern.replace("{id}", str(hive.things.get(kind, 1)))
+    path = path.replace("{user}", str(hive.things["users"])).replace("{link}", str(hive.things["links"]))
+    assert "{" not in path, operation_id
+    return path
+
+
+def ask(client, method, path, operation):
+    """With a body or a version that is refused for what it is (422, 412), so that nothing is carried out: such an answer means: let in."""
+    body = {"no such field": 1} if "requestBody" in operation else None
+    return client.call(method, path, body, headers={"If-Match": '"9999"'} if method in ("PATCH", "DELETE") else None)
+
+
+@pytest.mark.parametrize("method,path,operation", OPERATIONS, ids=lambda x: x["operationId"] if isinstance(x, dict) else None)
+def test_operation_lets_in_whom_it_says(world, method, path, operation):
+    rule = rule_of(operation)
+    target = path_of(world, path, operation["operationId"])
+    answer = ask(Client(world), method, target, operation)
+    if rule is None:
+        assert answer.status not in REFUSED, answer.body
+        return
+    assert answer.status == 401, answer.body
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    if operation["operationId"] in ("logout", "logout_everywhere"):
+        return  # it would end the sessions of all that follows; test_session.py has it
+    for right, person in world.people.items():
+        answer = ask(person, method, target, operation)
+        if rule and right not in rule:
+            assert answer.status in (403, 404), f"{right} got {answer.status}: {answer.body}"
+        elif "{id}" not in path:
+            assert answer.status not in REFUSED, f"{right} got {answer.status}: {answer.body}"
+
+
+# Who may see a stranger's thing, by right; everybody else gets 404, as if it were not there.
+SEES = {"users": {"users"}, "groups": {"groups"}, "tokens": {"users"}, "sessions": set(), "probes": {"probes"}, "links": {"probes"},
+        "jobs": {"jobs-all"}, "filters": set(), "audit": {"audit"}}
+
+
+@pytest.mark.parametrize("kind", SEES)
+def test_what_is_a_strangers_does_not_exist(world, kind):
+    patterns = [(m, p, o) for m, p, o in OPERATIONS if p.startswith(f"{API}/{kind}/{{id}}")]
+    assert patterns
+    for method, path, operation in patterns:
+        for right, person in world.people.items():
+            if right in SEES[kind] or (rule_of(operation) and right not in rule_of(operation)):
+                continue
+            answer = ask(person, method, path_of(world, path, ""), operation)
+            assert answer.status == 404, f"{operation['operationId']} as {right}: {answer.status} {answer.body}"
+
+
+@pytest.mark.parametrize("kind", SEES)
+def test_lists_show_only_what_one_may_see(world, kind):
+    for right, person in world.people.items():
+        answer = person.get(f"/{kind}")
+        if answer.status == 403:
+            continue
+        shown = {item["id"] for item in answer.json["items"]}
+        assert (world.things[kind] in shown) == (right in SEES[kind]), f"{kind} as {right}: {answer.body}"
+
+
+def test_a_group_shares_its_jobs(world):
+    """With the right for the group's jobs one sees and steers those of its members, and with the plain right only one's own."""
+    member = world.person("member", ["jobs"], all_links=True)
+    mate = world.person("mate", ["jobs-group"])
+    loner = world.person("loner", ["jobs"])
+    for person in (mate, loner):
+        assert world.admin.put(f"/groups/{member.group}/members/{person.id}").status == 204
+    job = member.post("/jobs", {"name": "ours", "links": ["tap-a"], "limit_pkts": 1}).json["id"]
+    assert mate.get(f"/jobs/{job}").status == 200
+    assert job in {item["id"] for item in mate.get("/jobs").json["items"]}
+    assert loner.get(f"/jobs/{job}").status == 404
+    assert loner.post(f"/jobs/{job}/cancel").status == 404
+    assert mate.get(f"/jobs/{world.things['jobs']}").status == 404
+    assert mate.post(f"/jobs/{job}/cancel").status == 200
+
+
+def test_every_route_of_the_program_is_described():
+    """What is in the table of routes and what is in the description are the same set."""
+    source = (hive_module.ROOT / "hive" / "http" / "routes.c").read_text(encoding="utf-8")
+    body = source[source.index("hive_routes[] = {"):source.index("const size_t hive_routes_n")]
+    routes = set()
+    for line in body.splitlines():
+        line = line.strip()
+        if match := re.match(r'(LIST|GET|POST|PATCH|DELETE)\("([^"]+)"', line):
+            name, path = match.groups()
+            method = "GET" if name == "LIST" else name
+            routes.add((method, API + path + ("" if name in ("LIST", "POST") else "/{id}")))
+        elif match := re.match(r'ACT\("([^"]+)"', line):
+            routes.add(("POST", f"{API}/jobs/{{id}}/{match[1]}"))
+        elif match := re.match(r'\{ "([A-Z]+)", (API )?"([^"]+)"', line):
+            routes.add((match[1], (API if match[2] else "") + match[3]))
+    assert routes == {(method, path) for method, path, _ in OPERATIONS}
