@@ -1,13 +1,39 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Beginning and end of every bench program: a rate is read, a result is written as one line of JSON, a
- * refusal is said in words.
+ * Beginning and end of every bench program: options and a rate are read, a signal ends what runs, a result is
+ * written as one line of JSON, a refusal is said in words.
  */
 #include "bench/args.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+
+volatile sig_atomic_t bench_args_stop;
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	bench_args_stop = 1;
+}
+
+void bench_args_catch_signals(void)
+{
+	const struct sigaction action = { .sa_handler = on_signal };
+
+	(void)sigaction(SIGINT, &action, NULL);
+	(void)sigaction(SIGTERM, &action, NULL);
+}
+
+int bench_args_parse(const struct skep_opts *opts, int argc, char **argv, void *cfg,
+		     struct skep_opts_words *words, struct skep_err *err)
+{
+	const int r = skep_opts_parse(opts, argc, argv, cfg, words, err);
+
+	if (!r && words->help)
+		skep_opts_help(opts, stdout);
+	return r;
+}
 
 int bench_args_rate(const char *what, const char *text, double *ret_rate, bool *ret_is_bits,
 		    struct skep_err *err)

@@ -6,6 +6,7 @@
  *
  * Paced by looking at the clock: a busy loop, like the other way of sending.
  */
+#include "bench/args.h"
 #include "bench/gen_run.h"
 
 #include <errno.h>
@@ -16,15 +17,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * SKEP_NSEC_PER_SEC + (uint64_t)t.tv_nsec;
-}
 
 int bench_gen_pin(int cpu, struct skep_err *err)
 {
@@ -104,13 +96,13 @@ static int send_all(const struct sender *s, struct bench_gen_result *result, str
 	uint64_t due_q = 0, now, waited_ns = bench_gen_waited_ns();
 	int r = 0;
 
-	now = result->first_ns = now_ns();
+	now = result->first_ns = bench_args_now_ns();
 	while (!*stop && (!cfg->count || result->attempted < cfg->count)) {
 		uint32_t len = bench_gen_frame_build(cfg, s->templates, s->pool,
 						     cfg->first_seq + result->attempted, frame);
 
 		do {
-			now = now_ns();
+			now = bench_args_now_ns();
 		} while (!*stop && (now - result->first_ns) << 16 < due_q);
 		if (*stop || (cfg->duration_ns && now - result->first_ns >= cfg->duration_ns))
 			break;

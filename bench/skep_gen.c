@@ -17,8 +17,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static volatile sig_atomic_t stop;
-
 static int call_size(void *cfg, const char *what, const char *value, struct skep_err *err)
 {
 	struct bench_gen_options *o = cfg;
@@ -82,12 +80,7 @@ static const char *const ips[] = { "4", "6", "mix", NULL };
 
 static const struct skep_opt table[] = {
 	SKEP_OPT_HEADING("Where"),
-	{ .name = "interface",
-	  .letter = 'i',
-	  .type = SKEP_OPT_STRING,
-	  .arg = "IF",
-	  AT(link),
-	  .help = "send there; its peer must have an XDP program or GRO" },
+	BENCH_ARGS_INTERFACE(struct bench_gen_options, "send there; its peer must have an XDP program or GRO"),
 	{ .name = "cpu", .type = SKEP_OPT_CALL, .arg = "N", .call = call_cpu, .help = "send from this CPU" },
 	SKEP_OPT_HEADING("What"),
 	{ .name = "size",
@@ -163,7 +156,7 @@ static const struct skep_opt table[] = {
 	  AT(dry),
 	  .help = "build the frames, send none: the limit of the generator" },
 	{ .name = "json", .type = SKEP_OPT_FLAG, AT(json), .help = "say the result as one JSON object" },
-	{ .name = "help", .letter = 'h', .type = SKEP_OPT_HELP, .help = "show this text" },
+	BENCH_ARGS_HELP,
 };
 
 static const struct skep_opts opts = {
@@ -173,12 +166,6 @@ static const struct skep_opts opts = {
 	.table = table,
 	.n = ARRAY_LEN(table),
 };
-
-static void on_signal(int sig)
-{
-	(void)sig;
-	stop = 1;
-}
 
 /* Frames that are longer than the MTU allows would vanish without being counted anywhere. */
 static int check_link(const struct bench_gen_options *o, const struct skep_gen_cfg *cfg, struct skep_err *err)
@@ -277,9 +264,9 @@ static int run(struct bench_gen_options *o, struct skep_err *err)
 		return skep_err_set(err, SKEP_E_UNSUPPORTED, "--dry: only for frames up to %u bytes",
 				    SKEP_GEN_LIVE_MAX);
 	if (o->size > SKEP_GEN_LIVE_MAX)
-		r = bench_gen_packet_run(o, &cfg, templates, &stop, &result, err);
+		r = bench_gen_packet_run(o, &cfg, templates, &bench_args_stop, &result, err);
 	else
-		r = bench_gen_live_run(o, &cfg, templates, &stop, &result, err);
+		r = bench_gen_live_run(o, &cfg, templates, &bench_args_stop, &result, err);
 	if (!r)
 		r = bench_link_stats_read(o->link, &after, err);
 	if (r)
@@ -301,18 +288,14 @@ int main(int argc, char **argv)
 		.cpu = -1,
 		.dst_mac = { 0x02, 's', 'k', 'e', 'p', 2 },
 	};
-	struct sigaction action = { .sa_handler = on_signal };
 	struct skep_opts_words words = { 0 };
 	struct skep_err err = SKEP_ERR_NULL;
 	int r;
 
-	(void)sigaction(SIGINT, &action, NULL);
-	(void)sigaction(SIGTERM, &action, NULL);
-	r = skep_opts_parse(&opts, argc, argv, &o, &words, &err);
-	if (!r && words.help) {
-		skep_opts_help(&opts, stdout);
+	bench_args_catch_signals();
+	r = bench_args_parse(&opts, argc, argv, &o, &words, &err);
+	if (words.help)
 		return 0;
-	}
 	if (!r && words.n)
 		r = skep_err_set(&err, SKEP_E_USAGE, "%s: not an option, see --help", words.words[0]);
 	else if (!r && !o.link)

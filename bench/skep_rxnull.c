@@ -48,23 +48,10 @@ struct receiver {
 	uint64_t received;
 };
 
-static volatile sig_atomic_t stop;
-
-static void on_signal(int sig)
-{
-	(void)sig;
-	stop = 1;
-}
-
 static const char *const modes[] = { "drop", "afxdp", NULL };
 
 static const struct skep_opt table[] = {
-	{ .name = "interface",
-	  .letter = 'i',
-	  .type = SKEP_OPT_STRING,
-	  .arg = "IF",
-	  .offset = offsetof(struct null_options, link),
-	  .help = "receive there" },
+	BENCH_ARGS_INTERFACE(struct null_options, "receive there"),
 	{ .name = "mode",
 	  .type = SKEP_OPT_CHOICE,
 	  .arg = "MODE",
@@ -90,7 +77,7 @@ static const struct skep_opt table[] = {
 	  .arg = "TIME",
 	  .fallback = "until a signal",
 	  .offset = offsetof(struct null_options, duration_ns) },
-	{ .name = "help", .letter = 'h', .type = SKEP_OPT_HELP, .help = "show this text" },
+	BENCH_ARGS_HELP,
 };
 
 static const struct skep_opts opts = {
@@ -101,14 +88,6 @@ static const struct skep_opts opts = {
 	.n = ARRAY_LEN(table),
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * SKEP_NSEC_PER_SEC + (uint64_t)t.tv_nsec;
-}
-
 static int receiver_bind(struct receiver *rx, const struct null_options *o)
 {
 	struct xsk_socket_config cfg = { .rx_size = RING,
@@ -117,7 +96,7 @@ static int receiver_bind(struct receiver *rx, const struct null_options *o)
 	unsigned int i;
 	int r = -EBUSY;
 
-	for (i = 0; i < BIND_TRIES && r == -EBUSY && !stop; i++) {
+	for (i = 0; i < BIND_TRIES && r == -EBUSY && !bench_args_stop; i++) {
 		r = xsk_socket__create(&rx->socket, o->link, o->queue, rx->umem, &rx->rx, NULL, &cfg);
 		if (r == -EBUSY)
 			(void)nanosleep(&pause, NULL);
@@ -184,19 +163,19 @@ static uint32_t receive(struct receiver *rx)
 
 static void loop(struct receiver *rx, const struct null_options *o)
 {
-	uint64_t end = o->duration_ns ? now_ns() + o->duration_ns : UINT64_MAX;
+	uint64_t end = o->duration_ns ? bench_args_now_ns() + o->duration_ns : UINT64_MAX;
 	struct timespec nap = { .tv_nsec = (long)SKEP_MIN(o->sleep_ns, SKEP_NSEC_PER_SEC - 1) };
 	uint32_t turns = 0;
 
 	if (!rx->socket)
 		nap.tv_nsec = 10 * SKEP_NSEC_PER_MSEC;
-	while (!stop) {
+	while (!bench_args_stop) {
 		bool idle = !rx->socket || receive(rx) == 0;
 
 		if (idle && nap.tv_nsec)
 			(void)nanosleep(&nap, NULL);
 		/* the clock is looked at now and then, under load too */
-		if (((idle && nap.tv_nsec) || ++turns % 1024 == 0) && now_ns() >= end)
+		if (((idle && nap.tv_nsec) || ++turns % 1024 == 0) && bench_args_now_ns() >= end)
 			break;
 	}
 	while (rx->socket && receive(rx) > 0)
@@ -259,9 +238,9 @@ static int run_attached(struct skep_rxnull *skel, const struct null_options *o, 
 	}
 	if (!r) {
 		(void)fputs("skep-rxnull: ready\n", stderr);
-		start = now_ns();
+		start = bench_args_now_ns();
 		loop(&rx, o);
-		r = report(skel, &rx, now_ns() - start, err);
+		r = report(skel, &rx, bench_args_now_ns() - start, err);
 	}
 	/* the program goes first: frames must not be redirected to a socket that is going */
 	(void)bpf_link__destroy(link);
@@ -286,19 +265,15 @@ static int run(const struct null_options *o, struct skep_err *err)
 
 int main(int argc, char **argv)
 {
-	struct sigaction action = { .sa_handler = on_signal };
 	struct null_options o = { 0 };
 	struct skep_opts_words words = { 0 };
 	struct skep_err err = SKEP_ERR_NULL;
 	int r;
 
-	(void)sigaction(SIGINT, &action, NULL);
-	(void)sigaction(SIGTERM, &action, NULL);
-	r = skep_opts_parse(&opts, argc, argv, &o, &words, &err);
-	if (!r && words.help) {
-		skep_opts_help(&opts, stdout);
+	bench_args_catch_signals();
+	r = bench_args_parse(&opts, argc, argv, &o, &words, &err);
+	if (words.help)
 		return 0;
-	}
 	if (!r && (!o.link || words.n))
 		r = skep_err_set(&err, SKEP_E_USAGE, "say where to receive with -i IF, and nothing else");
 	if (!r)

@@ -38,14 +38,6 @@ struct send_account {
 	uint64_t start_ns;
 };
 
-static volatile sig_atomic_t stop;
-
-static void on_signal(int sig)
-{
-	(void)sig;
-	stop = 1;
-}
-
 static int call_rate(void *cfg, const char *what, const char *value, struct skep_err *err)
 {
 	struct send_options *o = cfg;
@@ -54,12 +46,7 @@ static int call_rate(void *cfg, const char *what, const char *value, struct skep
 }
 
 static const struct skep_opt table[] = {
-	{ .name = "interface",
-	  .letter = 'i',
-	  .type = SKEP_OPT_STRING,
-	  .arg = "IF",
-	  .offset = offsetof(struct send_options, link),
-	  .help = "send there" },
+	BENCH_ARGS_INTERFACE(struct send_options, "send there"),
 	{ .name = "rate",
 	  .type = SKEP_OPT_CALL,
 	  .arg = "N[pps|bps]",
@@ -72,7 +59,7 @@ static const struct skep_opt table[] = {
 	  .offset = offsetof(struct send_options, repeat),
 	  .fallback = "1",
 	  .help = "send all files that often" },
-	{ .name = "help", .letter = 'h', .type = SKEP_OPT_HELP, .help = "show this text" },
+	BENCH_ARGS_HELP,
 };
 
 static const struct skep_opts opts = {
@@ -85,17 +72,9 @@ static const struct skep_opts opts = {
 	.n = ARRAY_LEN(table),
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * SKEP_NSEC_PER_SEC + (uint64_t)t.tv_nsec;
-}
-
 static void pace(const struct send_options *o, uint32_t len, struct send_account *account)
 {
-	uint64_t due = account->start_ns + (uint64_t)account->due_ns, now = now_ns();
+	uint64_t due = account->start_ns + (uint64_t)account->due_ns, now = bench_args_now_ns();
 	struct timespec until = { .tv_sec = (time_t)(due / SKEP_NSEC_PER_SEC),
 				  .tv_nsec = (long)(due % SKEP_NSEC_PER_SEC) };
 
@@ -115,7 +94,7 @@ static int send_frame(int fd, const struct bench_pcap_frame *frame, struct send_
 		/* dropped by a full ring: in the interface's counter */
 		if (errno == ENOBUFS)
 			break;
-		if ((errno == EINTR || errno == EAGAIN) && !stop)
+		if ((errno == EINTR || errno == EAGAIN) && !bench_args_stop)
 			continue;
 		return skep_err_set(err, -errno, "cannot send a frame of %u bytes: %s", frame->len,
 				    strerror(errno));
@@ -136,7 +115,7 @@ static int send_file(int fd, const struct send_options *o, const char *path, str
 	r = bench_pcap_in_open(path, &in, err);
 	if (r)
 		return r;
-	while (!stop && (r = bench_pcap_in_next(in, &frame, err)) == 1) {
+	while (!bench_args_stop && (r = bench_pcap_in_next(in, &frame, err)) == 1) {
 		if (frame.len < ETH_HLEN) {
 			account->too_short++;
 			continue;
@@ -148,7 +127,7 @@ static int send_file(int fd, const struct send_options *o, const char *path, str
 			break;
 	}
 	bench_pcap_in_close(in);
-	return stop ? 0 : r;
+	return bench_args_stop ? 0 : r;
 }
 
 static int open_socket(const char *link, int *ret_fd, struct skep_err *err)
@@ -169,7 +148,7 @@ static int open_socket(const char *link, int *ret_fd, struct skep_err *err)
 
 static int run(const struct send_options *o, const struct skep_opts_words *files, struct skep_err *err)
 {
-	struct send_account account = { .start_ns = now_ns() };
+	struct send_account account = { .start_ns = bench_args_now_ns() };
 	struct bench_link_stats before, after;
 	_skep_close_ int fd = -1;
 	uint64_t dropped;
@@ -179,7 +158,7 @@ static int run(const struct send_options *o, const struct skep_opts_words *files
 	r = open_socket(o->link, &fd, err);
 	if (!r)
 		r = bench_link_stats_read(o->link, &before, err);
-	for (round = 0; !r && !stop && round < o->repeat; round++) {
+	for (round = 0; !r && !bench_args_stop && round < o->repeat; round++) {
 		for (i = 0; !r && i < files->n; i++)
 			r = send_file(fd, o, files->words[i], &account, err);
 	}
@@ -200,19 +179,15 @@ static int run(const struct send_options *o, const struct skep_opts_words *files
 
 int main(int argc, char **argv)
 {
-	struct sigaction action = { .sa_handler = on_signal };
 	struct send_options o = { .repeat = 1 };
 	struct skep_opts_words words = { 0 };
 	struct skep_err err = SKEP_ERR_NULL;
 	int r;
 
-	(void)sigaction(SIGINT, &action, NULL);
-	(void)sigaction(SIGTERM, &action, NULL);
-	r = skep_opts_parse(&opts, argc, argv, &o, &words, &err);
-	if (!r && words.help) {
-		skep_opts_help(&opts, stdout);
+	bench_args_catch_signals();
+	r = bench_args_parse(&opts, argc, argv, &o, &words, &err);
+	if (words.help)
 		return 0;
-	}
 	if (!r && (!o.link || !words.n))
 		r = skep_err_set(&err, SKEP_E_USAGE, "say where to send with -i IF, and which FILE");
 	if (!r)

@@ -31,7 +31,7 @@ static const struct skep_opt table[] = {
 	  .offset = offsetof(struct check_options, last),
 	  .fallback = "the highest found",
 	  .help = "the last one" },
-	{ .name = "help", .letter = 'h', .type = SKEP_OPT_HELP, .help = "show this text" },
+	BENCH_ARGS_HELP,
 };
 
 static const struct skep_opts opts = {
@@ -101,11 +101,9 @@ int main(int argc, char **argv)
 	uint32_t torn = 0;
 	int i, r;
 
-	r = skep_opts_parse(&opts, argc, argv, &o, &words, &err);
-	if (!r && words.help) {
-		skep_opts_help(&opts, stdout);
+	r = bench_args_parse(&opts, argc, argv, &o, &words, &err);
+	if (words.help)
 		return 0;
-	}
 	if (!r && !words.n)
 		r = skep_err_set(&err, SKEP_E_USAGE, "say which FILE to check");
 	seq.first = o.first;

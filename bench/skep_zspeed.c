@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <zstd.h>
 
 #define BLOCK (1u << 20)
@@ -67,7 +66,7 @@ static const struct skep_opt table[] = {
 	  .fallback = "1",
 	  .offset = offsetof(struct zspeed_options, duration_ns),
 	  .help = "per level" },
-	{ .name = "help", .letter = 'h', .type = SKEP_OPT_HELP, .help = "show this text" },
+	BENCH_ARGS_HELP,
 };
 
 static const struct skep_opts opts = {
@@ -77,14 +76,6 @@ static const struct skep_opts opts = {
 	.table = table,
 	.n = ARRAY_LEN(table),
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * SKEP_NSEC_PER_SEC + (uint64_t)t.tv_nsec;
-}
 
 /* Fills bytes with pcap records, spaced as at 10^6 frames per second; returns how many bytes were used. */
 static size_t make_records(const struct skep_gen_cfg *cfg, struct skep_gen_template *templates,
@@ -117,7 +108,7 @@ static int measure(int level, uint64_t duration_ns, const uint8_t *bytes, size_t
 		return -ENOMEM;
 	}
 	/* whole rounds, so that the ratio is that of all the bytes */
-	for (start = now_ns(); ns < duration_ns; ns = now_ns() - start) {
+	for (start = bench_args_now_ns(); ns < duration_ns; ns = bench_args_now_ns() - start) {
 		for (at = 0; at < n; at += BLOCK) {
 			r = ZSTD_compress2(ctx, out, room, bytes + at, SKEP_MIN(BLOCK, n - at));
 			out_bytes += ZSTD_isError(r) ? 0 : r;
@@ -192,11 +183,9 @@ int main(int argc, char **argv)
 	struct skep_err err = SKEP_ERR_NULL;
 	int r;
 
-	r = skep_opts_parse(&opts, argc, argv, &o, &words, &err);
-	if (!r && words.help) {
-		skep_opts_help(&opts, stdout);
+	r = bench_args_parse(&opts, argc, argv, &o, &words, &err);
+	if (words.help)
 		return 0;
-	}
 	if (!r && words.n)
 		r = skep_err_set(&err, SKEP_E_USAGE, "%s: not an option, see --help", words.words[0]);
 	if (!r)

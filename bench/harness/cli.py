@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import goals, host, profile, report, schema
+from . import callgrind, goals, host, profile, report, schema
 from .measure import FIO_NAME, RUN_NAME, Bench, free_bytes, program_missing
 from .rig import BenchError, Rig
 from .scenarios import FULL, QUICK, SCENARIOS
@@ -20,10 +20,13 @@ SOURCE = Path(__file__).resolve().parents[2]
 # the generator reaches 3 million frames of 1,500 bytes a second
 WRITE_BYTES_PER_S = 3_000_000 * 1516
 
+# no rows for the result: they print tables of their own
+ALONE = (["profile"], ["callgrind"])
+
 
 def parse(argv):
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     epilog="Scenarios: " + ", ".join(SCENARIOS) + ", profile.")
+                                     epilog="Scenarios: " + ", ".join(SCENARIOS) + ", profile, callgrind.")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--quick", action="store_true", help="one short round, under five minutes (default)")
     how.add_argument("--full", action="store_true", help="three rounds, all sizes, 100 million packets; about an hour")
@@ -33,11 +36,13 @@ def parse(argv):
     parser.add_argument("--without", action="append", default=[], metavar="TOOL", help="leave this tool out; may be repeated")
     parser.add_argument("--duration", type=float, metavar="SEC", help="of each run, instead of the plan's")
     parser.add_argument("--rounds", type=int, metavar="N", help="instead of the plan's")
-    parser.add_argument("scenario", nargs="*", metavar="SCENARIO", help="only these (default: all but profile)")
+    parser.add_argument("scenario", nargs="*", metavar="SCENARIO", help="only these (default: all but profile and callgrind)")
     args = parser.parse_args(argv)
-    unknown = [s for s in args.scenario if s not in SCENARIOS and s != "profile"]
+    unknown = [s for s in args.scenario if s not in SCENARIOS and [s] not in ALONE]
     if unknown:
-        parser.error(f"no such scenario: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}, profile")
+        parser.error(f"no such scenario: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}, profile, callgrind")
+    if len(args.scenario) > 1 and any([s] in ALONE for s in args.scenario):
+        parser.error("profile and callgrind run alone")
     return args
 
 
@@ -102,6 +107,8 @@ def bench_main(args):
     if args.rounds:
         plan = plan.__class__(**{**plan.__dict__, "rounds": args.rounds})
     work_dir = args.dir or args.build / "bench" / "tmp"
+    if args.scenario == ["callgrind"]:
+        return callgrind.main(work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
     check(args, plan, work_dir)
     warnings = []

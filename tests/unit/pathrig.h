@@ -55,6 +55,7 @@ struct rig_cfg {
 	/* On the worker's thread between two turns; `number` is the next frame's. */
 	void (*each_turn)(struct rig *rig, uint32_t worker, uint64_t number);
 	void *arg;                   /* for whoever sets the callbacks */
+	const struct cap_source_ops *ops; /* of the sources (struct rig_source); NULL: the rig's own */
 };
 
 struct rig_source {

@@ -87,6 +87,30 @@ static void wait_full(struct rig *rig, uint64_t more_than)
 	fail_msg("the disk never got full");
 }
 
+/* Frames that fill the small disk, a megabyte in 11 ms, without end unless the test says when. */
+static struct rig_cfg filling(void)
+{
+	return (struct rig_cfg){ .base = mnt,
+				 .payload = RIG_RANDOM,
+				 .n_pkts = UINT32_MAX,
+				 .size_min = 1400,
+				 .size_max = 1500,
+				 .lossy = true,
+				 .pace_ns = SKEP_NSEC_PER_MSEC,
+				 .reserve_bytes = RESERVE };
+}
+
+/* On a disk with room for 10 MiB. */
+static struct rig *nearly_full(const struct rig_cfg *cfg)
+{
+	struct rig *rig;
+
+	fill_to(RESERVE + 10 * CAP_MIB);
+	rig = rig_new(cfg, NULL);
+	assert_non_null(rig);
+	return rig;
+}
+
 /* Waits until so many packets more than now have been stored. */
 static void wait_stored(struct rig *rig, uint64_t more)
 {
@@ -108,26 +132,16 @@ static void full_and_space_again(void **state)
 	if (!small_disk())
 		return;
 	for (unsigned i = 0; i < 3; i++) {
-		struct rig_cfg cfg = { .base = mnt,
-				       .payload = RIG_RANDOM,
-				       .n_pkts = UINT32_MAX, /* until we have seen enough */
-				       .size_min = 1400,
-				       .size_max = 1500,
-				       .lossy = true,
-				       .pace_ns = SKEP_NSEC_PER_MSEC,
-				       .reserve_bytes = RESERVE,
-				       .plain = i == 1,
-				       .sidecar = i == 2,
-				       .fixed_level = i == 2,
-				       .level = 1 };
+		struct rig_cfg cfg = filling();
 		struct rig *rig;
 		struct rig_read r;
 		struct cap_account a;
 		uint64_t number, before;
 
-		fill_to(RESERVE + 10 * CAP_MIB);
-		rig = rig_new(&cfg, NULL);
-		assert_non_null(rig);
+		cfg.plain = i == 1;
+		cfg.sidecar = cfg.fixed_level = i == 2;
+		cfg.level = 1;
+		rig = nearly_full(&cfg);
 		rig_start(rig);
 		wait_full(rig, 0);
 		before = resident_bytes();
@@ -155,29 +169,21 @@ static void full_and_space_again(void **state)
 /* It never gets better: the capture ends by itself, and what fitted is there. */
 static void full_to_the_end(void **state)
 {
-	struct rig_cfg cfg = { .base = mnt,
-			       .payload = RIG_RANDOM,
-			       .n_pkts = 40000,
-			       .size_min = 1400,
-			       .size_max = 1500,
-			       .lossy = true,
-			       .pace_ns = SKEP_NSEC_PER_MSEC,
-			       .reserve_bytes = RESERVE,
-			       .stuck_ms = 200,
-			       .sidecar = true };
+	struct rig_cfg cfg = filling();
 
 	(void)state;
 	if (!small_disk())
 		return;
+	cfg.n_pkts = 40000;
+	cfg.stuck_ms = 200;
+	cfg.sidecar = true;
 	for (unsigned i = 0; i < 2; i++) {
 		struct rig *rig;
 		struct rig_read r;
 		struct cap_account a;
 
 		cfg.plain = i;
-		fill_to(RESERVE + 10 * CAP_MIB);
-		rig = rig_new(&cfg, NULL);
-		assert_non_null(rig);
+		rig = nearly_full(&cfg);
 		rig_run(rig);
 		assert_true(rig->aborted);
 		rig_verify(rig, &a, &r);
@@ -191,13 +197,7 @@ static void full_to_the_end(void **state)
 
 static void waiting_costs_nothing(void **state)
 {
-	struct rig_cfg cfg = { .base = mnt,
-			       .payload = RIG_RANDOM,
-			       .n_pkts = 40000,
-			       .size_min = 1400,
-			       .size_max = 1500,
-			       .reserve_bytes = RESERVE,
-			       .retry_ns = 200 * SKEP_NSEC_PER_MSEC };
+	struct rig_cfg cfg = filling();
 	struct rig *rig;
 	struct rig_read r;
 	struct cap_account a;
@@ -206,9 +206,11 @@ static void waiting_costs_nothing(void **state)
 	(void)state;
 	if (!small_disk())
 		return;
-	fill_to(RESERVE + 10 * CAP_MIB);
-	rig = rig_new(&cfg, NULL);
-	assert_non_null(rig);
+	cfg.n_pkts = 40000;
+	cfg.lossy = false;
+	cfg.pace_ns = 0;
+	cfg.retry_ns = 200 * SKEP_NSEC_PER_MSEC;
+	rig = nearly_full(&cfg);
 	rig_start(rig);
 	wait_full(rig, 0);
 	(void)usleep(50000);
@@ -227,16 +229,7 @@ static void waiting_costs_nothing(void **state)
 
 static void stops_when_told_to(void **state)
 {
-	struct rig_cfg cfg = { .base = mnt,
-			       .payload = RIG_RANDOM,
-			       .n_pkts = 200000,
-			       .size_min = 1400,
-			       .size_max = 1500,
-			       .lossy = true,
-			       .pace_ns = SKEP_NSEC_PER_MSEC,
-			       .reserve_bytes = RESERVE,
-			       .stop_when_full = true,
-			       .stuck_ms = 200 };
+	struct rig_cfg cfg = filling();
 	struct rig *rig;
 	struct rig_read r;
 	struct cap_account a;
@@ -244,14 +237,13 @@ static void stops_when_told_to(void **state)
 	(void)state;
 	if (!small_disk())
 		return;
-	fill_to(RESERVE + 10 * CAP_MIB);
-	rig = rig_new(&cfg, NULL);
-	assert_non_null(rig);
+	cfg.stop_when_full = true;
+	cfg.stuck_ms = 200;
+	rig = nearly_full(&cfg);
 	rig_run(rig);
 	rig_verify(rig, &a, &r);
 	assert_int_equal(atomic_load(&rig->job.done_why), CAP_JOB_END_DISK_FULL);
 	assert_true(r.disk_bytes > 6 * CAP_MIB);
-	assert_true(a.seen < cfg.n_pkts);
 	rig_free(rig);
 }
 
