@@ -85,7 +85,8 @@ static const struct cap_source_ops xsk_ops = { .name = "xdp", .receive = receive
 
 int main(int argc, char **argv)
 {
-	struct rig_cfg cfg = { .ops = &xsk_ops, .lossy = true, .base = "/dev/shm", .stuck_ms = 60000 };
+	struct rig_cfg cfg = { .ops = &xsk_ops, .lossy = true, .base = "/dev/shm",
+			       .pool_blocks = CAP_POOL_BLOCKS, .stuck_ms = 60000 };
 	struct cap_account a;
 	struct rig_read r;
 	struct rig *rig;
@@ -111,5 +112,7 @@ int main(int argc, char **argv)
 	(void)printf("{\"stored\":%llu,\"bytes_raw\":%llu,\"bytes_disk\":%llu}\n", (unsigned long long)a.stored,
 		     (unsigned long long)a.bytes_raw, (unsigned long long)a.bytes_disk);
 	rig_free(rig);
+	if (a.stored != cfg.n_pkts)
+		(void)fprintf(stderr, "pathcost: packets were dropped; give fewer\n");
 	return a.stored == cfg.n_pkts ? 0 : 1;
 }
