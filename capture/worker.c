@@ -360,13 +360,23 @@ static bool has_work(const struct cap_worker *worker)
 	return false;
 }
 
-/* Frames whose block will be sealed when it is old. */
-static bool has_frames(const struct cap_worker *worker)
+/* How long it may sleep: until the oldest frame in memory has to be on its way, or for as long as frames may wait. */
+static uint64_t long_nap_ns(const struct cap_worker *worker, uint64_t now_ns, bool quiet)
 {
-	for (uint32_t i = 0; i < worker->n_channels; i++)
-		if (worker->channels[i]->lane.block || worker->channels[i]->writer.out)
-			return true;
-	return false;
+	uint64_t ns = quiet ? CAP_FLUSH_NS : CAP_LONG_NAP_NS;
+
+	for (uint32_t i = 0; i < worker->n_channels; i++) {
+		const struct cap_channel *c = worker->channels[i];
+		uint64_t oldest_ns = c->lane.block ? c->lane.block->opened_ns : UINT64_MAX, age;
+
+		if (c->writer.out)
+			oldest_ns = SKEP_MIN(oldest_ns, c->writer.out_since_ns);
+		if (oldest_ns == UINT64_MAX)
+			continue;
+		age = now_ns - SKEP_MIN(now_ns, oldest_ns);
+		ns = SKEP_MIN(ns, age < CAP_FLUSH_NS ? CAP_FLUSH_NS - age : SKEP_NSEC_PER_MSEC);
+	}
+	return SKEP_MAX(ns, SKEP_NSEC_PER_MSEC);
 }
 
 static void clear_bell(struct cap_worker *worker)
@@ -398,7 +408,7 @@ static void rest(struct cap_worker *worker)
 	/* A link that has been silent for a while is waited for; packets wake the worker only then. */
 	quiet = worker->rate_pkts == 0 && worker->rate_pps < 500;
 	if (src->bursts_wake && worker->n_sources == 1 && !has_work(worker)) {
-		src->ops->wait(src, quiet && !has_frames(worker) ? CAP_FLUSH_NS : CAP_LONG_NAP_NS);
+		src->ops->wait(src, long_nap_ns(worker, now_ns, quiet));
 		clear_bell(worker);
 		return;
 	}

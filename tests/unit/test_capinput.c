@@ -260,8 +260,9 @@ static void odd_times_are_said_once(void **state)
 	n += cap_capwrite_idb(file + n, sizeof(file) - n, &(struct cap_capwrite_idb){ .linktype = 1 });
 	for (int i = 0; i < 2; i++) {
 		cap_capwrite_epb_header(file + n, 0, UINT64_MAX - 5, 16, 16);
-		memset(file + n + CAP_CAPWRITE_EPB_HEADER_BYTES, 1, 16);
-		n += CAP_CAPWRITE_EPB_HEADER_BYTES + 16;
+		n += CAP_CAPWRITE_EPB_HEADER_BYTES;
+		for (int k = 0; k < 16; k++)
+			file[n++] = 1;
 		n += cap_capwrite_epb_tail(file + n, 16);
 	}
 	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
