@@ -23,7 +23,8 @@ FILES = {
     "worker.c": "loop", "account.c": "loop", "account.h": "loop", "mono.h": "loop", "grace.c": "loop",
 }
 ROUTE = {"choose", "wants", "survives", "keep_bytes", "record_bytes", "cap_lane_take", "route", "route_lossless", "offer"}
-CASES = (("64", "random", "store", 200_000), ("1500", "random", "store", 40_000), ("64", "text", "-1", 200_000), ("1500", "text", "-1", 40_000))
+CASES = (("64", "random", "store", 200_000), ("1500", "random", "store", 40_000),
+         ("64", "text", "-1", 200_000), ("1500", "text", "-1", 40_000))
 
 
 def functions_of(path):
