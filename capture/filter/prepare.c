@@ -212,6 +212,8 @@ static int open_lists(struct flt_prepared *p, struct skep_err *err)
 		memcpy(path, t->text + k->path_at, k->path_len);
 		path[k->path_len] = '\0';
 		r = flt_lists_open(p->lists, path, &index, err);
+		if (r && err)
+			err->column = (int)k->at + 1; /* of the term; the sentence names file and line */
 		if (r)
 			return r;
 		if (p->used >> index & 1)

@@ -488,8 +488,8 @@ static void test_refusals(void **state)
 		{ "ether host in @/x", 1, SKEP_E_USAGE, 1, "only ip, ip6, arp and rarp" },
 		{ "udp src net in @/x", 1, SKEP_E_USAGE, 1, "only ip, ip6, arp and rarp" },
 		{ "ra host in @/x", 1, SKEP_E_USAGE, 1, "only src and dst" },
-		{ "net in @/dev/null", 1, SKEP_E_USAGE, 0, "regular file" },
-		{ "net in @/nowhere/at/all", 1, SKEP_E_NOT_FOUND, 0, "/nowhere/at/all" },
+		{ "tcp and net in @/dev/null", 1, SKEP_E_USAGE, 9, "regular file" },
+		{ "net in @/nowhere/at/all", 1, SKEP_E_NOT_FOUND, 1, "/nowhere/at/all" },
 		{ "quic and not quic", 1, SKEP_E_USAGE, 0, "can never be true" },
 	};
 	struct flt_lists *lists = NULL;
@@ -522,6 +522,51 @@ static void test_refusals(void **state)
 		assert_int_equal(err.column, 16);
 		assert_non_null(strstr(err.text, "files cannot be named"));
 	}
+}
+
+/* Anything that can be put together is refused or runs, and references to lists are neither lost nor kept. */
+static void test_random_tokens(void **state)
+{
+	static const char *const tokens[] = {
+		"quic", "not",	"(", ")", "and", "or", "net in @%s", "src host in @%s", "ip6 dst in @\"%s\"",
+		"in",	"@%s",	"tcp", "vlan", "dns", "udp port 53", "ether[0x53000018:4] = 1",
+		"host", "len", "src or dst net in @%s", "udp[0x53000000 + 24] > 0", "greater 60", "/", "10.0.0.1",
+	};
+	char *dir = tool_make_dir(), *path = list_file(dir, "10.0.0.0/8\n"), text[2048];
+	struct packets packets = { 0 };
+	uint64_t seed = 1234567;
+	size_t accepted = 0;
+
+	(void)state;
+	add_quic(&packets, 50, &seed);
+	for (int round = 0; round < 1500; round++) {
+		struct skep_err err = SKEP_ERR_NULL;
+		struct compiled c;
+		size_t len = 0;
+
+		for (uint64_t k = 0, n = 1 + tool_random(&seed) % 7; k < n; k++) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+			len += (size_t)snprintf(text + len, sizeof(text) - len,
+						tokens[tool_random(&seed) % ARRAY_LEN(tokens)], path);
+#pragma GCC diagnostic pop
+			len += (size_t)snprintf(text + len, sizeof(text) - len, " ");
+		}
+		if (build(&c, text, 1024, &err) == 0) {
+			for (size_t i = 0; i < packets.n; i++)
+				(void)flt_eval_match(c.eval, packets.v[i].bytes, packets.v[i].wire_len,
+						     packets.v[i].len);
+			accepted++;
+		} else {
+			assert_true(err.text[0] && err.column >= 0 && err.column <= (int)len + 1);
+		}
+		done(&c);
+	}
+	print_message("# %zu of 1500 were accepted\n", accepted);
+	assert_true(accepted > 50);
+	free_packets(&packets);
+	free(path);
+	tool_remove_dir(dir);
 }
 
 static void test_flows_have_a_bound(void **state)
@@ -565,6 +610,7 @@ int main(void)
 		cmocka_unit_test(test_folding),
 		cmocka_unit_test(test_long_filters),
 		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_random_tokens),
 		cmocka_unit_test(test_flows_have_a_bound),
 	};
 

@@ -259,7 +259,7 @@ static void test_random_tokens(void **state)
 		"foo",	 "example.com", "dns",	    "tls",	"-w",	      "--help",	     "$(id)",
 		"`id`",	 ";",		"%s%n",	    "ip6",	"protochain", "llc",	     "type",
 		"mask",	 "tcpflags",	"icmptype", "gateway",	"1-2",	      "\"",	     "'",
-		"::"
+		"::",	 "quic",	"in",	    "@x",	"host in @x", "ether[0x53000018:4]"
 	};
 	uint64_t seed = 0x9e3779b97f4a7c15ull;
 	size_t accepted = 0;
