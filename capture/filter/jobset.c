@@ -240,6 +240,8 @@ static void after(struct flt_jobset *set, const struct wanted *w)
 		(void)set_slot(set, SKEP_PROG_LOOK, -1, NULL);
 	if (!w->reduce)
 		(void)set_slot(set, SKEP_PROG_REDUCE, -1, NULL);
+	if (flt_lists_sweep(set->lists) && set->look)
+		set->lists_changed = flt_look_set_lists(set->look, set->lists, NULL) != 0;
 }
 
 static int classify(struct flt_jobset *set, uint32_t generation, struct skep_err *err)
@@ -282,6 +284,8 @@ int flt_jobset_commit(struct flt_jobset *set, uint32_t generation, struct skep_e
 		r = classify(set, generation, err);
 	if (r == 0)
 		after(set, &w);
+	else
+		set->lists_changed |= flt_lists_sweep(set->lists); /* or a list that is too long stays */
 	return r;
 }
 

@@ -20,8 +20,8 @@
 #include <sys/stat.h>
 
 struct list {
-	uint32_t refs; /* 0: free */
-	char *name;
+	uint32_t refs;
+	char *name; /* NULL: free */
 	bool has_file;
 	dev_t dev;
 	ino_t ino;
@@ -34,6 +34,7 @@ struct list {
 
 struct flt_lists {
 	struct list lists[FLT_MAX_LISTS];
+	uint64_t version;
 };
 
 /* A list while it is read. */
@@ -231,9 +232,12 @@ static int read_text(const char *name, const char *text, size_t n, struct list *
 	return 0;
 }
 
-/* A free place; NULL and a refusal if there is none. */
+/* A place for a new list, best a free one; NULL and a refusal if all are in use. */
 static struct list *new_place(struct flt_lists *l, struct skep_err *err)
 {
+	for (uint32_t i = 0; i < FLT_MAX_LISTS; i++)
+		if (!l->lists[i].name)
+			return &l->lists[i];
 	for (uint32_t i = 0; i < FLT_MAX_LISTS; i++)
 		if (l->lists[i].refs == 0)
 			return &l->lists[i];
@@ -254,6 +258,8 @@ int flt_lists_add(struct flt_lists *l, const char *name, const char *text, size_
 	r = read_text(name, text, n, &list, err);
 	if (r)
 		return r;
+	forget(place);
+	l->version++;
 	*place = list;
 	place->refs = 1;
 	*ret_index = (uint32_t)(place - l->lists);
@@ -265,9 +271,9 @@ static struct list *find_same(struct flt_lists *l, const char *path, const struc
 	for (uint32_t i = 0; i < FLT_MAX_LISTS; i++) {
 		struct list *k = &l->lists[i];
 
-		if (k->refs > 0 && k->has_file && k->dev == st->st_dev && k->ino == st->st_ino &&
-		    k->size == st->st_size && k->modified.tv_sec == st->st_mtim.tv_sec &&
-		    k->modified.tv_nsec == st->st_mtim.tv_nsec && strcmp(k->name, path) == 0)
+		if (k->has_file && k->dev == st->st_dev && k->ino == st->st_ino && k->size == st->st_size &&
+		    k->modified.tv_sec == st->st_mtim.tv_sec && k->modified.tv_nsec == st->st_mtim.tv_nsec &&
+		    strcmp(k->name, path) == 0)
 			return k;
 	}
 	return NULL;
@@ -358,9 +364,26 @@ void flt_lists_release(struct flt_lists *l, uint32_t mask)
 	for (uint32_t i = 0; i < FLT_MAX_LISTS; i++)
 		if (mask >> i & 1) {
 			assert(l->lists[i].refs > 0);
-			if (--l->lists[i].refs == 0)
-				forget(&l->lists[i]);
+			l->lists[i].refs--;
 		}
+}
+
+bool flt_lists_sweep(struct flt_lists *l)
+{
+	bool any = false;
+
+	for (uint32_t i = 0; i < FLT_MAX_LISTS; i++)
+		if (l->lists[i].name && l->lists[i].refs == 0) {
+			forget(&l->lists[i]);
+			l->version++;
+			any = true;
+		}
+	return any;
+}
+
+uint64_t flt_lists_version(const struct flt_lists *l)
+{
+	return l->version;
 }
 
 uint32_t flt_lists_mask(const struct flt_lists *l)

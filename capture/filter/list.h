@@ -52,12 +52,19 @@ int flt_lists_open(struct flt_lists *l, const char *path, uint32_t *ret_index, s
 /* The same for text that somebody else has read; name is for refusals, and never opened. */
 int flt_lists_add(struct flt_lists *l, const char *name, const char *text, size_t n, uint32_t *ret_index,
 		  struct skep_err *err);
-/* Takes one more reference to, or gives one back of, each list in the mask; a list without any is forgotten.
+/*
+ * Takes one more reference to, or gives one back of, each list in the mask. A list without any keeps its
+ * number and stays in the table, because programs that read its bit may still run, until flt_lists_sweep, or
+ * until there is no other number for a new one.
  */
 void flt_lists_hold(struct flt_lists *l, uint32_t mask);
 void flt_lists_release(struct flt_lists *l, uint32_t mask);
+/* Forgets lists without references; was there any? Their entries leave the kernel with the next table. */
+bool flt_lists_sweep(struct flt_lists *l);
 
-/* Lists there are now. */
+/* Changes whenever the table does. */
+uint64_t flt_lists_version(const struct flt_lists *l);
+/* Lists with references. */
 uint32_t flt_lists_mask(const struct flt_lists *l);
 /* Facts of one; NULL: there is none with that number. */
 const struct flt_list_info *flt_lists_info(const struct flt_lists *l, uint32_t index);

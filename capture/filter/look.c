@@ -27,6 +27,8 @@ struct flt_look {
 	uint32_t flows, prefixes;
 	struct skep_look_control control; /* what the program reads */
 	size_t n;			  /* prefixes of the lists */
+	const struct flt_lists *lists;	  /* whose table is looked up, in which version; never followed */
+	uint64_t version;
 };
 
 static int configure(struct flt_look *look, const struct flt_look_cfg *cfg)
@@ -164,8 +166,11 @@ int flt_look_set_lists(struct flt_look *look, const struct flt_lists *lists, str
 	_skep_free_ struct flt_prefix *table = NULL;
 	struct skep_look_control c = look->control;
 	size_t n = 0;
-	int r = flt_lists_table(lists, &table, &n, err);
+	int r;
 
+	if (look->lists == lists && look->version == flt_lists_version(lists))
+		return 0;
+	r = flt_lists_table(lists, &table, &n, err);
 	if (r)
 		return r;
 	r = n > look->prefixes ? -ENOSPC : flt_lengths_make(table, n, &l);
@@ -179,6 +184,8 @@ int flt_look_set_lists(struct flt_look *look, const struct flt_lists *lists, str
 				    "the kernel did not take %zu addresses and prefixes: %s", n,
 				    strerror(-r));
 	look->n = n;
+	look->lists = lists;
+	look->version = flt_lists_version(lists);
 	return 0;
 }
 

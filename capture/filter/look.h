@@ -44,6 +44,7 @@ int flt_look_need(struct flt_look *look, uint32_t needs, uint32_t inside);
 /*
  * Makes the lists of the context the ones that are looked up, from one frame to the next. SKEP_E_NO_SPACE if
  * they are too many. On failure nothing has changed.
+ * Always the same context for one look stage; quick if its table is the same as at the last call.
  */
 int flt_look_set_lists(struct flt_look *look, const struct flt_lists *lists, struct skep_err *err);
 

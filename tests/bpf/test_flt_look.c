@@ -458,6 +458,10 @@ static void test_lists_come_and_go(void **state)
 		uint32_t have = flt_lists_mask(b.lists), out = have & (uint32_t)next_random(&seed);
 
 		flt_lists_release(b.lists, round == 59 ? have : out);
+		if (round % 3 == 0)
+			check_addresses(&b, &seed); /* until the sweep nothing has changed */
+		if (round % 5 > 1 || round == 59)
+			(void)flt_lists_sweep(b.lists);
 		for (uint64_t n = next_random(&seed) % 4; n > 0 && round < 59; n--)
 			if (flt_lists_mask(b.lists) != UINT32_MAX)
 				(void)random_list(b.lists, &seed);
@@ -489,6 +493,7 @@ static void test_too_many_prefixes(void **state)
 	assert_int_equal(flt_look_set_lists(b.look, b.lists, &err), SKEP_E_NO_SPACE);
 	assert_true(err.text[0] != '\0');
 	flt_lists_release(b.lists, 1u << index);
+	assert_true(flt_lists_sweep(b.lists));
 	check_addresses(&b, &seed); /* the others are as they were */
 	assert_int_equal(flt_look_set_lists(b.look, b.lists, &err), 0);
 	check_addresses(&b, &seed);

@@ -528,9 +528,29 @@ static void test_refusals(void **state)
 static void test_random_tokens(void **state)
 {
 	static const char *const tokens[] = {
-		"quic", "not",	"(", ")", "and", "or", "net in @%s", "src host in @%s", "ip6 dst in @\"%s\"",
-		"in",	"@%s",	"tcp", "vlan", "dns", "udp port 53", "ether[0x53000018:4] = 1",
-		"host", "len", "src or dst net in @%s", "udp[0x53000000 + 24] > 0", "greater 60", "/", "10.0.0.1",
+		"quic",
+		"not",
+		"(",
+		")",
+		"and",
+		"or",
+		"net in @%s",
+		"src host in @%s",
+		"ip6 dst in @\"%s\"",
+		"in",
+		"@%s",
+		"tcp",
+		"vlan",
+		"dns",
+		"udp port 53",
+		"ether[0x53000018:4] = 1",
+		"host",
+		"len",
+		"src or dst net in @%s",
+		"udp[0x53000000 + 24] > 0",
+		"greater 60",
+		"/",
+		"10.0.0.1",
 	};
 	char *dir = tool_make_dir(), *path = list_file(dir, "10.0.0.0/8\n"), text[2048];
 	struct packets packets = { 0 };

@@ -202,9 +202,19 @@ static void test_numbers_run_out_and_come_back(void **state)
 	assert_int_equal(flt_lists_add(l, "t", "1.1.1.1", 7, &index, &err), SKEP_E_NO_SPACE);
 	assert_int_equal(index, 5);
 	flt_lists_release(l, 1u << 17);
+	assert_int_equal(find(l, "10.0.0.1"), UINT32_MAX); /* somebody may still read its bit */
 	assert_int_equal(add(l, "10.0.0.2"), 17);
 	assert_int_equal(find(l, "10.0.0.1"), ~(1u << 17));
 	assert_int_equal(find(l, "10.0.0.2"), 1u << 17);
+	assert_false(flt_lists_sweep(l));
+	flt_lists_release(l, 1u << 17 | 1u << 3);
+	assert_int_equal(flt_lists_mask(l), ~(1u << 17 | 1u << 3));
+	assert_int_equal(find(l, "10.0.0.2"), 1u << 17);
+	assert_true(flt_lists_sweep(l));
+	assert_int_equal(find(l, "10.0.0.2"), 0);
+	assert_int_equal(find(l, "10.0.0.1"), ~(1u << 17 | 1u << 3));
+	assert_int_equal(add(l, "10.0.0.2"), 3);
+	assert_int_equal(add(l, "10.0.0.2"), 17);
 	flt_lists_free(l);
 }
 
