@@ -76,7 +76,6 @@ void ctl_account_of_sidecar(const json_t *sidecar, struct ctl_account *ret)
 	const json_t *account = json_object_get(sidecar, "account");
 
 	*ret = (struct ctl_account){
-		.seen = number(account, "seen_pkts"),
 		.stored = number(account, "stored_pkts"),
 		.rejected = number(account, "rejected_pkts"),
 		.bytes_wire = number(sidecar, "bytes_wire"),
@@ -84,6 +83,8 @@ void ctl_account_of_sidecar(const json_t *sidecar, struct ctl_account *ret)
 		.bytes_disk = number(sidecar, "bytes_disk"),
 	};
 	parse_drops(json_object_get(account, "dropped"), ret);
+	/* A recovered file does not know what was seen; what it holds was, at least. */
+	ret->seen = ret->stored + ret->rejected + ctl_account_dropped(ret);
 }
 
 static json_t *count(uint64_t n)

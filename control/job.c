@@ -105,7 +105,7 @@ static void on_record(const json_t *record, void *arg)
 {
 	struct ctl_jobs *jobs = arg;
 	const char *forgotten = json_string_value(json_object_get(record, "forget"));
-	struct job *job = NULL, *before;
+	struct job *job = NULL, *before, **at;
 
 	if (forgotten) {
 		before = find(jobs, forgotten);
@@ -117,11 +117,15 @@ static void on_record(const json_t *record, void *arg)
 		skep_log(SKEP_LOG_ERROR, "journal: a record is no job and is passed over");
 		return;
 	}
-	before = find(jobs, job->id);
-	if (before)
-		unlink_job(jobs, before);
-	job->next = jobs->head;
-	jobs->head = job;
+	/* In the place of what it was, so that the order is that in which they were accepted. */
+	for (at = &jobs->head; *at && strcmp((*at)->id, job->id) != 0; at = &(*at)->next)
+		;
+	before = *at;
+	if (!before)
+		at = &jobs->head;
+	job->next = before ? before->next : jobs->head;
+	*at = job;
+	(void)ctl_job_free(before);
 }
 
 /* Oldest first, as views are listed in the order in which they were first shown. */

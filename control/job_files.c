@@ -107,6 +107,15 @@ void ctl_job_recover(struct ctl_jobs *jobs, const struct job *job, struct job_li
 	link->now = (struct ctl_account){ 0 };
 }
 
+bool ctl_job_has_files(struct ctl_jobs *jobs, const struct job *job, const struct job_link *link)
+{
+	char name[64], path[400];
+
+	ctl_job_dir(job, link->life, name);
+	(void)snprintf(path, sizeof(path), "%s/%s", jobs->cfg->spool_dir, name);
+	return access(path, F_OK) == 0;
+}
+
 static void remove_dir(int spool, const char *name)
 {
 	int fd = openat(spool, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);

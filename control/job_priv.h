@@ -109,6 +109,8 @@ int ctl_job_make_budget(struct ctl_jobs *jobs, const struct job *job, struct ske
 /* Ends what a dead engine left, and adds up what its files hold, for one link of the job's current life. */
 void ctl_job_recover(struct ctl_jobs *jobs, const struct job *job, struct job_link *link,
 		     uint64_t *ret_last_ns);
+/* Has an engine begun this life of the link's job? */
+bool ctl_job_has_files(struct ctl_jobs *jobs, const struct job *job, const struct job_link *link);
 void ctl_job_remove_files(struct ctl_jobs *jobs, const struct job *job);
 
 /* job.c, for job_run.c */

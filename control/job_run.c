@@ -129,48 +129,6 @@ static void end_link(struct job_link *link, const char *why)
 	(void)snprintf(link->why, sizeof(link->why), "%s", why);
 }
 
-int ctl_job_begin_link(struct ctl_jobs *jobs, struct job *job, struct job_link *link, struct skep_err *err)
-{
-	struct ctl_engine *engine = ctl_job_engine(jobs, link->name);
-	json_t *request, *answer = NULL;
-	char name[64];
-	int r;
-
-	if (!engine)
-		return skep_err_set(err, SKEP_E_BUSY, "%s: this probe serves %d links already", link->name,
-				    CTL_LINKS_MAX);
-	r = ctl_engine_ensure(engine, err);
-	if (r)
-		return r;
-	ctl_job_engine_name(job, link, name);
-	if (!link->unsure || !has_it(engine, name)) {
-		request = add_request(job, link, name);
-		if (!request) {
-			end_link(link, "limit");
-			return 0;
-		}
-		link->unsure = true; /* until the answer is there */
-		r = ctl_engine_call(engine, request, &answer, err);
-		json_decref(answer);
-		if (r)
-			return r;
-		answer = NULL;
-	}
-	if (job->state == JOB_PAUSED) {
-		(void)ctl_engine_call(engine, json_pack("{s:s,s:s}", "do", "pause", "name", name), &answer,
-				      NULL);
-		json_decref(answer);
-	}
-	engine->idle_since_ns = 0;
-	link->unsure = false;
-	link->state = LINK_RUNS;
-	link->engine_ns = engine->started_ns;
-	link->looked_ns = ctl_job_now_ns();
-	link->tries = 0;
-	close_gap(job, link);
-	return 0;
-}
-
 void ctl_job_stop(struct ctl_jobs *jobs, struct job *job)
 {
 	job->stop_wanted = true;
@@ -223,6 +181,70 @@ static void lost(struct ctl_jobs *jobs, struct job *job, struct job_link *link)
 	(void)ctl_job_keep(jobs, job);
 	skep_log(SKEP_LOG_WARNING, "job=%s link=%s engine died; stored=%llu", job->id, link->name,
 		 (unsigned long long)link->before.stored);
+}
+
+/*
+ * Gives this life to the engine, or finds that it has it. A life that an engine had begun, and that this one
+ * does not know, is lost, and the next one begins. 1: nothing is left to capture.
+ */
+static int hand_over(struct ctl_jobs *jobs, struct ctl_engine *engine, struct job *job, struct job_link *link,
+		     struct skep_err *err)
+{
+	json_t *request, *answer = NULL;
+	char name[64];
+	int r;
+
+	ctl_job_engine_name(job, link, name);
+	if (link->unsure && has_it(engine, name))
+		return 0;
+	if (link->unsure && ctl_job_has_files(jobs, job, link))
+		lost(jobs, job, link);
+	if (link->state == LINK_ENDED)
+		return 1;
+	ctl_job_engine_name(job, link, name);
+	request = add_request(job, link, name);
+	if (!request) {
+		end_link(link, "limit");
+		return 1;
+	}
+	link->unsure = true; /* until the answer is there */
+	r = ctl_engine_call(engine, request, &answer, err);
+	json_decref(answer);
+	return r;
+}
+
+int ctl_job_begin_link(struct ctl_jobs *jobs, struct job *job, struct job_link *link, struct skep_err *err)
+{
+	struct ctl_engine *engine = ctl_job_engine(jobs, link->name);
+	json_t *answer = NULL;
+	char name[64];
+	int r;
+
+	if (!engine)
+		return skep_err_set(err, SKEP_E_BUSY, "%s: this probe serves %d links already", link->name,
+				    CTL_LINKS_MAX);
+	r = ctl_engine_ensure(engine, err);
+	r = r ?: hand_over(jobs, engine, job, link, err);
+	if (r == -EPIPE) { /* it had died, and nobody had noticed yet */
+		r = ctl_engine_ensure(engine, err);
+		r = r ?: hand_over(jobs, engine, job, link, err);
+	}
+	if (r)
+		return r == 1 ? 0 : r;
+	ctl_job_engine_name(job, link, name);
+	if (job->state == JOB_PAUSED) {
+		(void)ctl_engine_call(engine, json_pack("{s:s,s:s}", "do", "pause", "name", name), &answer,
+				      NULL);
+		json_decref(answer);
+	}
+	engine->idle_since_ns = 0;
+	link->unsure = false;
+	link->state = LINK_RUNS;
+	link->engine_ns = engine->started_ns;
+	link->looked_ns = ctl_job_now_ns();
+	link->tries = 0;
+	close_gap(job, link);
+	return 0;
 }
 
 static const json_t *job_in(const json_t *status, const char *name)

@@ -210,13 +210,15 @@ reserve = 16MiB
         return job
 
     def engines(self):
-        """Process ids of the engines, by link."""
+        """Process ids of the engines, by link. An engine has children with the same command line; it is the one whose parent is not."""
         found = {}
         for path in self.run.glob("*.sock"):
-            for pid in pathlib.Path("/proc").glob("[0-9]*"):
+            parents = {}
+            for folder in pathlib.Path("/proc").glob("[0-9]*"):
                 with contextlib.suppress(OSError):
-                    if str(path).encode() in (pid / "cmdline").read_bytes().split(b"\0"):
-                        found[path.stem] = int(pid.name)
+                    if str(path).encode() in (folder / "cmdline").read_bytes().split(b"\0"):
+                        parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            found.update({path.stem: pid for pid, parent in parents.items() if parent not in parents})
         return found
 
 
