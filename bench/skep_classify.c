@@ -98,19 +98,20 @@ static double now_ms(void)
 }
 
 /*
- * A filter that no frame of skep-gen matches (UDP, IPv4 or IPv6, 10.0.0.0/8). Those of the general kind look
- * at bytes of every such frame. `salt` makes another one of the same shape.
+ * A filter that no frame of skep-gen matches (UDP to ports 9 and 443, 198.18.0.0/15, TTL 64). Those of the
+ * general kind look at bytes of every such frame. `salt` makes another one of the same shape.
  */
 static void write_filter(enum kind kind, uint32_t i, uint32_t salt, char *out, size_t size)
 {
 	bool general = kind == KIND_GENERAL || (kind == KIND_MIXED && i % 4 == 3);
 	uint32_t n = i + SKEP_MAX_JOBS * (salt % 100);
 
-	if (general && i % 2)
-		(void)snprintf(out, size, "udp and ip[4:2] = 7 and ip[8] = %u and ip[1] = 3", i % 250 + 2);
+	if (general && i % 3 == 0)
+		(void)snprintf(out, size, "udp[8:2] = %u", 50000 + n);
+	else if (general && i % 3 == 1)
+		(void)snprintf(out, size, "ip[8] = %u and ip[1] & 0xfc = %u", 65 + i, 4 * (salt % 60));
 	else if (general)
-		(void)snprintf(out, size, "ip[8] > 250 and udp[8:2] = %u and greater %u", 50000 + i,
-			       70 + salt % 100);
+		(void)snprintf(out, size, "udp[4:2] > 60000 and greater %u", 70 + n);
 	else if (i % 4 == 0)
 		(void)snprintf(out, size, "udp port %u", 30000 + n);
 	else if (i % 4 == 1)
@@ -233,9 +234,9 @@ static int run_on_link(struct chain *c, const struct classify_options *o, struct
 
 /* A frame like those of skep-gen: UDP on IPv4, 64 bytes on the wire. */
 static const uint8_t frame[60] = {
-	0x02, 0,    0,	  0,	0, 2,  0x02, 0, 0,  0,	0, 1, 0x08, 0x00,		     /* Ethernet */
-	0x45, 0,    0,	  46,	0, 1,  0x40, 0, 64, 17, 0, 0, 10,   0,	  0, 1, 10, 0, 0, 2, /* IPv4 */
-	0x27, 0x10, 0x27, 0x11, 0, 26, 0,    0, /* UDP, ports 10000 and 10001 */
+	0x02, 0,    0, 0,  0, 2,  0x02, 0, 0,  0,  0, 1, 0x08, 0x00,			  /* Ethernet */
+	0x45, 0,    0, 46, 0, 1,  0x40, 0, 64, 17, 0, 0, 198,  18,   0, 1, 198, 19, 0, 1, /* IPv4 */
+	0x27, 0x10, 0, 9,  0, 26, 0,	0,						  /* UDP */
 };
 
 /* Nanoseconds that a program takes for the frame, the smallest of a few means. */

@@ -2,7 +2,8 @@
 """The goals, computed from the rows: value, target, met or by how much not. A goal whose rows were not measured is not in the list."""
 import statistics
 
-from .scenarios import AFXDP, PEERS, PIPE, SKEP
+from .scenarios import AFXDP, CLASSIFY, CLASSIFY_MANY, DROP, PEERS, PIPE, SKEP, TCPDUMP_MANY
+from .tools import JOBS
 
 MEMORY_LIMIT_BYTES = 300e6
 RECORD_BYTES = 1500 + 16  # of a 1,500-byte frame in a pcap
@@ -132,5 +133,23 @@ def economy(rows):
     return out
 
 
+def job_filters(rows, limits):
+    out = []
+    rate = {tool: median(rows, "offered_pps", scenario="jobs-classify", tool=tool) for tool in CLASSIFY}
+    merged = rate[CLASSIFY_MANY["merged"]]
+    if merged and rate[DROP]:
+        out.append(goal(f"{JOBS} jobs that match nothing: of XDP_DROP", merged / rate[DROP], 0.9))
+    if merged and rate[TCPDUMP_MANY]:
+        out.append(goal(f"{JOBS} jobs that match nothing: of {TCPDUMP_MANY}", merged / rate[TCPDUMP_MANY], 10))
+    frame = {(l["kind"], l["jobs"]): l["ns"] for l in limits if "kind" in l and "ns" in l}
+    for kind, target in (("merged", 2), ("general", 12)):
+        if (kind, JOBS) in frame:
+            out.append(goal(f"a {kind} job that matches nothing, of {JOBS}", (frame[kind, JOBS] - frame[kind, 0]) / JOBS, target,
+                            at_least=False, unit="ns"))
+    out += [goal(f"from a job's words to frames judged, one of {l['jobs']} {l['kind']} jobs, 99th percentile", l["p99_ms"], 10,
+                 at_least=False, unit="ms") for l in limits if "p99_ms" in l]
+    return out
+
+
 def evaluate(rows, limits):
-    return small_frames(rows) + large_frames(rows, limits) + compression(rows, limits) + economy(rows)
+    return small_frames(rows) + large_frames(rows, limits) + compression(rows, limits) + economy(rows) + job_filters(rows, limits)

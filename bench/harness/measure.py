@@ -110,7 +110,10 @@ class Bench:
             raise BenchError(f"{tool.name} failed: {processes[0].log().strip()[-600:]}")
         # what reads from it ends by itself; a signal would make zstd throw its file away
         for process in processes[1:]:
-            process.popen.wait(tool.stop_patience_s)
+            if tool.end_together:
+                process.stop(tool.stop_patience_s)
+            else:
+                process.popen.wait(tool.stop_patience_s)
         return row
 
     @staticmethod
@@ -157,6 +160,17 @@ class Bench:
         said = json.loads(run("taskset", "-c", str(CPU_RX), *words))
         return [{"limit": f"zstd level {r['level']}", "size": size, "payload": payload, "pps": None, "bytes_per_s": r["bytes_per_s"],
                  "ratio": r["ratio"], "level": r["level"]} for r in said]
+
+
+    def limit_classify(self):
+        """One frame over and over through the job filters, and one job after the other exchanged in a full set."""
+        said = json.loads(run("taskset", "-c", str(CPU_RX), str(self.bin_dir / "skep-classify")))
+        found = [{"limit": "one frame: XDP_DROP", "size": "60", "payload": "-", "pps": 1e9 / said["drop_ns"], "bytes_per_s": None,
+                  "ns": said["drop_ns"]}]
+        found += [{"limit": f"one frame: {f['jobs']} {f['kind']} jobs", "size": "60", "payload": "-", "pps": 1e9 / f["ns"],
+                   "bytes_per_s": None, "ns": f["ns"], "jobs": f["jobs"], "kind": f["kind"]} for f in said["frames"]]
+        return found + [{"limit": f"one of {c['jobs']} {c['kind']} jobs exchanged", "size": "-", "payload": "-", "pps": None,
+                         "bytes_per_s": None, **c} for c in said["changes"]]
 
 
 def free_bytes(path):

@@ -3,7 +3,7 @@
 import statistics
 
 from .goals import median
-from .scenarios import SIZES
+from .scenarios import DROP, SIZES
 
 
 def rate(pps):
@@ -56,6 +56,29 @@ def flat_table(rows):
                     f"{middle(group, 'rss_bytes') / 1e6:.0f}", "-" if ratio is None else f"{ratio:.3f}"])
     return table(["size", "payload", "tool", "offered Mpps", "stored Mpps", "sustained Mpps", "stored MB/s", "lost", "CPU ns/packet",
                   "memory MB", "ratio"], out)
+
+
+def classify_table(rows):
+    drop = median(rows, "offered_pps", tool=DROP)
+    out = []
+    for (tool,), group in grouped(rows, "tool"):
+        pps = middle(group, "offered_pps")
+        out.append([tool, rate(pps), f"{pps / drop:.3f}" if drop and pps else "-", f"{1e9 / pps - 1e9 / drop:.0f}" if drop and pps else "-"])
+    return table(["at the receiving end", "offered Mpps", "of XDP_DROP", "ns more a frame"], out)
+
+
+def frame_table(limits):
+    """One frame over and over: nanoseconds by kind of job and number of jobs."""
+    found = {(l["kind"], l["jobs"]): l["ns"] for l in limits if "kind" in l and "ns" in l}
+    counts = sorted({jobs for _, jobs in found})
+    return table(["jobs, none of which matches"] + [str(c) for c in counts],
+                 [[kind] + [f"{found[kind, c]:.0f} ns" for c in counts] for kind in dict.fromkeys(k for k, _ in found)])
+
+
+def change_table(limits):
+    return table(["set", "compile and load, median", "99th percentile", "load alone, median", "99th percentile"],
+                 [[f"{l['jobs']} {l['kind']}"] + [f"{l[k]:.1f} ms" for k in ("p50_ms", "p99_ms", "load_p50_ms", "load_p99_ms")]
+                  for l in limits if "p99_ms" in l])
 
 
 def curve_table(rows):
@@ -120,7 +143,7 @@ def ratios_table(rows):
 TABLES = {"null": ("Flat out, nothing written", flat_table), "disk": ("Flat out, to disk", flat_table),
           "compress": ("Compressing, one core for everything, to disk", flat_table), "lowrate": ("Low rates", low_table),
           "zero-loss": ("Highest rate without loss, to disk", zero_loss_table), "curve": ("Loss over offered rate, to disk", curve_table),
-          "account": ("Account", account_table)}
+          "account": ("Account", account_table), "jobs-classify": ("Jobs that match nothing, flat out", classify_table)}
 
 
 def markdown(result):
@@ -133,12 +156,16 @@ def markdown(result):
     parts += [f"**{w}**" for w in result["warnings"]]
     if result["goals"]:
         parts += ["## Goals", goals_table(result["goals"])]
-    if result["limits"]:
-        parts += ["## Limits", limits_table(result["limits"])]
+    plain = [l for l in result["limits"] if "ns" not in l and "p99_ms" not in l]
+    if plain:
+        parts += ["## Limits", limits_table(plain)]
     for scenario, (title, make) in TABLES.items():
         rows = [r for r in result["rows"] if r["scenario"] == scenario]
         if rows:
             parts += [f"## {title}", make(rows)]
+    if any("p99_ms" in l for l in result["limits"]):
+        parts += ["## Job filters, one frame over and over", frame_table(result["limits"]),
+                  "## One job of a set exchanged", change_table(result["limits"])]
     ratios = ratios_table(result["rows"])
     if ratios:
         parts += ["## Ratios", ratios]

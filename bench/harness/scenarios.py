@@ -6,9 +6,14 @@ Within a scenario the tools take turns, round by round, so that a machine that g
 from dataclasses import dataclass, replace
 
 from .measure import Spec
+from .tools import JOBS, KINDS
 
 SIZES = ("64", "256", "512", "1500", "imix")
 PEERS = ("tcpdump", "dumpcap", "netsniff-ng", "stenotype")
+CLASSIFY_NONE = "classify: 0 merged jobs"
+CLASSIFY_MANY = {kind: f"classify: {JOBS} {kind} jobs" for kind in KINDS}
+TCPDUMP_MANY = f"tcpdump, {JOBS} processes"
+CLASSIFY = ("limit: XDP_DROP", CLASSIFY_NONE, *CLASSIFY_MANY.values(), TCPDUMP_MANY)
 DROP, AFXDP, SKEP, PIPE = "limit: XDP_DROP", "limit: AF_XDP receive", "skep-capture", "tcpdump + zstd -1"
 ZSTD_LEVELS = (1, -1, -3, -5, -7)
 
@@ -143,5 +148,11 @@ def account(bench, plan):
     return rounds(bench, replace(plan, rounds=1), specs), []
 
 
+def jobs_classify(bench, plan):
+    """Jobs whose filters match nothing, on one link: merged ones, others, and a tcpdump process for each."""
+    specs = [Spec("jobs-classify", tool, duration_s=plan.duration_s) for tool in CLASSIFY]
+    return rounds(bench, plan, specs), bench.limit_classify()
+
+
 SCENARIOS = {"limits": limits, "null": null, "disk": disk, "compress": compress, "lowrate": lowrate, "zero-loss": zero_loss,
-             "curve": curve, "account": account}
+             "curve": curve, "account": account, "jobs-classify": jobs_classify}

@@ -29,6 +29,8 @@ class Tool:
     stop_patience_s = 30.0
     # how long it may keep a last, partly filled buffer to itself after the traffic has ended
     settle_s = 0.6
+    # each of its processes gets a SIGINT; else those behind the first end by themselves
+    end_together = False
 
     def __init__(self, bin_dir):
         self.bin_dir = Path(bin_dir)
@@ -218,9 +220,60 @@ class RxNull(Tool):
         return {"stored": stored, "dropped": said["seen"] - stored, "disk_bytes": 0}
 
 
+class Classify(Tool):
+    """The prefilter with a set of jobs that match nothing, and nobody behind it. "Stored" is what it judged."""
+
+    program = "skep-classify"
+    ready = "ready"
+    settle_s = 0.2
+
+    def __init__(self, bin_dir, jobs, kind):
+        super().__init__(bin_dir)
+        self.jobs = jobs
+        self.kind = kind
+        self.name = f"classify: {jobs} {kind} jobs"
+
+    def command(self, work, sink, level):
+        return [self.path(), "-i", RX_LINK, "--jobs", str(self.jobs), "--kind", self.kind]
+
+    def account(self, processes, work, sink, frame_bytes):
+        said = json.loads(processes[0].out().strip().splitlines()[-1])
+        if said["seen"] != said["rejected"]:
+            raise BenchError(f"{self.name}: {said['seen']} frames seen, {said['rejected']} rejected, though no job matches any")
+        return {"stored": said["seen"], "dropped": 0, "disk_bytes": 0}
+
+
+class TcpdumpMany(Tcpdump):
+    """As many processes as there are jobs, each with a filter that matches nothing. The kernel runs all filters for each packet."""
+
+    end_together = True
+    settle_s = 0.2
+
+    def __init__(self, bin_dir, jobs):
+        super().__init__(bin_dir)
+        self.jobs = jobs
+        self.name = f"tcpdump, {jobs} processes"
+
+    def start(self, rig, work, sink, level):
+        found = []
+        for i in range(self.jobs):
+            words = [self.path(), "-n", "-i", RX_LINK, "-Z", "root", "-w", "/dev/null", f"udp port {30000 + i}"]
+            found.append(rig.start(words, work / f"tcpdump-{i}.log"))
+        for process in found:
+            rig.wait_ready(process, self.ready)
+        return found
+
+    def account(self, processes, work, sink, frame_bytes):
+        dropped = sum(number(r"(\d+) packets dropped by kernel", p.log()) or 0 for p in processes)
+        return {"stored": sum(number(r"(\d+) packets captured", p.log()) or 0 for p in processes), "dropped": dropped, "disk_bytes": 0}
+
+
+JOBS = 64
+KINDS = ("merged", "mixed", "general")
 PEERS = (Tcpdump, Dumpcap, NetsniffNg, Stenotype)
 
 
 def all_tools(bin_dir):
     tools = [cls(bin_dir) for cls in (Skep,) + PEERS + (TcpdumpZstd,)] + [RxNull(bin_dir, "drop"), RxNull(bin_dir, "afxdp")]
+    tools += [Classify(bin_dir, 0, "merged")] + [Classify(bin_dir, JOBS, kind) for kind in KINDS] + [TcpdumpMany(bin_dir, JOBS)]
     return {tool.name: tool for tool in tools}

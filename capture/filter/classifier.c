@@ -252,6 +252,7 @@ static void put_verdict(struct image *im, const struct flt_surroundings *s, uint
 	uint32_t rejected = flt_emit_label(e);
 	int32_t key = im->kept.key;
 
+	flt_emit_if_imm(e, BPF_JEQ, FLT_R7, 0, rejected);
 	flt_emit_store_imm(e, BPF_W, key, 0);
 	put_lookup(e, s->scratch_fd, key, none);
 	flt_emit_store(e, BPF_DW, FLT_R0, SCRATCH_JOBS, FLT_R7);

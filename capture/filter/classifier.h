@@ -26,8 +26,8 @@ struct flt_job {
 /*
  * Where the program finds its surroundings: maps of bpf/abi. Every frame adds one to generations[generation].
  * The mask of the frame goes to scratch.jobs, then the program tail-calls progs[SKEP_PROG_REDUCE], or where
- * that is empty progs[SKEP_PROG_DELIVER]. A frame that no job wants adds one to the u64 at rejected_offset of
- * counters[queue] and ends with rejected_action.
+ * that is empty progs[SKEP_PROG_DELIVER]. A frame that no job wants need not be in scratch; it adds one to
+ * the u64 at rejected_offset of counters[queue] and ends with rejected_action.
  */
 struct flt_surroundings {
 	int progs_fd;
