@@ -298,6 +298,8 @@ static void explain_text(const struct filter *f, const char *words, json_t *ns)
 	printf("Program: %u classic BPF instructions, %u of eBPF (%u in the usual way, the rest for short "
 	       "and multi-buffer frames)",
 	       f->n_insns, f->code.n, f->code.n_fast);
+	if (f->inside)
+		printf(", %u for packets inside", f->inside_code.n);
 	if (f->code.needs || f->inside)
 		printf(", behind a program that looks for%s%s%s%s%s", f->inside ? " packets inside" : "",
 		       f->inside && f->code.needs ? " and" : "",
@@ -363,16 +365,34 @@ static int explain(const struct config *cfg, struct filter *f, struct skep_err *
 	return 0;
 }
 
+/* Lines of a translated program: printed, or as an array. */
+static json_t *dump_code(const struct config *cfg, const struct flt_code *code, const char *title)
+{
+	json_t *lines = json_array();
+	char line[128];
+
+	if (!cfg->json && code->n)
+		puts(title);
+	for (uint32_t i = 0; i < code->n; i++) {
+		flt_disasm(&code->v[i], i, line, sizeof(line));
+		if (cfg->json)
+			json_array_append_new(lines, json_string(line));
+		else
+			printf("%s(%03u) %s\n",
+			       i == code->n_fast ? "  frames that end early, or have several buffers:\n" : "",
+			       i, line);
+	}
+	return lines;
+}
+
 static int dump(const struct config *cfg, struct filter *f, struct skep_err *err)
 {
 	int r = build(f, 1, FLT_LENGTH_FRAME, false, err);
-	json_t *cbpf, *ebpf;
-	char line[128];
+	json_t *cbpf, *ebpf, *inside;
 
 	if (r)
 		return complain(cfg, r, err);
 	cbpf = json_array();
-	ebpf = json_array();
 	if (!cfg->json)
 		puts("Classic BPF, by libpcap:");
 	for (uint32_t i = 0; i < f->n_insns; i++) {
@@ -381,22 +401,15 @@ static int dump(const struct config *cfg, struct filter *f, struct skep_err *err
 		else
 			puts(flt_front_line(f->cbpf, i));
 	}
-	if (!cfg->json)
-		puts("eBPF, as it runs in XDP:");
-	for (uint32_t i = 0; i < f->code.n; i++) {
-		flt_disasm(&f->code.v[i], i, line, sizeof(line));
-		if (cfg->json)
-			json_array_append_new(ebpf, json_string(line));
-		else
-			printf("%s(%03u) %s\n",
-			       i == f->code.n_fast ? "  frames that end early, or have several buffers:\n"
-						   : "",
-			       i, line);
-	}
+	ebpf = dump_code(cfg, &f->code, "eBPF, as it runs in XDP:");
+	inside = dump_code(cfg, &f->inside_code,
+			   "eBPF for packets inside: r2 to r5 say where one is (struct skep_inner):");
 	if (cfg->json)
-		print_json(json_pack("{s:b, s:O, s:O}", "ok", 1, "cbpf", cbpf, "ebpf", ebpf));
+		print_json(json_pack("{s:b, s:O, s:O, s:O}", "ok", 1, "cbpf", cbpf, "ebpf", ebpf,
+				     "inside_ebpf", inside));
 	json_decref(cbpf);
 	json_decref(ebpf);
+	json_decref(inside);
 	return 0;
 }
 

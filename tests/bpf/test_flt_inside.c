@@ -8,6 +8,7 @@
  */
 #include "tests/bpf/flt_maps.h"
 #include "tests/bpf/flt_encap.h"
+#include "tests/bpf/flt_exprs.h"
 
 #include "capture/filter/classifier.h"
 #include "capture/filter/front.h"
@@ -15,6 +16,7 @@
 #include "capture/filter/look.h"
 
 #include <sched.h>
+#include <time.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -208,7 +210,6 @@ static size_t compare(const struct bench *b, size_t step, bool short_buffers)
 /* filters.txt, JOBS at a time. */
 static size_t each_set(bool (*run)(const struct bench *b, size_t *bad), size_t *ret_bad)
 {
-	static char line[4096];
 	struct bench b;
 	FILE *f = fopen(FLT_FILES "/filters.txt", "re");
 	size_t n = 0;
@@ -217,17 +218,16 @@ static size_t each_set(bool (*run)(const struct bench *b, size_t *bad), size_t *
 	assert_non_null(f);
 	open_bench(&b);
 	while (on) {
-		bool more = fgets(line, sizeof(line), f) != NULL;
+		const char *expr = next_expr(f);
 
-		line[strcspn(line, "\n")] = '\0';
-		if (more && line[0] != '#' && line[0] != '\0') {
-			add_job(&b, line);
+		if (expr) {
+			add_job(&b, expr);
 			n++;
 		}
-		if (b.n < JOBS && more)
+		if (b.n < JOBS && expr)
 			continue;
 		load(&b);
-		on = run(&b, ret_bad) && more;
+		on = run(&b, ret_bad) && expr;
 		unload(&b);
 	}
 	fclose(f);
@@ -305,6 +305,46 @@ static void test_header_bytes(void **state)
 	assert_int_equal(bad, 0);
 }
 
+/* Random expressions and packets. FLT_SEED=N and FLT_ROUNDS=N change it. */
+static void test_random(void **state)
+{
+	const char *seed_text = getenv("FLT_SEED"), *rounds_text = getenv("FLT_ROUNDS");
+	uint64_t seed = seed_text ? strtoull(seed_text, NULL, 0) : (uint64_t)time(NULL) * 2 + 1, s = seed | 1;
+	size_t rounds = rounds_text ? strtoull(rounds_text, NULL, 0) : 200, ran = 0, bad = 0;
+	struct packets mine = { 0 }, others = packets;
+	struct bench b;
+
+	(void)state;
+	print_message("# FLT_SEED=%llu\n", (unsigned long long)seed);
+	add_encapsulated(&mine, 600, &s);
+	packets = mine;
+	open_bench(&b);
+	for (size_t i = 0; i < rounds; i++) {
+		struct bpf_program *probe = flt_front_new();
+		char expr[1600];
+
+		random_expr(expr, sizeof(expr), 3, &s);
+		/* libpcap's own refusals: dividing by zero, "rejects all packets", vlan offsets */
+		if (flt_front_compile(expr, 1, 65535, probe, NULL) == 0) {
+			add_job(&b, expr);
+			ran++;
+		}
+		flt_front_free(probe);
+		free(probe);
+		if (b.n < JOBS && i + 1 < rounds)
+			continue;
+		load(&b);
+		bad += compare(&b, 1, false);
+		unload(&b);
+	}
+	close_bench(&b);
+	packets = others;
+	free_packets(&mine);
+	print_message("# %zu random expressions ran\n", ran);
+	assert_true(ran >= rounds / 3);
+	assert_int_equal(bad, 0);
+}
+
 /* The packets of this test do have what it is about. */
 static void test_packets_have_all_kinds(void **state)
 {
@@ -361,6 +401,7 @@ int main(void)
 		cmocka_unit_test(test_corpus),
 		cmocka_unit_test(test_small_first_buffer),
 		cmocka_unit_test(test_header_bytes),
+		cmocka_unit_test(test_random),
 	};
 
 	if (geteuid() != 0) {

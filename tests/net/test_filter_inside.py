@@ -100,7 +100,9 @@ def test_words(tmp_path):
     assert run("check", "--inside", "vxlan", "tcp port 80").stdout == "ok\n"
     assert "packet inside: gre,vxlan" in run("explain", "--inside", "vxlan,gre", "tcp").stdout
     assert json.loads(run("explain", "--json", "--inside", "vxlan,gre", "tcp").stdout)["inside"] == "gre,vxlan"
-    assert run("dump", "--inside", "vlan", "tcp").returncode == 0
+    program = json.loads(run("dump", "--json", "--inside", "vlan", "tcp").stdout)
+    assert len(program["inside_ebpf"]) > len(program["ebpf"]) > 0
+    assert "eBPF for packets inside" in run("dump", "--inside", "vlan", "tcp").stdout
     path = tmp_path / "raw.pcap"
     pcapfile.write(path, [frames.tcp(4, 1, 1, b"")])
     data = bytearray(path.read_bytes())
