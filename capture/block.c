@@ -97,8 +97,56 @@ struct cap_block *cap_pool_get(struct cap_pool *pool)
 	return block;
 }
 
+void cap_pool_join(struct cap_pool *pool, struct cap_share *share)
+{
+	assert(!share->joined && share->held == 0);
+	share->joined = true;
+	pool->owed += CAP_POOL_SHARE;
+}
+
+void cap_pool_leave(struct cap_pool *pool, struct cap_share *share)
+{
+	assert(share->joined && share->held == 0);
+	share->joined = false;
+	pool->owed -= CAP_POOL_SHARE;
+}
+
+/*
+ * Half of the blocks are everybody's in any case: with many jobs of which few are busy, the others' shares
+ * would leave too little to ride out a slow disk.
+ */
+uint32_t cap_pool_spare(const struct cap_pool *pool)
+{
+	uint32_t lent = pool->n_blocks - SKEP_MIN(pool->n_blocks, CAP_POOL_RESERVE);
+	uint32_t kept = CAP_POOL_RESERVE + SKEP_MIN(pool->owed, lent / 2);
+
+	return pool->n_free - SKEP_MIN(pool->n_free, kept);
+}
+
+bool cap_pool_allows(const struct cap_pool *pool, const struct cap_share *share)
+{
+	if (share->joined && share->held >= CAP_POOL_SHARE)
+		return cap_pool_spare(pool) > 0;
+	return pool->n_free > CAP_POOL_RESERVE;
+}
+
+struct cap_block *cap_pool_get_for(struct cap_pool *pool, struct cap_share *share)
+{
+	struct cap_block *block = cap_pool_get(pool);
+
+	if (!block || !share->joined)
+		return block;
+	block->holder = share;
+	if (share->held++ < CAP_POOL_SHARE)
+		pool->owed--;
+	return block;
+}
+
 struct cap_block *cap_pool_put(struct cap_pool *pool, struct cap_block *block)
 {
+	if (block->holder && --block->holder->held < CAP_POOL_SHARE)
+		pool->owed++;
+	block->holder = NULL;
 	block->next = pool->free;
 	pool->free = block;
 	pool->n_free++;

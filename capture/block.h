@@ -16,6 +16,12 @@
 
 struct cap_segment;
 
+/* What one user of a pool holds of it. */
+struct cap_share {
+	uint32_t held;
+	bool joined; /* the pool keeps CAP_POOL_SHARE blocks for it */
+};
+
 /*
  * How records lie in a block.
  * PLAIN: one after the other; to be compressed, or written as is to an uncompressed file.
@@ -37,6 +43,7 @@ struct cap_block {
 	uint64_t ts_last_ns;
 	uint64_t opened_ns;     /* monotonic */
 	struct cap_block *next; /* in the pool's or a queue's list */
+	struct cap_share *holder; /* NULL: nobody's */
 	/* while being packed: bytes of `used` that are done */
 	uint32_t packed;
 	int32_t level;
@@ -64,6 +71,7 @@ struct cap_pool {
 	uint32_t n_blocks;
 	struct cap_block *free;  /* last in, first out: the warmest block first */
 	uint32_t n_free;
+	uint32_t owed;           /* blocks that users could still ask for within their shares */
 	bool huge;               /* on huge pages */
 };
 
@@ -72,6 +80,18 @@ int cap_pool_init(struct cap_pool *pool, uint32_t n_blocks, int numa_node, struc
 void cap_pool_fini(struct cap_pool *pool);
 /* NULL if there is none; the block is empty and PLAIN. */
 struct cap_block *cap_pool_get(struct cap_pool *pool);
+/*
+ * A user of the pool among others. Before it leaves it has given everything back. Who has not joined takes
+ * what there is, and is promised nothing.
+ */
+void cap_pool_join(struct cap_pool *pool, struct cap_share *share);
+void cap_pool_leave(struct cap_pool *pool, struct cap_share *share);
+/* Blocks that anybody may take. */
+uint32_t cap_pool_spare(const struct cap_pool *pool);
+/* May the user take one more block, without touching the reserve or what is kept for others? */
+bool cap_pool_allows(const struct cap_pool *pool, const struct cap_share *share);
+/* As cap_pool_get; the block counts for the user until it is put back, by whomever. */
+struct cap_block *cap_pool_get_for(struct cap_pool *pool, struct cap_share *share);
 /* Takes the block; returns NULL. */
 struct cap_block *cap_pool_put(struct cap_pool *pool, struct cap_block *block);
 

@@ -66,9 +66,9 @@ static void seal(struct cap_lane *lane)
 
 static bool open_block(struct cap_lane *lane)
 {
-	if (lane->pool->n_free <= CAP_POOL_RESERVE)
+	if (!cap_pool_allows(lane->pool, &lane->share))
 		return false;
-	lane->block = cap_pool_get(lane->pool);
+	lane->block = cap_pool_get_for(lane->pool, &lane->share);
 	lane->block->opened_ns = lane->now_ns;
 	if (lane->compressed)
 		lane->block->layout = cap_level_layout(&lane->level);

@@ -15,12 +15,10 @@
 struct cap_decap;
 struct flt_reducer;
 
-/* Blocks of the pool that lanes may not take: the writer needs them to make room. */
-#define CAP_POOL_RESERVE (CAP_SINK_DEPTH + 4u)
-
 struct cap_lane {
 	struct cap_job *job;
 	struct cap_pool *pool;
+	struct cap_share share;         /* of the pool */
 	struct cap_files *files;        /* why nothing can be written, if so */
 	struct cap_block *block;        /* being filled, or NULL */
 	struct cap_block_queue sealed;

@@ -60,6 +60,13 @@
 #define CAP_POOL_BLOCKS 96u
 /* Writes in flight per worker. */
 #define CAP_SINK_DEPTH 8u
+/* Blocks of the pool that lanes may not take: the writers need them to make room. */
+#define CAP_POOL_RESERVE (CAP_SINK_DEPTH + 4u)
+/*
+ * Blocks that each job on a worker can have whatever the others do, for as many jobs as half of the pool
+ * suffices for: one is filled, one packed, one packed into, one on its way to the disk.
+ */
+#define CAP_POOL_SHARE 4u
 /* Extents are allocated this far ahead; fewer when space is short. */
 #define CAP_GRANT_BYTES (256ull * CAP_MIB)
 

@@ -74,9 +74,8 @@ static void route_lossless(struct cap_worker *worker, struct cap_worker_source *
 			   uint32_t to)
 {
 	while (from < to) {
-		uint32_t free_blocks =
-			worker->pool.n_free > CAP_POOL_RESERVE ? worker->pool.n_free - CAP_POOL_RESERVE : 0;
-		uint32_t n = SKEP_MIN(free_blocks / (2 * SKEP_MAX(worker->n_channels, 1u)), to - from);
+		uint32_t spare = cap_pool_spare(&worker->pool);
+		uint32_t n = SKEP_MIN(spare / (2 * SKEP_MAX(worker->n_channels, 1u)), to - from);
 
 		if (n == 0 &&
 		    atomic_load_explicit(&worker->state, memory_order_relaxed) != CAP_WORKER_ABORT) {
@@ -133,6 +132,7 @@ static void take_incoming(struct cap_worker *worker)
 		struct cap_channel *next = TAKE_PTR(c->next);
 
 		c->lane.now_ns = cap_mono_ns();
+		cap_pool_join(&worker->pool, &c->lane.share);
 		worker->channels[worker->n_channels++] = c;
 		c = next;
 	}
@@ -178,6 +178,7 @@ static void forget(struct cap_worker *worker, uint32_t i)
 	struct cap_channel *c = worker->channels[i];
 
 	worker->channels[i] = worker->channels[--worker->n_channels];
+	cap_pool_leave(&worker->pool, &c->lane.share);
 	atomic_store_explicit(&c->gone, true, memory_order_release);
 	wake_control(worker);
 }

@@ -65,7 +65,7 @@ static void submit(struct cap_writer *writer, struct cap_block *block, uint32_t 
 static bool need_out(struct cap_writer *writer)
 {
 	if (!writer->out) {
-		writer->out = cap_pool_get(writer->pool);
+		writer->out = cap_pool_get_for(writer->pool, &writer->lane->share);
 		writer->out_since_ns = writer->current ? writer->current->opened_ns : UINT64_MAX;
 	}
 	return writer->out;
@@ -77,20 +77,16 @@ static uint64_t position(const struct cap_writer *writer)
 	return writer->seg->off + (writer->out ? writer->out->used : 0);
 }
 
-static bool roll_out(struct cap_writer *writer);
+static uint32_t pad_bytes(const struct cap_writer *writer, const struct cap_block *out)
+{
+	return writer->seg->compressed && !writer->seg->stream ? cap_zframe_pad_bytes(out->used) : 0;
+}
 
-/* Submits all of out; compressed files are padded to the alignment first. */
-static bool submit_out(struct cap_writer *writer)
+/* Submits all of out, which has room for the padding. */
+static bool submit_padded(struct cap_writer *writer, uint32_t pad)
 {
 	struct cap_block *out = writer->out;
-	uint32_t pad = 0;
 
-	if (!out || out->used == 0)
-		return true;
-	if (writer->seg->compressed && !writer->seg->stream)
-		pad = cap_zframe_pad_bytes(out->used);
-	if (out->used + pad > CAP_BLOCK_BYTES)
-		return roll_out(writer) && submit_out(writer);
 	if (!can_submit(writer, out->used + pad))
 		return false;
 	cap_zframe_pad(out->data + out->used, pad);
@@ -98,19 +94,22 @@ static bool submit_out(struct cap_writer *writer)
 	return true;
 }
 
-/* Makes room for one more slice: submits the aligned part and carries the tail over. */
+/*
+ * Makes room for one more slice: submits the aligned part and carries the tail over. Without a block to carry
+ * it to, it is padded: waiting for one while holding one could be for ever, with other writers doing the same.
+ */
 static bool roll_out(struct cap_writer *writer)
 {
 	struct cap_block *out = writer->out, *fresh;
-	uint32_t whole = out->used & ~(CAP_ALIGN - 1), tail = out->used - whole;
+	uint32_t whole = out->used & ~(CAP_ALIGN - 1), tail = out->used - whole, pad = pad_bytes(writer, out);
 
 	if (writer->seg->stream)
-		return submit_out(writer);
+		return submit_padded(writer, 0);
 	if (!can_submit(writer, whole))
 		return false;
-	fresh = cap_pool_get(writer->pool);
+	fresh = cap_pool_get_for(writer->pool, &writer->lane->share);
 	if (!fresh)
-		return false;
+		return out->used + pad <= CAP_BLOCK_BYTES && submit_padded(writer, pad);
 	memcpy(fresh->data, out->data + whole, tail);
 	fresh->used = tail;
 	submit(writer, out, whole);
@@ -120,18 +119,34 @@ static bool roll_out(struct cap_writer *writer)
 	return true;
 }
 
+/* Submits all of out; compressed files are padded to the alignment first. */
+static bool submit_out(struct cap_writer *writer)
+{
+	struct cap_block *out = writer->out;
+	uint32_t pad;
+
+	if (!out || out->used == 0)
+		return true;
+	pad = pad_bytes(writer, out);
+	if (out->used + pad > CAP_BLOCK_BYTES)
+		return roll_out(writer) && submit_out(writer);
+	return submit_padded(writer, pad);
+}
+
 static bool take_segment(struct cap_writer *writer)
 {
 	struct cap_segment *seg;
 
-	if (!need_out(writer))
-		return false;
-	seg = atomic_exchange_explicit(&writer->files->next, NULL, memory_order_acquire);
-	if (!seg) {
+	/* First, because who waits for a file, maybe for ever, must not keep a block meanwhile. */
+	if (!atomic_load_explicit(&writer->files->next, memory_order_relaxed)) {
 		if (!atomic_exchange_explicit(&writer->files->want_next, true, memory_order_relaxed))
 			cap_files_wake(writer->files);
 		return false;
 	}
+	if (!need_out(writer))
+		return false;
+	seg = atomic_exchange_explicit(&writer->files->next, NULL, memory_order_acquire);
+	assert(seg); /* nobody else takes it */
 	assert(writer->out->used == 0);
 	memcpy(writer->out->data, seg->preamble, seg->preamble_bytes);
 	writer->out->used = seg->preamble_bytes;
@@ -219,7 +234,7 @@ static bool end_segment(struct cap_writer *writer)
 		close_segment(writer);
 		return true;
 	}
-	if (writer->out->used > CAP_BLOCK_BYTES - CAP_ALIGN && !roll_out(writer))
+	if (writer->out->used > CAP_BLOCK_BYTES - CAP_ALIGN && (!roll_out(writer) || !need_out(writer)))
 		return false;
 	used = writer->out->used;
 	padded = (uint32_t)skep_align_up(used + CAP_ZBLOCK_HEADER, CAP_ALIGN);
@@ -266,10 +281,11 @@ static bool step_whole(struct cap_writer *writer)
 	return true;
 }
 
-/* out has room for a slice. */
+/* out has room for a slice, and behind it for the padding of roll_out. */
 static bool make_room(struct cap_writer *writer)
 {
-	if (writer->out && CAP_BLOCK_BYTES - writer->out->used < CAP_PACK_SLICE_BOUND && !roll_out(writer))
+	if (writer->out && CAP_BLOCK_BYTES - writer->out->used < CAP_PACK_SLICE_BOUND + 2 * CAP_ALIGN &&
+	    !roll_out(writer))
 		return false;
 	return need_out(writer);
 }
