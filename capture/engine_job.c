@@ -95,16 +95,38 @@ static struct flt_job_spec spec_of(const struct cap_engine_job *ej, bool again)
 	};
 }
 
+/* What reads a frame's headers itself knows Ethernet only; other bytes would be taken for what they are not.
+ */
+static int check_linktype(const struct cap_engine *engine, const struct cap_engine_job *ej,
+			  struct skep_err *err)
+{
+	const struct flt_reduction *r = &ej->reduction;
+	bool flows = r->sample_by_flow || r->cutoff_pkts || r->cutoff_bytes;
+
+	for (uint32_t i = 0; i < engine->n_taps; i++) {
+		const struct cap_tap *tap = engine->taps[i];
+
+		if (tap->linktype == 1 || (!ej->inside && !ej->decap && !flows))
+			continue;
+		(void)skep_err_set(err, SKEP_E_UNSUPPORTED,
+				   "%s: %s needs Ethernet frames, and these are of link type %u", tap->link,
+				   ej->inside ? "inside" : ej->decap ? "decap" : "what is done by flow",
+				   tap->linktype);
+		return SKEP_E_UNSUPPORTED;
+	}
+	return 0;
+}
+
 /* For taps that do not filter: the workers do. */
 static int make_user_filter(struct cap_engine *engine, struct cap_engine_job *ej, struct skep_err *err)
 {
-	int r = 0;
+	int r = check_linktype(engine, ej, err);
 
 	for (uint32_t i = 0; r == 0 && i < engine->n_taps && !ej->user_filter; i++)
 		if (!engine->taps[i]->filters_jobs)
 			r = cap_filter_user_new(ej->job.filter_text, engine->taps[i]->linktype,
 						&ej->user_filter, err);
-	if (r == 0 && ej->user_filter && ej->inside && engine->taps[0]->linktype == 1)
+	if (r == 0 && ej->user_filter && ej->inside)
 		cap_filter_user_look_inside(ej->user_filter, ej->inside);
 	ej->job.filter = ej->user_filter;
 	return r;

@@ -59,6 +59,22 @@ def test_on_a_link(make_rig, engine, source):  # noqa: F811
                                  if port == 53 and set(layers) <= {"vxlan", "gre", "vlan"}]
 
 
+def test_only_ethernet(tmp_path, capture_built):
+    """Packets of another link type are not taken for Ethernet frames: refused in words; what does not read them works."""
+    source, out = tmp_path / "raw.pcap", tmp_path / "out.pcap"
+    pcapfile.write(source, [frames.udp(4, flow, b"x") for flow in range(10)])
+    data = bytearray(source.read_bytes())
+    data[20] = 101  # LINKTYPE_RAW
+    source.write_bytes(data)
+    for options in (["--inside", "gre"], ["--decap", "gre"], ["--sample", "2:flow"], ["--cut-off", "packets:1"]):
+        done = subprocess.run([rig_module.BIN / "skep-capture", "-r", source, "-w", out, *options, "udp"], capture_output=True, text=True,
+                              timeout=60, check=False)
+        assert done.returncode == 1 and "needs Ethernet frames, and these are of link type 101" in done.stderr, done.stderr
+    subprocess.run([rig_module.BIN / "skep-capture", "-r", source, "-w", out, "--sample", "2", "udp"], capture_output=True, check=True,
+                   timeout=60)
+    assert len(pcapfile.read(out)[1]) == 5
+
+
 def test_from_a_file(tmp_path, capture_built):
     """The same without a link; the stored frame's length on the wire is its own, and snaplen cuts the frame that is stored."""
     made = make_traffic(110)
