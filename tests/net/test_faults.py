@@ -121,8 +121,10 @@ def test_a_full_disk_stops_the_capture_if_so_told(rig, capture_built, make_disk,
     assert process.finish(check=False, timeout_s=8) == 3
     sender.stop(check=False)
     stats, found = process.stats(), stored_in(disk.path)
-    assert rig_module.balanced(stats) and stats["stored"] == len(found) > 5000 and found[0] == 0, stats
-    assert found == list(range(len(found))), "a gap before the disk was full"
+    assert rig_module.balanced(stats) and stats["stored"] == len(found) > 5000, stats
+    # What is missing between the first and the last was dropped, for the one reason that a busy machine has: a ring that nobody emptied.
+    missing = found[-1] + 1 - len(found)
+    assert missing <= sum(n for why, n in stats["dropped"].items() if why != "disk_full"), f"{missing} packets are missing: {stats}"
     assert any("disk is full" in reason for reason in stats["reasons"]), stats
     assert disk.free_mib() >= 15.9
     traffic.wait_for_state(rig, before)
