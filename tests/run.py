@@ -211,7 +211,7 @@ def suite_tidy(runner, log):
 
 
 def suite_unit(runner, log):
-    return runner.meson("unit", log, 300)
+    return runner.meson("unit", log, 420)
 
 
 def suite_fuzz(runner, log):
