@@ -117,12 +117,26 @@ static int read_file(const char *path, char **ret, struct skep_err *err)
 	return 0;
 }
 
+/* Made by root, read by a daemon that is not: the file belongs to whom its directory belongs to. */
+static int give_to_owner(int fd, const char *path)
+{
+	char dir[512];
+	const char *slash = strrchr(path, '/');
+	struct stat st;
+
+	if (geteuid() != 0 || !slash || (size_t)(slash - path) >= sizeof(dir))
+		return 0;
+	memcpy(dir, path, (size_t)(slash - path));
+	dir[slash - path] = '\0';
+	return stat(dir, &st) < 0 ? -errno : fchown(fd, st.st_uid, st.st_gid);
+}
+
 static int write_file(const char *path, const char *text, mode_t mode, struct skep_err *err)
 {
 	_skep_close_ int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
 	size_t len = strlen(text);
 
-	if (fd < 0 || write(fd, text, len) != (ssize_t)len || fsync(fd) < 0) {
+	if (fd < 0 || write(fd, text, len) != (ssize_t)len || give_to_owner(fd, path) < 0 || fsync(fd) < 0) {
 		int r = -errno ?: -EIO;
 
 		if (fd >= 0)

@@ -277,6 +277,13 @@ static void check_room(struct ctl_jobs *jobs, const struct job *job, struct skep
 		skep_problems_add(problems, "link-full", pointer, "%s has %u jobs already, as many as it may",
 				  job->links[i].name, n);
 	}
+	if (jobs->cfg->quota_bytes && jobs->spool_bytes >= jobs->cfg->quota_bytes) {
+		problems->status = 507;
+		skep_problems_add(problems, "quota", NULL, "the spool holds as much as it may");
+		skep_problems_hint(
+			problems,
+			"remove segments that are safe elsewhere, or jobs that are no longer needed");
+	}
 	if (statvfs(jobs->cfg->spool_dir, &vfs) == 0 &&
 	    (uint64_t)vfs.f_bavail * vfs.f_frsize < jobs->cfg->reserve_bytes) {
 		problems->status = 507;
@@ -478,6 +485,11 @@ int ctl_jobs_rotate(struct ctl_jobs *jobs, const char *id, struct skep_err *err)
 	}
 	pthread_mutex_unlock(&jobs->ops);
 	return r;
+}
+
+uint64_t ctl_jobs_spool_bytes(struct ctl_jobs *jobs)
+{
+	return jobs->spool_bytes;
 }
 
 void ctl_jobs_tick(struct ctl_jobs *jobs)

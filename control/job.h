@@ -45,6 +45,9 @@ int ctl_jobs_remove(struct ctl_jobs *jobs, const char *id, struct skep_err *err)
 /* Completes the files of a running job, so that everything taken so far can be read. */
 int ctl_jobs_rotate(struct ctl_jobs *jobs, const char *id, struct skep_err *err);
 
+/* What the spool held when it was last looked at, some seconds ago. */
+uint64_t ctl_jobs_spool_bytes(struct ctl_jobs *jobs);
+
 /* What is to be done now and then: call it about five times a second, on one thread. */
 void ctl_jobs_tick(struct ctl_jobs *jobs);
 /* Descriptors that have news; waits at most that long for one of them or for fd. */

@@ -147,3 +147,35 @@ void ctl_job_remove_files(struct ctl_jobs *jobs, const struct job *job)
 	if (spool >= 0)
 		(void)unlinkat(spool, name, 0);
 }
+
+/* Bytes on disk below one directory of the spool. */
+static uint64_t dir_bytes(int spool, const char *name)
+{
+	int fd = openat(spool, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *entry;
+	uint64_t sum = 0;
+	struct stat st;
+
+	while (dir && (entry = readdir(dir)))
+		if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+			sum += (uint64_t)st.st_blocks * 512;
+	if (dir)
+		closedir(dir);
+	return sum;
+}
+
+uint64_t ctl_job_spool_bytes(const struct ctl_config *cfg)
+{
+	int fd = open(cfg->spool_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *entry;
+	uint64_t sum = 0;
+
+	while (dir && (entry = readdir(dir)))
+		if (entry->d_name[0] != '.')
+			sum += dir_bytes(fd, entry->d_name);
+	if (dir)
+		closedir(dir);
+	return sum;
+}

@@ -76,7 +76,9 @@ struct ctl_jobs {
 	struct job *head; /* newest first */
 	uint32_t n_engines;
 	struct ctl_engine engines[CTL_LINKS_MAX];
-	uint64_t progress_ns;
+	uint64_t progress_ns, spool_ns;
+	_Atomic uint64_t spool_bytes; /* every SPOOL_LOOK_NS */
+	bool over_quota;
 	bool journal_failing;
 
 	pthread_mutex_t view_lock;
@@ -112,6 +114,9 @@ void ctl_job_recover(struct ctl_jobs *jobs, const struct job *job, struct job_li
 /* Has an engine begun this life of the link's job? */
 bool ctl_job_has_files(struct ctl_jobs *jobs, const struct job *job, const struct job_link *link);
 void ctl_job_remove_files(struct ctl_jobs *jobs, const struct job *job);
+
+/* What the spool holds, on disk. */
+uint64_t ctl_job_spool_bytes(const struct ctl_config *cfg);
 
 /* job.c, for job_run.c */
 int ctl_job_keep(struct ctl_jobs *jobs, const struct job *job);	 /* journal and view */

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #define TRIES_MAX 6u
+#define SPOOL_LOOK_NS (5 * SKEP_NSEC_PER_SEC)
 #define LATE_NS (2 * SKEP_NSEC_PER_SEC)
 
 uint64_t ctl_job_now_ns(void)
@@ -488,11 +489,30 @@ static void on_event(const json_t *event, void *arg)
 					  text);
 }
 
+/* Never removes anything: what was not collected is not ours to throw away. It says so, and takes no new
+ * jobs. */
+static void look_at_spool(struct ctl_jobs *jobs, uint64_t now)
+{
+	bool over;
+
+	if (jobs->spool_ns && now - jobs->spool_ns < SPOOL_LOOK_NS)
+		return;
+	jobs->spool_ns = now;
+	jobs->spool_bytes = ctl_job_spool_bytes(jobs->cfg);
+	over = jobs->cfg->quota_bytes && jobs->spool_bytes >= jobs->cfg->quota_bytes;
+	if (over && !jobs->over_quota)
+		(void)skep_events_publish(
+			jobs->events, "alarm",
+			"{\"text\":\"the spool holds as much as it may; no new jobs are taken\"}");
+	jobs->over_quota = over;
+}
+
 void ctl_job_run(struct ctl_jobs *jobs)
 {
 	uint64_t now = mono_ns();
 	bool second = now - jobs->progress_ns >= SKEP_NSEC_PER_SEC;
 
+	look_at_spool(jobs, now);
 	for (uint32_t i = 0; i < jobs->n_engines; i++)
 		if (jobs->engines[i].events_fd >= 0)
 			(void)ctl_engine_events(&jobs->engines[i], on_event, jobs);

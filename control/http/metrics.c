@@ -90,12 +90,60 @@ static void add_spool(struct ctl_text *text, struct ctl *ctl)
 {
 	struct statvfs vfs;
 
+	head(text, "skep_spool_used_bytes", "gauge", "What the spool holds.");
+	ctl_text_add(text, "skep_spool_used_bytes %llu\n",
+		     (unsigned long long)ctl_jobs_spool_bytes(ctl->jobs));
 	if (statvfs(ctl->cfg.spool_dir, &vfs) < 0)
 		return;
 	head(text, "skep_spool_free_bytes", "gauge", "Free space of the file system of the spool.");
 	ctl_text_add(text, "skep_spool_free_bytes %llu\n", (unsigned long long)vfs.f_bavail * vfs.f_frsize);
 	head(text, "skep_spool_size_bytes", "gauge", "Size of the file system of the spool.");
 	ctl_text_add(text, "skep_spool_size_bytes %llu\n", (unsigned long long)vfs.f_blocks * vfs.f_frsize);
+}
+
+static const char *text_in(const json_t *object, const char *name)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	return text ? text : "";
+}
+
+static long long number_in(const json_t *object, const char *name)
+{
+	return json_integer_value(json_object_get(object, name));
+}
+
+/* Jobs by state; the packets of those that have not ended. */
+static void add_jobs(struct ctl_text *text, struct ctl *ctl)
+{
+	static const char *const states[] = { "scheduled", "starting", "running", "paused",
+					      "draining",  "done",     "failed",  "cancelled" };
+	static const char *const fates[] = { "stored", "rejected" };
+	unsigned counts[ARRAY_LEN(states)] = { 0 };
+	json_t *list = ctl_jobs_list(ctl->jobs), *job, *value;
+	const char *reason;
+	size_t i;
+
+	head(text, "skep_job_packets_total", "counter", "Packets of jobs that run, by fate.");
+	json_array_foreach(list, i, job)
+	{
+		for (size_t k = 0; k < ARRAY_LEN(states); k++)
+			counts[k] += !strcmp(text_in(job, "state"), states[k]);
+		for (size_t k = 0; k < ARRAY_LEN(fates) && json_is_null(json_object_get(job, "outcome")); k++)
+			ctl_text_add(text, "skep_job_packets_total{job=\"%s\",fate=\"%s\"} %lld\n",
+				     text_in(job, "id"), fates[k],
+				     number_in(json_object_get(job, "account"), fates[k]));
+	}
+	head(text, "skep_job_drops_total", "counter", "Packets that jobs that run have lost, by reason.");
+	json_array_foreach(list, i, job)
+		json_object_foreach(json_object_get(json_object_get(job, "account"), "dropped"), reason,
+				    value) if (json_is_null(json_object_get(job, "outcome")))
+			ctl_text_add(text, "skep_job_drops_total{job=\"%s\",reason=\"%s\"} %lld\n",
+				     text_in(job, "id"), reason, (long long)json_integer_value(value));
+	head(text, "skep_jobs", "gauge", "Jobs, by state.");
+	for (size_t k = 0; k < ARRAY_LEN(states); k++)
+		ctl_text_add(text, "skep_jobs{state=\"%s\"} %u\n", states[k], counts[k]);
+	json_decref(list);
 }
 
 static void add_process(struct ctl_text *text, struct ctl *ctl)
@@ -123,6 +171,7 @@ int ctl_http_metrics(struct skep_http_req *req, void *app)
 	add_process(&text, ctl);
 	add_http(&text, ctl);
 	add_links(&text, ctl);
+	add_jobs(&text, ctl);
 	add_spool(&text, ctl);
 	r = text.failed ? -ENOMEM
 			: skep_http_answer_data(req, 200, "text/plain; version=0.0.4; charset=utf-8",

@@ -59,8 +59,9 @@ static json_t *clock_json(void)
 	return clock;
 }
 
-static json_t *disk_json(const struct ctl_config *cfg)
+static json_t *disk_json(struct ctl *ctl)
 {
+	const struct ctl_config *cfg = &ctl->cfg;
 	struct statvfs vfs;
 	json_t *disk = json_object();
 	bool known = statvfs(cfg->spool_dir, &vfs) == 0;
@@ -71,6 +72,7 @@ static json_t *disk_json(const struct ctl_config *cfg)
 	json_object_set_new(disk, "free_bytes",
 			    known ? count((uint64_t)vfs.f_bavail * vfs.f_frsize) : json_null());
 	json_object_set_new(disk, "quota_bytes", cfg->quota_bytes ? count(cfg->quota_bytes) : json_null());
+	json_object_set_new(disk, "used_bytes", count(ctl_jobs_spool_bytes(ctl->jobs)));
 	json_object_set_new(disk, "reserve_bytes", count(cfg->reserve_bytes));
 	return disk;
 }
@@ -103,7 +105,7 @@ int ctl_http_probe(struct skep_http_req *req, void *app)
 			  "version", SKEP_VERSION, "api", CTL_API_VERSION, "host", host.nodename, "kernel",
 			  host.release, "architecture", host.machine, "started_at",
 			  skep_format_time(started, ctl->started_utc_ns), "memory", memory_json(), "clock",
-			  clock_json(), "disk", disk_json(&ctl->cfg), "limits", "links", CTL_LINKS_MAX,
+			  clock_json(), "disk", disk_json(ctl), "limits", "links", CTL_LINKS_MAX,
 			  "jobs_per_link", 64, "filter_bytes", 65536);
 	if (!probe)
 		return -ENOMEM;

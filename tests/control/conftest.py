@@ -110,6 +110,7 @@ reserve = 16MiB
 {extra}
 """, encoding="utf-8")
         self.process = self.port = None
+        self.wrapper = []  # a program that runs ours
         self.token = self.command("token", "new", "test").stdout.strip()
 
     def command(self, *words, check=True):
@@ -120,7 +121,7 @@ reserve = 16MiB
         port_file.unlink(missing_ok=True)
         self.log = open(self.folder / "log", "a", encoding="utf-8")
         where = ["ip", "netns", "exec", self.namespace] if self.namespace else []
-        self.process = subprocess.Popen([*where, BIN / "skep-control", "-v", "-c", self.config], stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen([*where, *self.wrapper, BIN / "skep-control", "-v", "-c", self.config], stdout=self.log, stderr=self.log)
         until = time.monotonic() + 20 * PATIENCE
         while not port_file.exists() or not port_file.read_text().endswith("\n"):
             if self.process.poll() is not None or time.monotonic() > until:

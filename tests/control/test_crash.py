@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Proves that an accepted job ends in exactly one end state whatever is killed meanwhile: the daemon, the engine, both, at any point; that a
+"""Proves that an accepted job ends in exactly one end state whatever is killed: the daemon, the engine, both, at any point; that a
 running capture does not notice the daemon's death; and that what an engine's death costs is said."""
 import json
 import os

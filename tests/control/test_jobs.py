@@ -4,7 +4,6 @@ right digest, and what is refused leaves nothing behind."""
 import base64
 import hashlib
 import json
-import subprocess
 import time
 
 import pytest
@@ -275,7 +274,38 @@ def test_limits_hold_for_a_job_across_links(new_daemon):
         rig.close()
 
 
-def test_metrics_and_probe_still_answer_while_jobs_run(probe):
-    start(probe)
-    assert probe.get("/v1/probe").status == 200 and probe.get("/metrics").status == 200
-    assert subprocess.run(["true"], check=True).returncode == 0
+def test_metrics_tell_of_jobs_that_run(probe):
+    job = start(probe, filter="udp")
+    probe.rig.send(frames.numbered(25, 100))
+    until = time.monotonic() + 10
+    line = f'skep_job_packets_total{{job="{job["id"]}",fate="stored"}} 25'
+    while line not in (text := probe.get("/metrics").body.decode()):
+        assert time.monotonic() < until, text
+        time.sleep(0.1)
+    assert 'skep_jobs{state="running"} 1' in text
+
+
+def test_full_spool_takes_no_new_jobs(new_daemon, rig):
+    daemon = new_daemon(namespace=rig.cap, extra="quota = 1MiB\n[link cap0]\nrole = tap\n").start()
+    first = start(daemon, limits={"packets": 2000}, level=0)
+    rig.send(frames.numbered(2000, 1200))
+    daemon.wait_job(first["id"], "done")
+    until = time.monotonic() + 20
+    while (answer := daemon.ask("POST", "/v1/jobs", body={"links": ["cap0"]})).status == 201:
+        assert time.monotonic() < until
+        daemon.ask("POST", f"/v1/jobs/{answer.json()['id']}/stop")
+        time.sleep(0.5)
+    assert answer.status == 507 and answer.json()["code"] == "quota"
+    assert daemon.ask("DELETE", f"/v1/jobs/{first['id']}").status == 204
+    until = time.monotonic() + 20
+    while daemon.ask("POST", "/v1/jobs", body={"links": ["cap0"]}).status != 201:
+        assert time.monotonic() < until
+        time.sleep(0.5)
+
+
+def test_link_takes_as_many_jobs_as_its_settings_say(new_daemon, rig):
+    daemon = new_daemon(namespace=rig.cap, extra="[link cap0]\nrole = tap\njobs = 2\n").start()
+    start(daemon)
+    start(daemon)
+    answer = daemon.ask("POST", "/v1/jobs", body={"links": ["cap0"]})
+    assert answer.status == 409 and answer.json()["code"] == "link-full" and answer.json()["pointer"] == "/links/0"
