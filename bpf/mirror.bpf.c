@@ -4,8 +4,8 @@
  * host.
  *
  * It always returns XDP_PASS and never changes a frame; what it cannot copy it counts. Every frame that
- * enters is counted in `seen` and in exactly one of mirrored, ring_full, too_long, unserved. Jobs' filters run in user
- * space: every frame is wanted by all.
+ * enters is counted in `seen` and in exactly one of mirrored, ring_full, too_long, unserved. Jobs' filters
+ * run in user space: every frame is wanted by all.
  *
  * One ring per RX queue, not per CPU: a queue is served by one CPU at a time, so the ring's lock is never
  * contended, and the order within the queue survives when its interrupt moves to another CPU.

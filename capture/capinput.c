@@ -16,12 +16,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <zstd.h>
 
 #define ZIN_BYTES (256u * CAP_KIB)
-#define ZSTD_MAGIC_BYTES 4u
 
-static const uint8_t zstd_magic[ZSTD_MAGIC_BYTES] = { 0x28, 0xb5, 0x2f, 0xfd };
 
 static struct cap_capinput *of_tap(struct cap_tap *tap)
 {
@@ -94,9 +91,8 @@ static int refill_zstd(struct cap_capinput *in, int timeout_ms)
 {
 	size_t room;
 	uint8_t *p = cap_capfile_room(in->file, &room);
-	ZSTD_outBuffer out = { p, room, 0 };
-	ZSTD_inBuffer zin;
-	size_t left;
+	struct cap_zread_io io = { .in = in->zin, .out = p, .out_end = room };
+	const char *wrong;
 
 	if (in->zin_head == in->zin_tail) {
 		const int r = refill_zin(in, timeout_ms);
@@ -104,23 +100,24 @@ static int refill_zstd(struct cap_capinput *in, int timeout_ms)
 		if (r < 0)
 			return r;
 	}
-	zin = (ZSTD_inBuffer){ in->zin, in->zin_tail, in->zin_head };
+	io.in_at = in->zin_head;
+	io.in_end = in->zin_tail;
 	if (in->input_ended && !in->zstd_open) {
 		cap_capfile_fed(in->file, 0);
 		cap_capfile_finish(in->file);
 		return 0;
 	}
-	left = ZSTD_decompressStream(in->zstd, &out, &zin);
-	in->zin_head = zin.pos;
-	cap_capfile_fed(in->file, out.pos);
-	if (ZSTD_isError(left))
-		return refuse(in, ZSTD_getErrorName(left),
+	wrong = cap_zread_step(in->zstd, &io);
+	in->zin_head = io.in_at;
+	cap_capfile_fed(in->file, io.out_at);
+	if (wrong)
+		return refuse(in, wrong,
 			      "the packets before are good; skep-capture recover mends a segment of ours");
-	if (in->input_ended && out.pos == 0)
+	if (in->input_ended && io.out_at == 0)
 		return refuse(in, "the zstd data does not end: cut off, or still being written",
 			      "the packets before are good; skep-capture recover mends a segment of ours");
-	if (zin.pos > 0 || out.pos > 0)
-		in->zstd_open = left != 0;
+	if (io.in_at > 0 || io.out_at > 0)
+		in->zstd_open = !io.whole;
 	return 0;
 }
 
@@ -256,7 +253,7 @@ int cap_capinput_check(struct cap_tap *tap, struct skep_err *err)
 /* Enough of the first bytes to tell zstd from the rest; they go to whoever reads the rest. */
 static int look_at_start(struct cap_capinput *in, int wait_ms)
 {
-	uint8_t magic[ZSTD_MAGIC_BYTES];
+	uint8_t magic[CAP_ZREAD_MAGIC_BYTES];
 	size_t n = 0;
 	size_t room;
 
@@ -269,12 +266,12 @@ static int look_at_start(struct cap_capinput *in, int wait_ms)
 			break;
 		n += (size_t)got;
 	}
-	if (n < sizeof(magic) || memcmp(magic, zstd_magic, sizeof(magic)) != 0) {
+	if (!cap_zread_is_zstd(magic, n)) {
 		memcpy(cap_capfile_room(in->file, &room), magic, n);
 		cap_capfile_fed(in->file, n);
 		return 0;
 	}
-	in->zstd = ZSTD_createDCtx();
+	in->zstd = cap_zread_new();
 	in->zin = malloc(ZIN_BYTES);
 	if (!in->zstd || !in->zin)
 		return -ENOMEM;
@@ -353,8 +350,7 @@ int cap_capinput_init(struct cap_capinput *in, const struct cap_capinput_cfg *cf
 void cap_capinput_done(struct cap_capinput *in)
 {
 	in->file = cap_capfile_free(in->file);
-	ZSTD_freeDCtx(in->zstd);
-	in->zstd = NULL;
+	in->zstd = cap_zread_free(in->zstd);
 	free(in->zin);
 	in->zin = NULL;
 	skep_closep(&in->fd);

@@ -7,6 +7,7 @@
  */
 #include "capture/capfile.h"
 #include "capture/source.h"
+#include "capture/zread.h"
 
 #include <stdatomic.h>
 
@@ -18,7 +19,7 @@ struct cap_capinput {
 	int fd;
 	char name[256]; /* for sentences */
 
-	void *zstd; /* ZSTD_DCtx, or NULL: plain */
+	struct cap_zread *zstd; /* NULL: plain */
 	uint8_t *zin;
 	size_t zin_head;
 	size_t zin_tail;

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Extraction: each file is a cursor over the blocks that its index offers for the time span; the cursor with the
- * earliest packet goes first. A file is opened when its first packet can be next, so that thousands of segments of
- * a ring cost a handful of descriptors. Blocks of a segment decode alone (docs/reference/segment-format.md), so
- * what lies between two of them is never read; records never cross a block's border.
+ * Extraction: each file is a cursor over the blocks that its index offers for the time span; the cursor with
+ * the earliest packet goes first. A file is opened when its first packet can be next, so that thousands of
+ * segments of a ring cost a handful of descriptors. Blocks of a segment decode alone
+ * (docs/reference/segment-format.md), so what lies between two of them is never read; records never cross a
+ * block's border.
  *
  * Files without an index (not ours, or the sidecar is lost) are read from one end to the other.
  *
- * Files are hostile: sizes are checked against the format's limits before anything is allocated by them. One thread.
+ * Files are hostile: sizes are checked against the format's limits before anything is allocated by them. One
+ * thread.
  */
 #include "capture/extract.h"
 
@@ -17,13 +19,13 @@
 #include "capture/frame.h"
 #include "capture/sidecar.h"
 #include "capture/zframe.h"
+#include "capture/zread.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <zstd.h>
 
 /* A block of ours holds at most CAP_BLOCK_BYTES; an index entry that says more is not ours. */
 #define ENTRY_MAX_BYTES (4u * CAP_MIB)
@@ -46,7 +48,7 @@ struct cursor {
 	bool zstd;
 	uint8_t *in; /* compressed piece of a file without index */
 	size_t in_at, in_n;
-	ZSTD_DStream *stream;
+	struct cap_zread *stream;
 	struct cap_capfile_packet packet;
 };
 
@@ -59,7 +61,7 @@ struct extract {
 	uint8_t *scratch;
 	struct cap_batch *batch;
 	uint8_t *packed, *raw; /* ENTRY_MAX_BYTES each */
-	ZSTD_DCtx *dctx;
+	struct cap_zread *zread;
 	uint8_t *out;
 	size_t n_out;
 	uint16_t linktype;
@@ -134,7 +136,8 @@ static int add_file(struct extract *x, int dirfd, const char *name, char *path, 
 	}
 	x->account.blocks += sc->n_index;
 	c->first_ns = sc->first_ns == CAP_SIDECAR_UNKNOWN ? 0 : sc->first_ns;
-	if (c->first_ns > x->cfg->to_ns || (sc->last_ns != CAP_SIDECAR_UNKNOWN && sc->last_ns < x->cfg->from_ns))
+	if (c->first_ns > x->cfg->to_ns ||
+	    (sc->last_ns != CAP_SIDECAR_UNKNOWN && sc->last_ns < x->cfg->from_ns))
 		c->ended = true;
 	return 0;
 }
@@ -232,42 +235,13 @@ static ssize_t read_at(int fd, void *p, size_t n, uint64_t at)
 	return (ssize_t)got;
 }
 
-/* Decodes a stretch that begins at a zstd block's header: our frame header in front makes it a frame. */
-static int decode(struct extract *x, const struct cursor *c, size_t n, size_t *ret_raw, struct skep_err *err)
-{
-	uint8_t header[CAP_ZFRAME_HEADER_BYTES];
-	ZSTD_inBuffer head = { header, sizeof(header), 0 }, in = { x->packed, n, 0 };
-	ZSTD_outBuffer out = { x->raw, ENTRY_MAX_BYTES, 0 };
-	size_t r;
-
-	cap_zframe_header(header);
-	(void)ZSTD_DCtx_reset(x->dctx, ZSTD_reset_session_only);
-	r = ZSTD_decompressStream(x->dctx, &out, &head);
-	while (!ZSTD_isError(r) && in.pos < in.size && out.pos < out.size) {
-		size_t before = in.pos + out.pos;
-
-		r = ZSTD_decompressStream(x->dctx, &out, &in);
-		if (in.pos + out.pos == before)
-			break;
-	}
-	if (!ZSTD_isError(r)) { /* what the decoder still holds */
-		ZSTD_inBuffer none = { NULL, 0, 0 };
-
-		r = ZSTD_decompressStream(x->dctx, &out, &none);
-	}
-	if (ZSTD_isError(r))
-		return bad(c, ZSTD_getErrorName(r), err);
-	*ret_raw = out.pos;
-	return 0;
-}
-
 /* The stretch [at, at + n) of the file, decoded, goes to the parser; at most `raw` bytes of it. */
 static int feed_stretch(struct extract *x, struct cursor *c, uint64_t at, uint64_t n, uint64_t raw,
 			struct skep_err *err)
 {
+	const char *wrong;
 	size_t got = 0;
 	ssize_t k;
-	int r;
 
 	if (n > ENTRY_MAX_BYTES || raw > ENTRY_MAX_BYTES)
 		return bad(c, "its index names a block that is too large", err);
@@ -280,9 +254,9 @@ static int feed_stretch(struct extract *x, struct cursor *c, uint64_t at, uint64
 		feed(c, x->packed, SKEP_MIN(n, raw));
 		return 0;
 	}
-	r = decode(x, c, n, &got, err);
-	if (r)
-		return r;
+	wrong = cap_zread_stretch(x->zread, x->packed, n, x->raw, ENTRY_MAX_BYTES, &got);
+	if (wrong)
+		return bad(c, wrong, err);
 	if (got < raw)
 		return bad(c, "a block of it does not decode", err);
 	feed(c, x->raw, raw);
@@ -304,16 +278,16 @@ static int feed_entry(struct extract *x, struct cursor *c, struct skep_err *err)
 		return -ENODATA;
 	x->account.blocks_read++;
 	c->entry++;
-	return feed_stretch(x, c, c->sc->index[c->entry - 1].file_offset, c->sc->index[c->entry - 1].file_bytes,
-			    c->sc->index[c->entry - 1].raw_bytes, err);
+	return feed_stretch(x, c, c->sc->index[c->entry - 1].file_offset,
+			    c->sc->index[c->entry - 1].file_bytes, c->sc->index[c->entry - 1].raw_bytes, err);
 }
 
 /* Some more of a file without index; -ENODATA: its end. */
 static int feed_piece(struct cursor *c, struct skep_err *err)
 {
-	ZSTD_inBuffer in = { c->in, c->in_n, c->in_at };
-	ZSTD_outBuffer out;
-	size_t room, r;
+	struct cap_zread_io io = { .in = c->in };
+	const char *wrong;
+	size_t room;
 	ssize_t k;
 
 	if (c->in_at == c->in_n) {
@@ -322,24 +296,27 @@ static int feed_piece(struct cursor *c, struct skep_err *err)
 		while (k < 0 && errno == EINTR);
 		if (k < 0)
 			return skep_err_set(err, -errno, "%s: %s", c->path, strerror(errno));
-		if (k == 0)
+		if (k == 0 && !c->zstd)
 			return -ENODATA;
-		in = (ZSTD_inBuffer){ c->in, (size_t)k, 0 };
+		c->in_at = 0;
+		c->in_n = (size_t)k;
 	}
 	if (!c->zstd) {
-		feed(c, (const uint8_t *)in.src + in.pos, in.size - in.pos);
-		c->in_at = c->in_n = 0;
+		feed(c, c->in + c->in_at, c->in_n - c->in_at);
+		c->in_at = c->in_n;
 		return 0;
 	}
-	out = (ZSTD_outBuffer){ cap_capfile_room(c->file, &room), 0, 0 };
-	out.size = room;
-	r = ZSTD_decompressStream(c->stream, &out, &in);
-	if (ZSTD_isError(r))
-		return bad(c, ZSTD_getErrorName(r), err);
-	cap_capfile_fed(c->file, out.pos);
-	c->in_n = in.size;
-	c->in_at = in.pos;
-	return 0;
+	io.in_at = c->in_at;
+	io.in_end = c->in_n;
+	io.out = cap_capfile_room(c->file, &room);
+	io.out_end = room;
+	wrong = cap_zread_step(c->stream, &io);
+	if (wrong)
+		return bad(c, wrong, err);
+	cap_capfile_fed(c->file, io.out_at);
+	c->in_at = io.in_at;
+	/* At the end of the file the decoder may still hold something. */
+	return io.in_end == 0 && io.out_at == 0 ? -ENODATA : 0;
 }
 
 static int feed_more(struct extract *x, struct cursor *c, struct skep_err *err)
@@ -357,8 +334,7 @@ static int feed_more(struct extract *x, struct cursor *c, struct skep_err *err)
 static void close_cursor(struct cursor *c)
 {
 	c->file = cap_capfile_free(c->file);
-	ZSTD_freeDStream(c->stream);
-	c->stream = NULL;
+	c->stream = cap_zread_free(c->stream);
 	free(c->in);
 	c->in = NULL;
 	skep_closep(&c->fd);
@@ -392,13 +368,12 @@ static int advance(struct extract *x, struct cursor *c, struct skep_err *err)
 
 static int open_unindexed(struct cursor *c, struct skep_err *err)
 {
-	static const uint8_t magic[4] = { 0x28, 0xb5, 0x2f, 0xfd };
-	uint8_t head[4] = { 0 };
+	uint8_t head[CAP_ZREAD_MAGIC_BYTES];
+	ssize_t n = read_at(c->fd, head, sizeof(head), 0);
 
-	c->zstd = read_at(c->fd, head, sizeof(head), 0) == (ssize_t)sizeof(head) &&
-		  memcmp(head, magic, sizeof(magic)) == 0;
+	c->zstd = n > 0 && cap_zread_is_zstd(head, (size_t)n);
 	c->in = malloc(PIECE_BYTES);
-	c->stream = c->zstd ? ZSTD_createDStream() : NULL;
+	c->stream = c->zstd ? cap_zread_new() : NULL;
 	return c->in && (!c->zstd || c->stream) ? 0 : skep_err_set(err, -ENOMEM, "%s: no memory", c->path);
 }
 
@@ -557,15 +532,19 @@ static bool matches(struct extract *x, const struct cap_capfile_packet *p)
 	if (!x->filter)
 		return true;
 	x->batch->n = 1;
-	x->batch->frames[0] = (struct cap_frame){
-		.data = p->data, .len = p->cap_len, .cap_len = p->cap_len, .wire_len = p->wire_len, .ts_ns = p->ts_ns
-	};
+	x->batch->frames[0] = (struct cap_frame){ .data = p->data,
+						  .len = p->cap_len,
+						  .cap_len = p->cap_len,
+						  .wire_len = p->wire_len,
+						  .ts_ns = p->ts_ns };
 	return cap_filter_user_match(x->filter, x->batch, &x->batch->frames[0], x->scratch);
 }
 
 /* ---- all of it ---- */
 
-/* The file whose turn it is: the earliest packet, or one that could hold an earlier one and is not open yet. */
+/*
+ * The file whose turn it is: the earliest packet, or one that could hold an earlier one and is not open yet.
+ */
 static struct cursor *whose_turn(struct extract *x, uint32_t from)
 {
 	struct cursor *next = NULL;
@@ -626,8 +605,8 @@ static int make(struct extract *x, struct skep_err *err)
 	x->packed = malloc(ENTRY_MAX_BYTES);
 	x->raw = malloc(ENTRY_MAX_BYTES);
 	x->out = malloc(OUT_BYTES);
-	x->dctx = ZSTD_createDCtx();
-	if (!x->scratch || !x->batch || !x->packed || !x->raw || !x->out || !x->dctx)
+	x->zread = cap_zread_new();
+	if (!x->scratch || !x->batch || !x->packed || !x->raw || !x->out || !x->zread)
 		return skep_err_set(err, -ENOMEM, "no memory to extract");
 	return cap_filter_user_new(x->cfg->filter, 1, &x->filter, err);
 }
@@ -653,7 +632,7 @@ int cap_extract(const struct cap_extract_cfg *cfg, struct cap_extract_account *r
 	free(x.packed);
 	free(x.raw);
 	free(x.out);
-	ZSTD_freeDCtx(x.dctx);
+	cap_zread_free(x.zread);
 	*ret = x.account;
 	return r;
 }

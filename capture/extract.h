@@ -31,8 +31,8 @@ struct cap_extract_account {
 };
 
 /*
- * SKEP_E_NOT_FOUND, SKEP_E_BAD_DATA and the like in words; what was written until then is whole records. -EPIPE:
- * the reader went away. A segment that vanishes meanwhile (rotation) is passed over.
+ * SKEP_E_NOT_FOUND, SKEP_E_BAD_DATA and the like in words; what was written until then is whole records.
+ * -EPIPE: the reader went away. A segment that vanishes meanwhile (rotation) is passed over.
  */
 int cap_extract(const struct cap_extract_cfg *cfg, struct cap_extract_account *ret, struct skep_err *err);
 

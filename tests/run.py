@@ -242,7 +242,7 @@ def suite_control(runner, log):
 def suite_sanitizers(runner, log):
     """Unit tests, corpus and network tests again, with a build in which every bad access and every leak is fatal."""
     count = Count()
-    if runner.run([ROOT / "scripts" / "build", "--sanitize", SANITIZED], log, 300) != 0:
+    if runner.run([ROOT / "scripts" / "build", "--sanitize", SANITIZED], log, 900) != 0:
         count.failed.append(f"sanitizers: the build failed; see {log}")
         return count
     count.add(runner.meson("unit", log, 300, SANITIZED, SANITIZER_ENV))
