@@ -15,7 +15,7 @@
 
 #include <ini.h>
 
-enum kind { TEXT, FLAG, DURATION, CHOICE };
+enum kind { TEXT, FLAG, SIZE, DURATION, CHOICE };
 
 static const char *const tls_names[] = { "starttls", "ldaps", "plain", NULL };
 
@@ -36,6 +36,8 @@ static const struct setting {
 	FIELD("hive", "tls_cert", TEXT, tls_cert, ""),
 	FIELD("hive", "tls_key", TEXT, tls_key, ""),
 	FIELD("hive", "state_dir", TEXT, state_dir, "/var/lib/skep-hive"),
+	FIELD("store", "directory", TEXT, store_dir, ""),
+	FIELD("store", "reserve", SIZE, store_reserve_bytes, "1GiB"),
 	FIELD("session", "idle", DURATION, session_idle_ns, "12h"),
 	FIELD("session", "longest", DURATION, session_max_ns, "7d"),
 	FIELD("ldap", "uri", TEXT, ldap_uri, ""),
@@ -68,6 +70,8 @@ static int set(const struct setting *setting, const char *value, struct hive_set
 			return skep_err_set(err, SKEP_E_USAGE, "%s: \"%s\" is neither yes nor no", what, value);
 		*(bool *)field = value[0] == 'y';
 		return 0;
+	case SIZE:
+		return skep_parse_size(what, value, field, err);
 	case DURATION:
 		return skep_parse_duration(what, value, field, err);
 	case CHOICE:

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * skep-hive: serves the API; and, as commands, what an administrator does on the machine itself: a one-time
- * link for the first administrator, backup and restore, the audit log's proof. The main thread runs the jobs
- * (hive_jobs_turn) and waits for signals; HTTP has its own threads. Never forks, never runs anything else.
+ * link for the first administrator, backup and restore, the audit log's proof. The main thread waits for
+ * signals and cleans up now and then; HTTP and dispatch have their own threads. Never forks, never runs
+ * anything else.
  */
 #include "common/log.h"
 #include "common/opts.h"
@@ -11,7 +12,7 @@
 #include "hive/http/call.h"
 #include "hive/svc/audit.h"
 #include "hive/svc/directory.h"
-#include "hive/svc/jobs.h"
+#include "hive/svc/dispatch.h"
 #include "hive/svc/login.h"
 
 #include <errno.h>
@@ -25,7 +26,6 @@
 
 #define PROGRAM "skep-hive"
 #define CONFIG "/etc/skep/hive.conf"
-#define TURN_NS (250 * SKEP_NSEC_PER_MSEC)
 #define CLEAN_NS (600 * SKEP_NSEC_PER_SEC)
 #define PEM_MAX 65536
 
@@ -94,13 +94,19 @@ static int take_folder(const struct hive_settings *s, int *ret_fd, struct skep_e
 
 static int open_hive(const struct hive_settings *s, struct hive **ret, struct skep_err *err)
 {
-	char path[300];
+	char path[300], store[300];
 	struct hive_config cfg = { .db_path = path,
+				   .store_path = store,
+				   .store_reserve_bytes = s->store_reserve_bytes,
 				   .ldap = s->ldap.uri ? &s->ldap : NULL,
 				   .session_idle_ns = s->session_idle_ns,
 				   .session_max_ns = s->session_max_ns };
 	int r = join(path, sizeof(path), s->state_dir, "hive.db", err);
 
+	if (r == 0)
+		r = join(store, sizeof(store), s->state_dir, "datasets", err);
+	if (s->store_dir[0])
+		snprintf(store, sizeof(store), "%s", s->store_dir);
 	return r != 0 ? r : hive_open(&cfg, &skep_clock_system, ret, err);
 }
 
@@ -160,18 +166,12 @@ static void address_of(const struct hive_settings *s, uint16_t port, char ret[st
 
 static void run_until_told(struct hive *hive, const struct hive_settings *s, const sigset_t *signals)
 {
-	const struct timespec turn = { .tv_nsec = TURN_NS };
+	const struct timespec turn = { .tv_sec = 1 };
 	uint64_t cleaned_ns = 0, refreshed_ns = 0;
 
 	while (sigtimedwait(signals, NULL, &turn) < 0) {
 		uint64_t now = skep_clock_now_ns(hive->clock, CLOCK_MONOTONIC);
-		struct hive_effect *effects = NULL;
-		uint32_t n = 0;
-		int r = hive_jobs_turn(hive, &effects, &n);
 
-		if (r < 0)
-			skep_log(SKEP_LOG_ERROR, "jobs cannot be saved: %s; trying again", strerror(-r));
-		free(effects);
 		if (now - cleaned_ns > CLEAN_NS) {
 			(void)hive_sessions_clean(hive);
 			cleaned_ns = now;
@@ -190,6 +190,7 @@ static int serve(const struct hive_settings *s, struct skep_err *err)
 	struct hive_http_config http = { .listen = s->listen };
 	struct hive *hive = NULL;
 	struct hive_http *app = NULL;
+	struct hive_dispatch *dispatch = NULL;
 	char address[320];
 	sigset_t signals;
 	int r;
@@ -209,6 +210,8 @@ static int serve(const struct hive_settings *s, struct skep_err *err)
 	if (r == 0)
 		r = open_hive(s, &hive, err);
 	if (r == 0)
+		r = hive_dispatch_start(hive, &dispatch, err);
+	if (r == 0)
 		r = hive_http_start(hive, &http, &app, err);
 	if (r == 0) {
 		address_of(s, hive_http_port(app), address);
@@ -219,6 +222,7 @@ static int serve(const struct hive_settings *s, struct skep_err *err)
 	if (r == 0)
 		run_until_told(hive, s, &signals);
 	hive_http_stop(app);
+	hive_dispatch_stop(dispatch);
 	hive_close(hive);
 	return r;
 }

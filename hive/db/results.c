@@ -74,3 +74,58 @@ int hive_datasets_bytes(struct hive_tx *tx, int64_t user_id, int64_t *ret)
 {
 	return hive_sql_int(tx, ret, "SELECT coalesce(sum(stored_bytes), 0) FROM datasets WHERE ?1 = 0 OR owner_id = ?1", "i", user_id);
 }
+
+/* The only row of a list of at most one. */
+static int only_row(const struct hive_table *table, struct hive_rows *rows, void *ret)
+{
+	if (!rows->n)
+		return -ENOENT;
+	memcpy(ret, rows->items, table->row_bytes);
+	memset(rows->items, 0, table->row_bytes); /* its texts have moved */
+	return 0;
+}
+
+int hive_dataset_of_job(struct hive_tx *tx, int64_t job_id, struct hive_dataset *ret)
+{
+	_hive_rows_ struct hive_rows rows = { .table = &hive_datasets };
+	struct hive_list list = {
+		.conds = { { .field = hive_field_find(&hive_datasets, "job_id"), .op = HIVE_EQ, .number = job_id } },
+		.n_conds = 1,
+		.limit = 1,
+	};
+	int r = hive_row_list(tx, &hive_datasets, &list, &rows);
+
+	return r < 0 ? r : only_row(&hive_datasets, &rows, ret);
+}
+
+int hive_file_find(struct hive_tx *tx, int64_t dataset_id, const char *name, struct hive_file *ret)
+{
+	_hive_rows_ struct hive_rows rows = { .table = &hive_files };
+	struct hive_list list = {
+		.conds = { { .field = hive_field_find(&hive_files, "dataset_id"), .op = HIVE_EQ, .number = dataset_id },
+			   { .field = hive_field_find(&hive_files, "name"), .op = HIVE_EQ, .text = name } },
+		.n_conds = 2,
+		.limit = 1,
+	};
+	int r = hive_row_list(tx, &hive_files, &list, &rows);
+
+	return r < 0 ? r : only_row(&hive_files, &rows, ret);
+}
+
+int hive_files_sum(struct hive_tx *tx, int64_t dataset_id, int64_t job_link_id, struct hive_files_sum *ret)
+{
+	_hive_stmt_ struct hive_stmt *stmt = NULL;
+	int r = hive_sql_query(tx, &stmt,
+			       "SELECT count(*), coalesce(sum(pkts), 0), coalesce(sum(bytes), 0), min(first_ns), max(last_ns)"
+			       " FROM files WHERE dataset_id = ?1 AND (?2 = 0 OR job_link_id = ?2)",
+			       "ii", dataset_id, job_link_id);
+
+	if (r == 0)
+		r = hive_stmt_next(stmt);
+	if (r < 0)
+		return r;
+	*ret = (struct hive_files_sum){ .n = hive_stmt_int(stmt, 0), .pkts = hive_stmt_int(stmt, 1),
+					.bytes = hive_stmt_int(stmt, 2), .first_ns = hive_stmt_int(stmt, 3),
+					.last_ns = hive_stmt_int(stmt, 4) };
+	return 0;
+}

@@ -64,6 +64,14 @@ void hive_share_clear(struct hive_share *share);
 #define _hive_file_ SKEP_CLEANUP(hive_file_clear)
 #define _hive_share_ SKEP_CLEANUP(hive_share_clear)
 
+/* -ENOENT */
+int hive_dataset_of_job(struct hive_tx *tx, int64_t job_id, struct hive_dataset *ret);
+int hive_file_find(struct hive_tx *tx, int64_t dataset_id, const char *name, struct hive_file *ret);
+struct hive_files_sum {
+	int64_t n, pkts, bytes, first_ns, last_ns;
+};
+/* Of the dataset; of one link of its job, if job_link_id is not 0. */
+int hive_files_sum(struct hive_tx *tx, int64_t dataset_id, int64_t job_link_id, struct hive_files_sum *ret);
 /* What a user's datasets take, or (user_id 0) all of them. */
 int hive_datasets_bytes(struct hive_tx *tx, int64_t user_id, int64_t *ret);
 

@@ -118,6 +118,9 @@ int hive_http_job(struct hive_call *call);
 int hive_http_job_act(struct hive_call *call); /* value: enum hive_job_action */
 int hive_http_job_events(struct hive_call *call);
 
+int hive_http_dataset_files(struct hive_call *call);
+int hive_http_dataset_file(struct hive_call *call);
+
 int hive_http_health(struct hive_call *call);
 int hive_http_ready(struct hive_call *call);
 int hive_http_metrics(struct hive_call *call);

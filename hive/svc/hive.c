@@ -6,6 +6,7 @@
 #include "hive/svc/hive.h"
 
 #include "hive/db/schema.h"
+#include "hive/store/store.h"
 #include "hive/svc/jobs.h"
 
 #include <errno.h>
@@ -26,10 +27,33 @@ struct hive *hive_close(struct hive *hive)
 		return NULL;
 	hive->jobs = hive_jobs_free(hive->jobs);
 	hive->delay = hive_delay_free(hive->delay);
+	hive->store = hive_store_close(hive->store);
 	hive->db = hive_db_close(hive->db);
 	pthread_mutex_destroy(&hive->jobs_lock);
 	free(hive);
 	return NULL;
+}
+
+/* Made once: a probe that serves two hives tells them apart by it. */
+static int take_id(struct hive *hive, struct skep_err *err)
+{
+	_hive_tx_ struct hive_tx *tx = NULL;
+	_skep_free_ char *id = NULL;
+	char random[HIVE_SECRET_TEXT];
+	int r = hive_db_write(hive->db, &tx);
+
+	if (r == 0)
+		r = hive_setting_get(tx, "hive_id", &id);
+	if (r == 0)
+		snprintf(hive->id, sizeof(hive->id), "%s", id);
+	if (r == -ENOENT) {
+		hive_secret_make("", random);
+		snprintf(hive->id, sizeof(hive->id), "%.8s", random);
+		r = hive_setting_set(tx, "hive_id", hive->id);
+	}
+	if (r == 0)
+		r = hive_tx_commit(&tx);
+	return r == 0 ? 0 : skep_err_set(err, r, "%s: cannot be written", hive->cfg.db_path);
 }
 
 int hive_open(const struct hive_config *cfg, const struct skep_clock *clock, struct hive **ret,
@@ -57,6 +81,10 @@ int hive_open(const struct hive_config *cfg, const struct skep_clock *clock, str
 		r = hive_db_open(cfg->db_path, READERS, &hive->db, err);
 	if (r == 0)
 		r = hive_schema_migrate(hive->db, err);
+	if (r == 0)
+		r = take_id(hive, err);
+	if (r == 0 && cfg->store_path)
+		r = hive_store_open(cfg->store_path, cfg->store_reserve_bytes, &hive->store, err);
 	if (r == 0)
 		r = hive_jobs_load(hive, err);
 	if (r != 0) {

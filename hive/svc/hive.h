@@ -16,11 +16,14 @@
 #include <pthread.h>
 
 struct hive_jobs;
+struct hive_store;
 
 #define HIVE_NAME_MAX 64
 
 struct hive_config {
 	const char *db_path;
+	const char *store_path;       /* datasets; NULL: none, nothing can be collected */
+	uint64_t store_reserve_bytes; /* stay free there */
 	const struct hive_ldap *ldap; /* borrowed; NULL: none */
 	uint64_t session_idle_ns;     /* 0: 12 h */
 	uint64_t session_max_ns;      /* 0: 7 d */
@@ -33,6 +36,8 @@ struct hive {
 	struct hive_delay *delay;
 	pthread_mutex_t jobs_lock; /* jobs */
 	struct hive_jobs *jobs;
+	struct hive_store *store; /* NULL: none */
+	char id[9]; /* of this hive, in the names of its captures; for ever */
 };
 
 /* Opens and migrates the database, takes up the jobs. clock is borrowed. */

@@ -41,8 +41,8 @@ static void at_ended(struct hive_jobs *jobs, struct jobs_part *part, const struc
 		hive_jobs_part_end(jobs, part, HIVE_RESULT_CANCELLED, NULL);
 		return;
 	}
-	if (status->text && part->row.stored_pkts == 0) {
-		hive_jobs_part_end(jobs, part, HIVE_RESULT_FAILED, status->text);
+	if (status->failed && part->row.stored_pkts == 0) {
+		hive_jobs_part_end(jobs, part, HIVE_RESULT_FAILED, status->text ? status->text : "the capture failed");
 		return;
 	}
 	hive_jobs_part_reason(jobs, part, status->text);

@@ -92,7 +92,8 @@ struct hive_status {
 	enum hive_at_probe at;
 	int64_t seen_pkts, stored_pkts, rejected_pkts, dropped_pkts, stored_bytes, captured_ns;
 	bool gap;         /* something is missing in between */
-	const char *text; /* of an end that was a failure; NULL: it ended as asked */
+	bool failed;      /* it ended, and not as asked */
+	const char *text; /* why it failed or is incomplete; NULL: nothing to say */
 };
 
 enum hive_reply_kind {

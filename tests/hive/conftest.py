@@ -9,10 +9,10 @@ import hive as hive_module
 def make_hive(tmp_path):
     made = []
 
-    def make(conf="", claim=True):
+    def make(conf="", claim=True, namespace=None):
         folder = tmp_path / f"hive{len(made)}"
         folder.mkdir()
-        made.append(hive_module.Hive(folder, conf))
+        made.append(hive_module.Hive(folder, conf, namespace))
         if claim:
             made[-1].claim()
         return made[-1]

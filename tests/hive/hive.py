@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A running hive for tests: its own state folder and port on loopback, a client over http.client that sees headers and cookies, and the
 API's description, against which every answer is checked."""
+import contextlib
+import ctypes
 import http.client
 import json
 import os
@@ -19,6 +21,25 @@ API = "/api/v1"
 PASSWORD = "correct horse battery"
 SPEC = yaml.safe_load((ROOT / "hive" / "api" / "openapi.yaml").read_text(encoding="utf-8"))
 RIGHTS = ["jobs", "jobs-group", "jobs-all", "download", "users", "groups", "probes", "audit"]
+
+
+CLONE_NEWNET = 0x40000000
+
+
+@contextlib.contextmanager
+def inside(namespace):
+    """Sockets made in here by this thread belong to the network namespace; None: nothing changes."""
+    if not namespace:
+        yield
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open("/proc/thread-self/ns/net", encoding="ascii") as home, open(f"/run/netns/{namespace}", encoding="ascii") as there:
+        if libc.setns(there.fileno(), CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "setns")
+        try:
+            yield
+        finally:
+            libc.setns(home.fileno(), CLONE_NEWNET)
 
 
 def find_operation(method, path):
@@ -85,6 +106,8 @@ class Client:
         head.update(headers or {})
         connection = http.client.HTTPConnection("127.0.0.1", self.hive.port, timeout=30)
         try:
+            with inside(self.hive.namespace):
+                connection.connect()
             connection.request(method, path, body=data, headers={k: v for k, v in head.items() if v is not None})
             got = connection.getresponse()
             answer = Answer(got.status, got.headers, got.read())
@@ -123,8 +146,8 @@ class Client:
 
 
 class Hive:
-    def __init__(self, folder, conf=""):
-        self.folder = pathlib.Path(folder)
+    def __init__(self, folder, conf="", namespace=None):
+        self.folder, self.namespace = pathlib.Path(folder), namespace
         self.state = self.folder / "state"
         self.conf = self.folder / "hive.conf"
         self.conf.write_text(f"[hive]\nlisten = 127.0.0.1:0\nstate_dir = {self.state}\n{conf}", encoding="utf-8")
@@ -133,7 +156,8 @@ class Hive:
 
     def start(self):
         self.log = open(self.folder / "log", "a", encoding="utf-8")
-        self.process = subprocess.Popen([BIN / "skep-hive", "-c", self.conf], stdout=subprocess.PIPE, stderr=self.log, text=True)
+        where = ["ip", "netns", "exec", self.namespace] if self.namespace else []
+        self.process = subprocess.Popen([*where, BIN / "skep-hive", "-c", self.conf], stdout=subprocess.PIPE, stderr=self.log, text=True)
         line = self.process.stdout.readline()
         assert "listening" in line, (line, (self.folder / "log").read_text())
         self.port = int(line.rpartition(":")[2])
@@ -160,7 +184,8 @@ class Hive:
         self.log.close()
 
     def run(self, *words):
-        return subprocess.run([BIN / "skep-hive", "-c", self.conf, *map(str, words)], capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run([BIN / "skep-hive", "-c", self.conf, *map(str, words)], capture_output=True, text=True, timeout=60,
+                              check=False)
 
     def person(self, name, rights=(), all_links=False, **group):
         """A user in a group of their own with those rights, logged in."""

@@ -332,6 +332,7 @@ static void advance(struct sim *sim, struct sim_capture *capture)
 		capture->at = HIVE_AT_PAUSED; /* by somebody on the probe */
 	if (capture->breaks && sim_chance(sim, 100)) {
 		capture->at = HIVE_AT_ENDED;
+		capture->account.failed = true;
 		capture->account.text = "the interface has gone";
 	}
 }

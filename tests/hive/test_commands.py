@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Proves the commands of skep-hive: the audit log holds what was done and tells a row that was altered, removed or put in; a backup of a running
-hive is whole and comes back; settings that are wrong are refused with their line; secrets are in no file and no log."""
+"""Proves the commands of skep-hive: the audit log holds what was done and tells a row that was altered, removed or put in; a backup of a
+running hive is whole and comes back; settings that are wrong are refused with their line; secrets are in no file and no log."""
 import re
 import sqlite3
 import threading
@@ -32,7 +32,8 @@ ALTER = {
     "time": ("UPDATE audit SET time_ns = time_ns + 1 WHERE id = 2", 2),
     "removed": ("DELETE FROM audit WHERE id = 4", 5),
     "put in": ("INSERT INTO audit SELECT 100, 1, time_ns, actor, address, action, object, detail, hash FROM audit WHERE id = 2", 100),
-    "swapped": ("UPDATE audit SET id = CASE id WHEN 2 THEN -3 WHEN 3 THEN -2 END WHERE id IN (2, 3); UPDATE audit SET id = -id WHERE id < 0", 2),
+    "swapped": ("UPDATE audit SET id = CASE id WHEN 2 THEN -3 WHEN 3 THEN -2 END WHERE id IN (2, 3);"
+                "UPDATE audit SET id = -id WHERE id < 0", 2),
 }
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Proves jobs over HTTP: what is accepted is in the queue and survives kill -9 of the hive, once; what is wrong is said all at once with the
-field; links, quotas and forced filters of the groups hold; jobs are steered only in states in which that means something; lists page, filter
-and sort; If-Match and Idempotency-Key keep two clients from treading on each other."""
+"""Proves jobs over HTTP: what is accepted is in the queue and survives kill -9 of the hive, once; what is wrong is said all at once with
+the field; links, quotas and forced filters of the groups hold; jobs are steered only in states in which that means something; lists page,
+filter and sort; If-Match and Idempotency-Key keep two clients from treading on each other."""
 import threading
 
 import pytest
@@ -213,6 +213,6 @@ def test_lists_filter_sort_and_refuse_what_they_do_not_know(hive, links):
     assert names("name.has=HA&sort=name") == ["alpha", "charlie"]
     assert names("state=running") == []
     assert names("created.ge=2020-01-01T00:00:00Z&created.le=2021-01-01T00:00:00Z") == []
-    for query in ("colour=red", "sort=filter", "limit=0", "limit=1001", "limit=x", "state=odd", "created.ge=now", "cursor=x", "name.ge.ge=x",
-                  "state=queued&state=done"):
+    for query in ("colour=red", "sort=filter", "limit=0", "limit=1001", "limit=x", "state=odd", "created.ge=now", "cursor=x",
+                  "name.ge.ge=x", "state=queued&state=done"):
         assert hive.admin.get(f"/jobs?{query}").status in (400, 422), query

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Proves, from the API's own description, who gets in where: every operation is called as nobody, as somebody with no right, with each right
-alone and with all of them, on things of their own, of a group they share and of strangers; the answer must be the one that the operation's
-x-rule and the rules of the thing allow. An operation that is not described, or described without a rule, fails."""
+"""Proves, from the API's own description, who gets in where: every operation is called as nobody, as somebody with no right, with each
+right alone and with all of them, on things of their own, of a group they share and of strangers; the answer must be the one that the
+operation's x-rule and the rules of the thing allow. An operation that is not described, or described without a rule, fails."""
 import re
 
 import pytest
@@ -47,7 +47,7 @@ def world(tmp_path_factory):
 def path_of(hive, pattern, operation_id):
     kind = pattern.removeprefix(API + "/").split("/")[0]
     path = pattern.replace("{id}", str(hive.things.get(kind, 1)))
-    path = path.replace("{user}", str(hive.things["users"])).replace("{link}", str(hive.things["links"]))
+    path = path.replace("{user}", str(hive.things["users"])).replace("{link}", str(hive.things["links"])).replace("{file}", "1")
     assert "{" not in path, operation_id
     return path
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Proves: the one-time link works once; sessions need their CSRF token and end when they should; wrong passwords are answered alike and
-slowed down; tokens do at most what their maker may, and only in the header; nobody raises their own rights, by any way that the API has; and
-somebody who may do everything always remains."""
+slowed down; tokens do at most what their maker may, and only in the header; nobody raises their own rights, by any way that the API has;
+and somebody who may do everything always remains."""
 import base64
 import time
 

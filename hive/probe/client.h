@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef HIVE_PROBE_CLIENT_H
+#define HIVE_PROBE_CLIENT_H
+/*
+ * A probe's API (control/api/openapi.yaml), as the hive uses it. A capture is known by its name, which is
+ * also its Idempotency-Key; the probe's own ids stay in here. Each call opens what it needs and has a
+ * deadline.
+ */
+#include "common/err.h"
+
+#include <stdbool.h>
+
+struct hive_client;
+
+/*
+ * address "https://HOST:PORT" with key_pin "sha256//…" of the probe's public key, or "http://127.0.0.1:PORT"
+ * without.
+ */
+int hive_client_new(const char *address, const char *key_pin, const char *token, struct hive_client **ret);
+struct hive_client *hive_client_free(struct hive_client *client);
+
+/* What a probe says of a capture. */
+enum hive_capture_at {
+	HIVE_CAPTURE_ABSENT,
+	HIVE_CAPTURE_BUSY, /* beginning or draining: neither running for sure nor over */
+	HIVE_CAPTURE_RUNNING,
+	HIVE_CAPTURE_PAUSED,
+	HIVE_CAPTURE_OVER,
+};
+
+struct hive_capture {
+	char name[64];
+	char id[32]; /* the probe's */
+	enum hive_capture_at at;
+	int64_t seen_pkts, stored_pkts, rejected_pkts, dropped_pkts, stored_bytes;
+	bool gap, failed;
+	char text[512]; /* why it is incomplete or failed; "": nothing to say */
+};
+
+struct hive_capture_wish {
+	const char *name, *interface, *filter; /* filter NULL: everything */
+	int64_t limit_pkts, limit_bytes, limit_duration_ns; /* 0: none */
+	int64_t snaplen, sample_every;
+	bool sample_by_flow;
+	const char *format;
+};
+
+enum hive_capture_verb { HIVE_CAPTURE_PAUSE, HIVE_CAPTURE_RESUME, HIVE_CAPTURE_STOP, HIVE_CAPTURE_DELETE };
+
+/*
+ * 0: *ret is how it is now. Positive: the probe refused for good, err says why. -errno: no answer, or one
+ * that says "not now": it may have been carried out, or be carried out yet.
+ */
+int hive_client_create(struct hive_client *client, const struct hive_capture_wish *wish,
+		       struct hive_capture *ret, struct skep_err *err);
+int hive_client_get(struct hive_client *client, const char *name, struct hive_capture *ret,
+		    struct skep_err *err);
+int hive_client_do(struct hive_client *client, const char *name, enum hive_capture_verb verb,
+		   struct hive_capture *ret, struct skep_err *err);
+/* Those whose names begin with prefix; *ret is the caller's. */
+int hive_client_list(struct hive_client *client, const char *prefix, struct hive_capture **ret,
+		     uint32_t *ret_n, struct skep_err *err);
+
+struct hive_segment {
+	char name[128];
+	char sha256[65]; /* "": the probe has not computed it yet */
+	int64_t bytes, pkts, raw_bytes;
+	int64_t first_ns, last_ns; /* 0: no packets */
+};
+
+int hive_client_segments(struct hive_client *client, const char *id, struct hive_segment **ret,
+			 uint32_t *ret_n, struct skep_err *err);
+struct hive_fetch {
+	const char *id, *segment;
+	int64_t offset;
+	int fd;
+};
+
+/* Appends the segment's bytes from `offset` on to fd, as far as they come; *ret_bytes of them. */
+int hive_client_fetch(struct hive_client *client, const struct hive_fetch *what, int64_t *ret_bytes,
+		      struct skep_err *err);
+
+#endif

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef HIVE_SVC_DISPATCH_H
+#define HIVE_SVC_DISPATCH_H
+/*
+ * Carries out what the job logic wants: threads that turn the logic, ask the probes, collect and build.
+ */
+#include "hive/svc/hive.h"
+
+struct hive_dispatch;
+
+int hive_dispatch_start(struct hive *hive, struct hive_dispatch **ret, struct skep_err *err);
+/* Waits for what is under way, at most as long as a probe may take to answer. Returns NULL; takes NULL. */
+struct hive_dispatch *hive_dispatch_stop(struct hive_dispatch *dispatch);
+
+#endif
