@@ -54,6 +54,7 @@ int cap_filter_user_new(const char *expr, uint16_t linktype, struct cap_filter_u
 		cap_filter_user_free(filter);
 		return r;
 	}
+	flt_eval_set_linktype(filter->eval, linktype);
 	if (!flt_eval_looks(filter->eval))
 		filter->eval = flt_eval_free(filter->eval);
 	*ret = filter;

@@ -29,6 +29,7 @@ struct flt_eval {
 	const struct flt_cbpf *insns; /* of prog */
 	uint32_t n;
 	uint32_t needs;
+	int linktype;
 	struct flt_flows *flows;   /* with FLT_NEEDS_MARKS */
 	struct flt_ranges *ranges; /* with FLT_NEEDS_LISTS */
 };
@@ -42,6 +43,7 @@ int flt_eval_new(const struct bpf_program *prog, const struct flt_lists *lists, 
 	if (!e)
 		return skep_err_set(err, -ENOMEM, "no memory for the filter");
 	e->prog = prog;
+	e->linktype = 1;
 	e->insns = flt_front_insns(prog, &e->n);
 	e->needs = flt_scratch_needs(e->insns, e->n);
 	if (e->needs & FLT_NEEDS_MARKS)
@@ -54,6 +56,11 @@ int flt_eval_new(const struct bpf_program *prog, const struct flt_lists *lists, 
 	}
 	*ret = e;
 	return 0;
+}
+
+void flt_eval_set_linktype(struct flt_eval *e, int linktype)
+{
+	e->linktype = linktype;
 }
 
 struct flt_eval *flt_eval_free(struct flt_eval *e)
@@ -305,8 +312,9 @@ static uint32_t judge(struct flt_eval *e, const struct flt_piece *p, uint16_t sp
 	struct machine s = { .frame = { .bytes = p->bytes, .len = p->cap_len },
 			     .scratch = &scratch,
 			     .wire_len = p->wire_len };
+	const struct skep_view v = flt_view_make(e->linktype, p->bytes, p->cap_len);
 
-	look(e, &s.frame, space, &scratch.facts[0]);
+	look(e, &v, space, &scratch.facts[0]);
 	return run(e, &s);
 }
 

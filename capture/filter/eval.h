@@ -19,6 +19,8 @@ struct flt_eval;
  */
 int flt_eval_new(const struct bpf_program *prog, const struct flt_lists *lists, uint32_t flows,
 		 struct flt_eval **ret, struct skep_err *err);
+/* Packets are of this link type (LINKTYPE_*) and not Ethernet frames. Before the first match. */
+void flt_eval_set_linktype(struct flt_eval *e, int linktype);
 /* Takes NULL, returns NULL. */
 struct flt_eval *flt_eval_free(struct flt_eval *e);
 

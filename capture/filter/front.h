@@ -34,7 +34,7 @@ int flt_front_compile(const char *expr, int linktype, uint32_t snaplen, struct b
 struct flt_lists;
 struct flt_ask {
 	const char *expr; /* NULL or empty: everything */
-	int linktype;	  /* marks and lists: 1, Ethernet, only */
+	int linktype;	  /* marks and lists: those of flt_view_knows (view.h) only; in XDP 1, Ethernet */
 	uint32_t snaplen;
 	struct flt_lists *lists;
 };

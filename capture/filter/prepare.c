@@ -15,6 +15,7 @@
 #include "capture/filter/preset.h"
 #include "capture/filter/scratch.h"
 #include "capture/filter/term.h"
+#include "capture/filter/view.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -141,7 +142,7 @@ static int expand(const struct flt_tokens *t, uint32_t base, char **ret_text, ui
 }
 
 /*
- * Marks and lists are of the outer packet of an Ethernet frame. Behind vlan, mpls, pppoes and geneve libpcap
+ * Marks and lists are of the outer packet of a frame that we can read. Behind vlan, mpls, pppoes and geneve libpcap
  * looks at what is carried, so there they would mean something else than the words around them.
  */
 static int check_scratch(const struct flt_tokens *t, int linktype, struct skep_err *err)
@@ -159,9 +160,10 @@ static int check_scratch(const struct flt_tokens *t, int linktype, struct skep_e
 				shifted = shifts[w];
 		if (k->kind != FLT_T_LIST && !(p && p->mark))
 			continue;
-		if (linktype != 1) {
+		if (!flt_view_knows(linktype)) {
 			(void)skep_err_set(err, SKEP_E_UNSUPPORTED,
-					   "column %u: \"%.*s\" is known of Ethernet frames only", k->at + 1,
+					   "column %u: \"%.*s\" is known of Ethernet frames and IP packets only",
+					   k->at + 1,
 					   (int)SKEP_MIN(k->len, 60u), t->text + k->at);
 			(void)flt_token_point(t->text, strlen(t->text), k->at,
 					      "Use words of pcap-filter(7) for packets of this link type",

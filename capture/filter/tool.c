@@ -184,6 +184,11 @@ static int build(struct filter *f, int linktype, enum flt_length length, bool lo
 		r = flt_translate_inside(f->insns, f->n_insns, length, &f->inside_code, err);
 	if (r || !load)
 		return r;
+	if (linktype != 1 && f->code.needs) {
+		(void)skep_err_set(&f->load_err, SKEP_E_UNSUPPORTED,
+				   "XDP knows presets and lists of Ethernet frames only");
+		return 0;
+	}
 	r = f->inside ? flt_run_load_inside(&f->code, &f->inside_code, f->inside, f->lists, &f->prog,
 					    &f->load_err)
 		      : flt_run_load_lists(&f->code, f->lists, &f->prog, &f->load_err);
@@ -573,6 +578,8 @@ static int count(const struct config *cfg, struct filter *f, struct skep_err *er
 		r = build(f, tap->linktype, FLT_LENGTH_META, true, err);
 	if (r == 0)
 		r = flt_eval_new(f->cbpf, f->lists, 0, &f->eval, err);
+	if (r == 0)
+		flt_eval_set_linktype(f->eval, tap->linktype);
 	if (r == 0)
 		r = read_all(tap, f, &t, err);
 	(void)tap->ops->close(tap);

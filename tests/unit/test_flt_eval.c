@@ -27,9 +27,9 @@ struct compiled {
 	struct flt_eval *eval;
 };
 
-static int build(struct compiled *c, const char *expr, uint32_t flows, struct skep_err *err)
+static int build_for(int linktype, struct compiled *c, const char *expr, uint32_t flows, struct skep_err *err)
 {
-	struct flt_ask ask = { .expr = expr, .linktype = 1, .snaplen = 65535 };
+	struct flt_ask ask = { .expr = expr, .linktype = linktype, .snaplen = 65535 };
 	uint32_t used = 0;
 	int r;
 
@@ -38,7 +38,16 @@ static int build(struct compiled *c, const char *expr, uint32_t flows, struct sk
 	ask.lists = c->lists;
 	r = flt_front_compile_ask(&ask, &c->prog, &used, err);
 	assert_int_equal(flt_lists_mask(c->lists), r ? 0 : used);
-	return r ? r : flt_eval_new(&c->prog, c->lists, flows, &c->eval, err);
+	if (r == 0)
+		r = flt_eval_new(&c->prog, c->lists, flows, &c->eval, err);
+	if (r == 0)
+		flt_eval_set_linktype(c->eval, linktype);
+	return r;
+}
+
+static int build(struct compiled *c, const char *expr, uint32_t flows, struct skep_err *err)
+{
+	return build_for(1, c, expr, flows, err);
 }
 
 static void must_build(struct compiled *c, const char *expr)
@@ -280,6 +289,79 @@ static void test_headers_in_front(void **state)
 	done(&c);
 }
 
+/* The same IP packets behind other link headers, and behind none. */
+static void test_other_link_types(void **state)
+{
+	static const struct {
+		int linktype;
+		const char *head; /* TTTT: the ether type; FF: the address family, as on Linux */
+	} kinds[] = {
+		{ 0, "FF000000" },
+		{ 101, "" },
+		{ 108, "000000FF" },
+		{ 113, "0000000100060011223344550000TTTT" },
+		{ 276, "TTTT00000000000100010006001122334455 0000" },
+	};
+	static const char *const exprs[] = { "quic", "udp and not quic", "net in @%s",
+					     "ip6 and src net in @%s",
+					     "quic and dst host in @%s and greater 40" };
+	char *dir = tool_make_dir(), *path = list_file(dir, "10.0.0.0/29\n2001:db8::2\n"), expr[400];
+	struct packets packets = { 0 };
+	uint64_t seed = 77;
+
+	(void)state;
+	add_quic(&packets, 2000, &seed);
+	for (size_t e = 0; e < ARRAY_LEN(exprs); e++)
+		for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
+			struct skep_err err = SKEP_ERR_NULL;
+			struct compiled ether, other;
+			size_t hits = 0;
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+			(void)snprintf(expr, sizeof(expr), exprs[e], path);
+#pragma GCC diagnostic pop
+			must_build(&ether, expr);
+			if (build_for(kinds[k].linktype, &other, expr, 0, &err))
+				fail_msg("\"%s\": %s", expr, err.text);
+			for (size_t i = 0; i < packets.n; i++) {
+				const struct packet *p = &packets.v[i];
+				char head[64], *type, *family;
+				uint8_t b[4096];
+				size_t n;
+				bool want, six = p->bytes[12] == 0x86;
+
+				/* Frames whose ether type and IP version agree. */
+				if (p->len < 54 ||
+				    memcmp(p->bytes + 12, six ? "\x86\xdd" : "\x08\x00", 2) != 0 ||
+				    p->bytes[14] >> 4 != (six ? 6 : 4) || p->wire_len < p->len)
+					continue;
+				(void)snprintf(head, sizeof(head), "%s", kinds[k].head);
+				type = strstr(head, "TTTT");
+				if (type)
+					memcpy(type, six ? "86dd" : "0800", 4);
+				family = strstr(head, "FF");
+				if (family)
+					memcpy(family, six ? "0a" : "02", 2);
+				n = put(b, 0, head);
+				memcpy(b + n, p->bytes + 14, p->len - 14);
+				/* `greater` counts the link header: of the same length here. */
+				want = flt_eval_match(ether.eval, p->bytes, 1000, p->len) > 0;
+				hits += want;
+				if ((flt_eval_match(other.eval, b, 1000, (uint32_t)(p->len - 14 + n)) > 0) !=
+				    want)
+					fail_msg("\"%s\" of link type %d: packet %zu, Ethernet %d", expr,
+						 kinds[k].linktype, i, want);
+			}
+			assert_true(hits > 5);
+			done(&ether);
+			done(&other);
+		}
+	free_packets(&packets);
+	free(path);
+	tool_remove_dir(dir);
+}
+
 /* The same addresses in a list and written out, for libpcap. */
 static void test_lists_are_their_addresses(void **state)
 {
@@ -474,8 +556,8 @@ static void test_refusals(void **state)
 	} cases[] = {
 		{ "vlan and quic", 1, SKEP_E_USAGE, 10, "cannot stand behind \"vlan\"" },
 		{ "mpls and not net in @/x", 1, SKEP_E_USAGE, 14, "cannot stand behind \"mpls\"" },
-		{ "quic", 101, SKEP_E_UNSUPPORTED, 1, "Ethernet frames only" },
-		{ "net in @/x", 113, SKEP_E_UNSUPPORTED, 1, "Ethernet frames only" },
+		{ "quic", 127, SKEP_E_UNSUPPORTED, 1, "Ethernet frames and IP packets only" },
+		{ "net in @/x", 9, SKEP_E_UNSUPPORTED, 1, "Ethernet frames and IP packets only" },
 		{ "tcp and port in @/x", 1, SKEP_E_USAGE, 14, "\"host\" or \"net\" is missing" },
 		{ "in @/x", 1, SKEP_E_USAGE, 1, "\"host\" or \"net\" is missing" },
 		{ "net in", 1, SKEP_E_USAGE, 5, "wants a file" },
@@ -625,6 +707,7 @@ int main(void)
 		cmocka_unit_test(test_flow_is_kept),
 		cmocka_unit_test(test_flow_is_learnt_beside_the_filter),
 		cmocka_unit_test(test_headers_in_front),
+		cmocka_unit_test(test_other_link_types),
 		cmocka_unit_test(test_lists_are_their_addresses),
 		cmocka_unit_test(test_users_offsets_stay_theirs),
 		cmocka_unit_test(test_folding),
