@@ -152,7 +152,7 @@ static void nothing_is_left(void **state)
 		{ "sh -c 'sh -c \"sleep 1000 & wait\" & wait' & echo; exit 1", 0 },
 		{ "trap '' TERM INT HUP; echo; while :; do sleep 0.2; done", 2000 },
 		{ "trap 'exit 0' TERM; echo; while :; do sleep 0.05; done", 0 },
-		{ "echo; kill -STOP $$; sleep 1000", 0 }, /* perhaps stopped already: then it takes no SIGTERM */
+		{ "echo; kill -STOP $$; sleep 1000", 0 }, /* stopped, it takes no SIGTERM */
 	};
 	char path[4200];
 
