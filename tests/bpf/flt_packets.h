@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct packet {
 	uint32_t len, wire_len;
@@ -203,11 +204,35 @@ static inline void add_generated(struct packets *p, size_t n, uint64_t *seed)
 	}
 }
 
-/* The usual set: captures, and n made from the seed. */
-static inline void collect_packets(struct packets *p, size_t n, uint64_t seed)
+/* The packets of a test program, with its group's setup and teardown: captures, and n made from the seed. */
+#define COLLECTED_PACKETS(n, seed)              \
+	static struct packets packets;          \
+                                                \
+	static int collect(void **state)        \
+	{                                       \
+		uint64_t s = (seed);            \
+                                                \
+		(void)state;                    \
+		add_captures(&packets);         \
+		add_generated(&packets, n, &s); \
+		return 0;                       \
+	}                                       \
+                                                \
+	static int drop(void **state)           \
+	{                                       \
+		(void)state;                    \
+		free_packets(&packets);         \
+		return 0;                       \
+	}
+
+/* The seed of the random part: $FLT_SEED, or another one each time; said, so that it can be run again. */
+static inline uint64_t seed_of_run(void)
 {
-	add_captures(p);
-	add_generated(p, n, &seed);
+	const char *given = getenv("FLT_SEED");
+	uint64_t seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL) * 2 + 1;
+
+	printf("# FLT_SEED=%llu\n", (unsigned long long)seed);
+	return seed | 1;
 }
 
 #endif

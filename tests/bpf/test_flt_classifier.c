@@ -57,7 +57,7 @@ static const char *const filters[] = { "tcp",
 				       "sctp",
 				       "tcp" };
 
-static struct packets packets;
+COLLECTED_PACKETS(1500, 77)
 
 struct bench {
 	struct bpf_program *cbpf[JOBS];
@@ -291,14 +291,11 @@ static void test_corpus_in_sets_of_64(void **state)
 
 static void test_random_sets(void **state)
 {
-	uint64_t seed = getenv("FLT_SEED") ? strtoull(getenv("FLT_SEED"), NULL, 0)
-					   : (uint64_t)time(NULL) * 2 + 1,
-		 s = seed | 1;
+	uint64_t s = seed_of_run();
 	size_t sets = getenv("FLT_SETS") ? strtoull(getenv("FLT_SETS"), NULL, 0) : 8, bad = 0, merged = 0;
 	struct bench b;
 
 	(void)state;
-	print_message("# FLT_SEED=%llu\n", (unsigned long long)seed);
 	open_bench(&b);
 	for (size_t set = 0; set < sets; set++) {
 		uint32_t n = 1 + (uint32_t)(next_random(&s) % JOBS);
@@ -487,20 +484,6 @@ static void test_jobs_are_added_quickly(void **state)
 	/* Exponential growth, which this is to catch, takes seconds for 16 jobs. */
 	assert_true(to.tv_sec - from.tv_sec < 2);
 	close_bench(&b);
-}
-
-static int collect(void **state)
-{
-	(void)state;
-	collect_packets(&packets, 1500, 77);
-	return 0;
-}
-
-static int drop(void **state)
-{
-	(void)state;
-	free_packets(&packets);
-	return 0;
 }
 
 int main(void)

@@ -24,7 +24,7 @@
 
 _Static_assert(sizeof(struct bpf_insn) == sizeof(struct flt_cbpf), "cBPF layout");
 
-static struct packets packets;
+COLLECTED_PACKETS(3000, 20240607)
 
 struct compiled {
 	struct bpf_program cbpf;
@@ -174,16 +174,12 @@ static void test_small_first_buffer(void **state)
 
 static void test_random(void **state)
 {
-	uint64_t seed = getenv("FLT_SEED") ? strtoull(getenv("FLT_SEED"), NULL, 0)
-					   : (uint64_t)time(NULL) * 2 + 1,
-		 s;
+	uint64_t s = seed_of_run();
 	size_t rounds = getenv("FLT_ROUNDS") ? strtoull(getenv("FLT_ROUNDS"), NULL, 0) : 400, bad = 0,
 	       ran = 0;
 	struct packets mine = { 0 };
 
 	(void)state;
-	print_message("# FLT_SEED=%llu\n", (unsigned long long)seed);
-	s = seed | 1;
 	add_generated(&mine, 500, &s);
 	for (size_t i = 0; i < rounds && bad < 5; i++) {
 		SKEP_CLEANUP(compiled_done) struct compiled c = { .prog = FLT_LOADED_NULL };
@@ -210,20 +206,6 @@ static void test_random(void **state)
 	print_message("# %zu random expressions ran\n", ran);
 	assert_true(ran >= rounds / 3);
 	assert_int_equal(bad, 0);
-}
-
-static int collect(void **state)
-{
-	(void)state;
-	collect_packets(&packets, 3000, 20240607);
-	return 0;
-}
-
-static int drop(void **state)
-{
-	(void)state;
-	free_packets(&packets);
-	return 0;
 }
 
 int main(void)

@@ -17,7 +17,7 @@
 
 #define FILTERS SKEP_SOURCE_ROOT "/tests/bpf/filters.txt"
 
-static struct packets packets;
+COLLECTED_PACKETS(3000, 4242)
 
 /* A field of a frame as the terms see it; false: not (completely) in the frame. Written down once more, from
  * the header that defines them. */
@@ -227,15 +227,12 @@ static void test_plain_expressions_are_exact(void **state)
 
 static void test_random_combinations(void **state)
 {
-	uint64_t seed = getenv("FLT_SEED") ? strtoull(getenv("FLT_SEED"), NULL, 0)
-					   : (uint64_t)time(NULL) * 2 + 1,
-		 s = seed | 1;
+	uint64_t s = seed_of_run();
 	size_t rounds = getenv("FLT_ROUNDS") ? strtoull(getenv("FLT_ROUNDS"), NULL, 0) : 300, bad = 0,
 	       exact = 0, ran = 0;
 	struct packets mine = { 0 };
 
 	(void)state;
-	print_message("# FLT_SEED=%llu\n", (unsigned long long)seed);
 	add_generated(&mine, 2000, &s);
 	for (size_t i = 0; i < rounds && bad < 5; i++) {
 		char expr[1600];
@@ -327,20 +324,6 @@ static void test_arena_ends(void **state)
 	assert_true(a.full);
 	assert_null(flt_arena_take(&a, 1));
 	flt_arena_done(&a);
-}
-
-static int collect(void **state)
-{
-	(void)state;
-	collect_packets(&packets, 3000, 4242);
-	return 0;
-}
-
-static int drop(void **state)
-{
-	(void)state;
-	free_packets(&packets);
-	return 0;
 }
 
 int main(void)
