@@ -213,32 +213,38 @@ static void put_inside_call(struct flt_emit *e, const struct function *f, int32_
 	flt_emit_mov_imm(e, FLT_R5, (i + 1) * (int32_t)sizeof(struct skep_facts));
 	flt_emit_call(e, f->label);
 	flt_emit_if_imm(e, BPF_JEQ, FLT_R0, 0, next);
-	flt_emit_const(e, FLT_R1, f->jobs);
-	flt_emit_alu(e, BPF_OR, FLT_R7, FLT_R1);
+	flt_emit_load(e, BPF_DW, FLT_R1, FLT_R8, SCRATCH_JOBS);
+	flt_emit_const(e, FLT_R2, f->jobs);
+	flt_emit_alu(e, BPF_OR, FLT_R1, FLT_R2);
+	flt_emit_store(e, BPF_DW, FLT_R8, SCRATCH_JOBS, FLT_R1);
 	flt_emit_here(e, next);
 }
 
 /*
  * Asks the filters for what is inside, if there is anything, and adds to r7 the jobs of those that say yes.
- * Also those that r7 has already: a branch on the mask would make it a number that the verifier follows.
+ * Also those whose jobs want the frame already; the mask is in the scratch meanwhile.
  */
 static void put_inside_calls(struct image *im, int scratch_fd)
 {
 	struct flt_emit *e = &im->e;
-	uint32_t none = flt_emit_label(e);
+	uint32_t none = flt_emit_label(e), done = flt_emit_label(e);
 
 	if (im->inside) {
 		flt_emit_store_imm(e, BPF_W, im->kept.key, 0);
 		put_lookup(e, scratch_fd, im->kept.key, none);
 		flt_emit_mov(e, FLT_R8, FLT_R0);
+		flt_emit_store(e, BPF_DW, FLT_R8, SCRATCH_JOBS, FLT_R7);
 	}
 	for (int32_t i = 0; im->inside && i < SKEP_MAX_INNER; i++) {
 		flt_emit_load(e, BPF_W, FLT_R1, FLT_R8, offsetof(struct skep_scratch, n_inner));
-		flt_emit_if_imm(e, BPF_JLE, FLT_R1, i, none);
+		flt_emit_if_imm(e, BPF_JLE, FLT_R1, i, done);
 		for (uint32_t k = 0; k < im->n_f; k++)
 			if (im->f[k].inside)
 				put_inside_call(e, &im->f[k], i);
 	}
+	flt_emit_here(e, done);
+	if (im->inside)
+		flt_emit_load(e, BPF_DW, FLT_R7, FLT_R8, SCRATCH_JOBS);
 	flt_emit_here(e, none);
 }
 

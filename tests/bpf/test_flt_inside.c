@@ -68,14 +68,14 @@ static void close_bench(struct bench *b)
 	flt_chain_close(&b->chain);
 }
 
-static void add_job(struct bench *b, const char *expr)
+static void add_job_inside(struct bench *b, const char *expr, uint32_t kinds)
 {
 	struct skep_err err = SKEP_ERR_NULL;
 	uint32_t i = b->n++, n;
 	const struct flt_cbpf *insns;
 	int r;
 
-	b->kinds[i] = kinds_by_slot[i % ARRAY_LEN(kinds_by_slot)];
+	b->kinds[i] = kinds;
 	/* 32 headers written out: 150,000 instructions to the verifier, of a million for all jobs together.
 	 */
 	if (strstr(expr, "protochain") && ++b->protochains > 1)
@@ -90,6 +90,11 @@ static void add_job(struct bench *b, const char *expr)
 		fail_msg("\"%s\": %s", expr, err.text);
 	b->jobs[i] = (struct flt_job){ .slot = i, .code = &b->code[i], .inside = b->kinds[i],
 				       .inside_code = b->kinds[i] ? &b->inside_code[i] : NULL };
+}
+
+static void add_job(struct bench *b, const char *expr)
+{
+	add_job_inside(b, expr, kinds_by_slot[b->n % ARRAY_LEN(kinds_by_slot)]);
 }
 
 static void load(struct bench *b)
@@ -305,6 +310,31 @@ static void test_header_bytes(void **state)
 	assert_int_equal(bad, 0);
 }
 
+/* As many different jobs as there can be, all looking inside everything, and filters of which nobody must be
+ * asked. */
+static void test_full_set(void **state)
+{
+	static const uint32_t ports[] = { 80, 53, 443, 22 };
+	struct bench b;
+	size_t bad;
+	char expr[64];
+
+	(void)state;
+	open_bench(&b);
+	for (uint32_t i = 0; i < JOBS; i++) {
+		if (i % 2)
+			(void)snprintf(expr, sizeof(expr), "port %u", i < 8 ? ports[i / 2] : 1000 + i);
+		else
+			(void)snprintf(expr, sizeof(expr), "host 192.168.1.%u and tcp", i / 2);
+		add_job_inside(&b, expr, SKEP_INNER_ALL);
+	}
+	load(&b);
+	bad = compare(&b, 1, false);
+	unload(&b);
+	close_bench(&b);
+	assert_int_equal(bad, 0);
+}
+
 /* Random expressions and packets. FLT_SEED=N and FLT_ROUNDS=N change it. */
 static void test_random(void **state)
 {
@@ -401,6 +431,7 @@ int main(void)
 		cmocka_unit_test(test_corpus),
 		cmocka_unit_test(test_small_first_buffer),
 		cmocka_unit_test(test_header_bytes),
+		cmocka_unit_test(test_full_set),
 		cmocka_unit_test(test_random),
 	};
 
