@@ -255,7 +255,7 @@ static uint32_t jobs_on(const struct ctl_jobs *jobs, const char *link)
 	uint32_t n = 0;
 
 	for (const struct job *job = jobs->head; job; job = job->next)
-		for (uint32_t i = 0; i < job->n_links && !job_ended(job); i++)
+		for (uint32_t i = 0; i < job->n_links && !job_ended(job) && !job->saved_of[0]; i++)
 			n += job->links[i].state != LINK_ENDED && !strcmp(job->links[i].name, link);
 	return n;
 }
@@ -471,18 +471,75 @@ int ctl_jobs_rotate(struct ctl_jobs *jobs, const char *id, struct skep_err *err)
 	job = find(jobs, id);
 	if (!job)
 		r = skep_err_set(err, SKEP_E_NOT_FOUND, "there is no job %.40s", id);
-	for (uint32_t i = 0; r == 0 && i < job->n_links; i++) {
-		struct ctl_engine *engine = ctl_job_engine(jobs, job->links[i].name);
-		json_t *answer = NULL;
-		char name[64];
+	else
+		r = ctl_job_rotate(jobs, job, err);
+	pthread_mutex_unlock(&jobs->ops);
+	return r;
+}
 
-		if (job->links[i].state != LINK_RUNS || !engine)
-			continue;
-		ctl_job_engine_name(job, &job->links[i], name);
-		r = ctl_engine_call(engine, json_pack("{s:s,s:s}", "do", "rotate", "name", name), &answer,
-				    err);
-		json_decref(answer);
+/* A job that saves; its links are those of the ring. */
+static struct job *saving(const struct job *ring, uint64_t before_ns, uint64_t after_ns)
+{
+	struct job *job = calloc(1, sizeof(*job));
+	uint64_t now = ctl_job_now_ns();
+
+	if (!job)
+		return NULL;
+	make_id(job->id);
+	job->spec = json_deep_copy(ring->spec);
+	job->reasons = json_array();
+	(void)snprintf(job->name, sizeof(job->name), "%.120s", ring->name);
+	memcpy(job->saved_of, ring->id, sizeof(job->saved_of));
+	job->state = JOB_RUNNING;
+	job->created_ns = job->started_ns = now;
+	job->from_ns = now - SKEP_MIN(before_ns, now);
+	job->to_ns = now + after_ns;
+	job->n_links = ring->n_links;
+	for (uint32_t i = 0; i < ring->n_links; i++) {
+		memcpy(job->links[i].name, ring->links[i].name, CTL_LINK_NAME);
+		job->links[i].life = 1;
 	}
+	return job;
+}
+
+static int trigger(struct ctl_jobs *jobs, struct job *ring, uint64_t before_ns, uint64_t after_ns,
+		   json_t **ret)
+{
+	struct job *job = saving(ring, before_ns, after_ns);
+	char id[CTL_JOB_ID];
+	int r;
+
+	if (!job)
+		return -ENOMEM;
+	memcpy(id, job->id, sizeof(id));
+	job->next = jobs->head;
+	jobs->head = job;
+	r = ctl_job_keep(jobs, job);
+	if (r) {
+		unlink_job(jobs, job);
+		return r;
+	}
+	ctl_job_save(jobs, job);
+	*ret = ctl_jobs_get(jobs, id);
+	return *ret ? 0 : -ENOMEM;
+}
+
+int ctl_jobs_trigger(struct ctl_jobs *jobs, const char *id, uint64_t before_ns, uint64_t after_ns,
+		     json_t **ret, struct skep_err *err)
+{
+	struct job *ring;
+	int r;
+
+	pthread_mutex_lock(&jobs->ops);
+	ring = find(jobs, id);
+	if (!ring)
+		r = skep_err_set(err, SKEP_E_NOT_FOUND, "there is no job %.40s", id);
+	else if (!ring->ring_bytes && !ring->ring_ns)
+		r = skep_err_set(err, SKEP_E_BUSY, "the job is no ring");
+	else if (job_ended(ring) || ring->state < JOB_RUNNING)
+		r = skep_err_set(err, SKEP_E_BUSY, "the ring is %s", ctl_job_state_names[ring->state]);
+	else if ((r = trigger(jobs, ring, before_ns, after_ns, ret)) < 0)
+		skep_err_set(err, r, "the job could not be kept: %s", strerror(-r));
 	pthread_mutex_unlock(&jobs->ops);
 	return r;
 }

@@ -45,6 +45,12 @@ int ctl_jobs_remove(struct ctl_jobs *jobs, const char *id, struct skep_err *err)
 /* Completes the files of a running job, so that everything taken so far can be read. */
 int ctl_jobs_rotate(struct ctl_jobs *jobs, const char *id, struct skep_err *err);
 
+/*
+ * Saves what the ring has of the time from before_ns ago until after_ns from now as a job of its own, which
+ * goes on by itself. SKEP_E_NOT_FOUND, SKEP_E_BUSY (no ring, or it has ended), or -errno.
+ */
+int ctl_jobs_trigger(struct ctl_jobs *jobs, const char *ring, uint64_t before_ns, uint64_t after_ns,
+		     json_t **ret, struct skep_err *err);
 /* What the spool held when it was last looked at, some seconds ago. */
 uint64_t ctl_jobs_spool_bytes(struct ctl_jobs *jobs);
 

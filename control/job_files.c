@@ -79,6 +79,18 @@ static void sum_sidecars(const char *path, const char *link, struct ctl_account 
 		closedir(dir);
 }
 
+void ctl_job_sum(struct ctl_jobs *jobs, const struct job *job, struct job_link *link, uint32_t life)
+{
+	struct ctl_account sum = { 0 };
+	char name[64], path[400];
+	uint64_t last_ns = 0;
+
+	ctl_job_dir(job, life, name);
+	(void)snprintf(path, sizeof(path), "%s/%s", jobs->cfg->spool_dir, name);
+	sum_sidecars(path, link->name, &sum, &last_ns);
+	ctl_account_add(&link->before, &sum);
+}
+
 void ctl_job_recover(struct ctl_jobs *jobs, const struct job *job, struct job_link *link,
 		     uint64_t *ret_last_ns)
 {

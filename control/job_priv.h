@@ -65,7 +65,10 @@ struct job {
 	struct job_link links[CTL_LINKS_MAX];
 	uint32_t n_gaps;
 	struct job_gap gaps[GAPS_MAX];
-	json_t *reasons; /* array of texts: why it is incomplete */
+	json_t *reasons;	      /* array of texts: why it is incomplete */
+	uint64_t ring_bytes, ring_ns; /* a ring keeps the last of either; 0 and 0: no ring */
+	char saved_of[CTL_JOB_ID];    /* what a trigger saved of this ring; "": not such a job */
+	uint64_t from_ns, to_ns;      /* of what is saved */
 };
 
 struct ctl_jobs {
@@ -111,6 +114,8 @@ int ctl_job_make_budget(struct ctl_jobs *jobs, const struct job *job, struct ske
 /* Ends what a dead engine left, and adds up what its files hold, for one link of the job's current life. */
 void ctl_job_recover(struct ctl_jobs *jobs, const struct job *job, struct job_link *link,
 		     uint64_t *ret_last_ns);
+/* Adds what the files of one life hold to link->before. */
+void ctl_job_sum(struct ctl_jobs *jobs, const struct job *job, struct job_link *link, uint32_t life);
 /* Has an engine begun this life of the link's job? */
 bool ctl_job_has_files(struct ctl_jobs *jobs, const struct job *job, const struct job_link *link);
 void ctl_job_remove_files(struct ctl_jobs *jobs, const struct job *job);
@@ -125,7 +130,15 @@ void ctl_job_set_state(struct ctl_jobs *jobs, struct job *job,
 		       enum job_state state); /* journal, view, event */
 void ctl_job_add_reason(struct job *job, const char *fmt, ...) SKEP_PRINTF(2, 3);
 
+/* job_ring.c */
+void ctl_job_ring_spec(const struct job *job, const struct job_link *link, json_t *spec);
+/* Keeps what is to be saved out of reach of the ring's rotation, and ends the job when its time has passed.
+ */
+void ctl_job_save(struct ctl_jobs *jobs, struct job *job);
+
 /* job_run.c */
+void ctl_job_finish_all(struct ctl_jobs *jobs, struct job *job, const char *why);
+int ctl_job_rotate(struct ctl_jobs *jobs, struct job *job, struct skep_err *err);
 struct ctl_engine *ctl_job_engine(struct ctl_jobs *jobs, const char *link); /* NULL: too many links */
 /* Gives the job to the engine of one of its links, starting it if need be. */
 int ctl_job_begin_link(struct ctl_jobs *jobs, struct job *job, struct job_link *link, struct skep_err *err);

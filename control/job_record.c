@@ -82,6 +82,11 @@ json_t *ctl_job_record(const struct job *job)
 	json_object_set_new(record, "created_ns", count(job->created_ns));
 	json_object_set_new(record, "started_ns", count(job->started_ns));
 	json_object_set_new(record, "ended_ns", count(job->ended_ns));
+	json_object_set_new(record, "ring_bytes", count(job->ring_bytes));
+	json_object_set_new(record, "ring_ns", count(job->ring_ns));
+	json_object_set_new(record, "saved_of", json_string(job->saved_of));
+	json_object_set_new(record, "from_ns", count(job->from_ns));
+	json_object_set_new(record, "to_ns", count(job->to_ns));
 	json_object_set_new(record, "links", links);
 	json_object_set_new(record, "gaps", gaps);
 	json_object_set(record, "reasons", job->reasons);
@@ -144,6 +149,11 @@ int ctl_job_of_record(const json_t *record, struct job **ret)
 	job->created_ns = number(json, "created_ns");
 	job->started_ns = number(json, "started_ns");
 	job->ended_ns = number(json, "ended_ns");
+	job->ring_bytes = number(json, "ring_bytes");
+	job->ring_ns = number(json, "ring_ns");
+	copy_text(json, "saved_of", job->saved_of, sizeof(job->saved_of));
+	job->from_ns = number(json, "from_ns");
+	job->to_ns = number(json, "to_ns");
 	job->spec = json_deep_copy(json_object_get(json, "spec"));
 	job->reasons = json_deep_copy(json_object_get(json, "reasons"));
 	parse_lists(json, job);
@@ -226,6 +236,18 @@ json_t *ctl_job_view(const struct job *job)
 					    : json_string(job->incomplete ? "incomplete" : "complete"));
 	json_object_set_new(view, "reasons", json_copy(job->reasons));
 	json_object_set_new(view, "gaps", gaps_view(job));
+	json_object_set_new(view, "kind",
+			    json_string(job->saved_of[0]		  ? "saved"
+					: job->ring_bytes || job->ring_ns ? "ring"
+									  : "capture"));
+	if (job->ring_bytes || job->ring_ns)
+		json_object_set_new(view, "ring",
+				    json_pack("{s:o,s:o}", "bytes", limit_json(job->ring_bytes),
+					      "duration_ns", limit_json(job->ring_ns)));
+	if (job->saved_of[0])
+		json_object_set_new(view, "saved",
+				    json_pack("{s:s,s:o,s:o}", "ring", job->saved_of, "from",
+					      time_json(job->from_ns), "to", time_json(job->to_ns)));
 	json_object_set_new(view, "capture", json_deep_copy(job->spec));
 	json_object_set_new(view, "limits",
 			    json_pack("{s:o,s:o,s:o}", "packets", limit_json(job->limit_packets), "bytes",

@@ -95,6 +95,7 @@ static json_t *add_request(const struct job *job, const struct job_link *link, c
 		json_decref(limits);
 		return NULL;
 	}
+	ctl_job_ring_spec(job, link, spec);
 	json_object_set_new(spec, "name", json_string(name));
 	json_object_set_new(spec, "dir", json_string(name));
 	json_object_set_new(spec, "limits", limits);
@@ -138,6 +139,11 @@ void ctl_job_stop(struct ctl_jobs *jobs, struct job *job)
 			end_link(&job->links[i], "stopped");
 		job->ended_ns = ctl_job_now_ns();
 		ctl_job_set_state(jobs, job, JOB_CANCELLED);
+		return;
+	}
+	if (job->saved_of[0]) { /* what is there by now is what was wanted */
+		job->to_ns = SKEP_MIN(job->to_ns, ctl_job_now_ns());
+		ctl_job_save(jobs, job);
 		return;
 	}
 	for (uint32_t i = 0; i < job->n_links; i++) {
@@ -430,6 +436,33 @@ static void evaluate(struct ctl_jobs *jobs, struct job *job)
 	}
 }
 
+void ctl_job_finish_all(struct ctl_jobs *jobs, struct job *job, const char *why)
+{
+	for (uint32_t i = 0; i < job->n_links; i++)
+		end_link(&job->links[i], why);
+	job->ended_ns = ctl_job_now_ns();
+	ctl_job_set_state(jobs, job, JOB_DONE);
+}
+
+int ctl_job_rotate(struct ctl_jobs *jobs, struct job *job, struct skep_err *err)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < job->n_links; i++) {
+		struct ctl_engine *engine = ctl_job_engine(jobs, job->links[i].name);
+		json_t *answer = NULL;
+		char name[64];
+
+		if (job->links[i].state != LINK_RUNS || !engine)
+			continue;
+		ctl_job_engine_name(job, &job->links[i], name);
+		r = ctl_engine_call(engine, json_pack("{s:s,s:s}", "do", "rotate", "name", name), &answer,
+				    err);
+		json_decref(answer);
+	}
+	return r;
+}
+
 static void begin_scheduled(struct ctl_jobs *jobs, struct job *job)
 {
 	uint64_t now = ctl_job_now_ns();
@@ -526,6 +559,10 @@ void ctl_job_run(struct ctl_jobs *jobs)
 			continue;
 		if (job->state == JOB_SCHEDULED) {
 			begin_scheduled(jobs, job);
+			continue;
+		}
+		if (job->saved_of[0]) {
+			ctl_job_save(jobs, job);
 			continue;
 		}
 		begin_waiting(jobs, job);

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <time.h>
 
+#define RING_MIN_BYTES (16 << 20) /* the smallest files of an engine have 1 MiB */
+#define RING_MIN_NS 1000000000ll
 #define FILTER_MAX_BYTES 65536u
 
 /* Passed on to the engine. */
@@ -19,7 +21,7 @@ static const char *const engine_fields[] = {
 	"cutoff", "decap",  "filter", "format",	 "inside", "keep_files",
 	"level",  "rotate", "sample", "snaplen", "trim",   NULL,
 };
-static const char *const own_fields[] = { "end_at", "limits", "links", "name", "start_at", NULL };
+static const char *const own_fields[] = { "end_at", "limits", "links", "name", "ring", "start_at", NULL };
 
 static bool among(const char *const *list, const char *name)
 {
@@ -109,6 +111,30 @@ static void read_limits(const json_t *body, struct job *job, struct skep_problem
 	read_limit(limits, "packets", &job->limit_packets, problems);
 	read_limit(limits, "bytes", &job->limit_bytes, problems);
 	read_limit(limits, "duration_ns", &job->limit_duration_ns, problems);
+}
+
+/* A ring rotates by itself, and has no end of its own. */
+static void read_ring(const json_t *body, struct job *job, struct skep_problems *problems)
+{
+	const json_t *ring = json_object_get(body, "ring");
+	const json_t *bytes = json_object_get(ring, "bytes"),
+		     *duration = json_object_get(ring, "duration_ns");
+	const json_t *one = bytes ? bytes : duration;
+
+	if (!ring || json_is_null(ring))
+		return;
+	if (!json_is_object(ring) || json_object_size(ring) != 1 || !json_is_integer(one) ||
+	    json_integer_value(one) < (bytes ? RING_MIN_BYTES : RING_MIN_NS)) {
+		skep_problems_add(problems, "bad-value", "/ring",
+				  "ring: must be an object with either bytes or duration_ns");
+		skep_problems_hint(problems, "at least %d bytes, or %lld ns", RING_MIN_BYTES, RING_MIN_NS);
+		return;
+	}
+	*(bytes ? &job->ring_bytes : &job->ring_ns) = (uint64_t)json_integer_value(one);
+	for (size_t i = 0; i < 2; i++)
+		if (json_object_get(job->spec, i ? "rotate" : "keep_files"))
+			skep_problems_add(problems, "bad-value", i ? "/rotate" : "/keep_files",
+					  "%s: a ring decides this itself", i ? "rotate" : "keep_files");
 }
 
 static bool is_link(const char *name)
@@ -203,6 +229,7 @@ void ctl_job_parse(const struct ctl_config *cfg, const json_t *body, struct job 
 	read_time(body, "start_at", &job->start_at_ns, problems);
 	read_time(body, "end_at", &job->end_at_ns, problems);
 	read_engine_fields(body, job, problems);
+	read_ring(body, job, problems);
 	if (job->end_at_ns && job->end_at_ns <= SKEP_MAX(job->start_at_ns, ctl_job_now_ns()))
 		skep_problems_add(problems, "bad-value", "/end_at",
 				  "end_at: is before the start, or has passed");

@@ -34,6 +34,7 @@ int ctl_http_job_pause(struct skep_http_req *req, void *app);
 int ctl_http_job_resume(struct skep_http_req *req, void *app);
 int ctl_http_job_rotate(struct skep_http_req *req, void *app);
 int ctl_http_job_remove(struct skep_http_req *req, void *app);
+int ctl_http_ring_trigger(struct skep_http_req *req, void *app);
 int ctl_http_segments(struct skep_http_req *req, void *app);
 int ctl_http_segment(struct skep_http_req *req, void *app);
 int ctl_http_segment_remove(struct skep_http_req *req, void *app);

@@ -102,6 +102,47 @@ int ctl_http_job_rotate(struct skep_http_req *req, void *app)
 	return skep_http_answer_empty(req, 204);
 }
 
+/* false: refused, and the answer is set. */
+static bool read_ns(struct skep_http_req *req, const json_t *body, const char *field, uint64_t *ret)
+{
+	const json_t *value = json_object_get(body, field);
+	char pointer[32];
+
+	if (!value || (json_is_integer(value) && json_integer_value(value) >= 0)) {
+		*ret = (uint64_t)json_integer_value(value);
+		return true;
+	}
+	(void)snprintf(pointer, sizeof(pointer), "/%s", field);
+	(void)skep_http_refuse(req, 422, "bad-value", pointer, "%s: must be a whole number of nanoseconds",
+			       field);
+	return false;
+}
+
+int ctl_http_ring_trigger(struct skep_http_req *req, void *app)
+{
+	struct ctl *ctl = app;
+	_skep_json_ json_t *body = NULL;
+	struct skep_err err = SKEP_ERR_NULL;
+	uint64_t before_ns, after_ns;
+	json_t *job = NULL;
+	const char *field;
+	json_t *value;
+
+	if (skep_http_body_json(req, &body))
+		return 0;
+	json_object_foreach(
+		body, field,
+		value) if (strcmp(field, "before_ns") != 0 &&
+			   strcmp(field, "after_ns") !=
+				   0) return skep_http_refuse(req, 422, "unknown-field", NULL,
+							      "%.40s: a trigger has no such field", field);
+	if (!read_ns(req, body, "before_ns", &before_ns) || !read_ns(req, body, "after_ns", &after_ns))
+		return 0;
+	if (ctl_jobs_trigger(ctl->jobs, skep_http_param(req, "id"), before_ns, after_ns, &job, &err))
+		return err.code == SKEP_E_NOT_FOUND ? no_such_job(req) : skep_http_answer_err(req, &err);
+	return skep_http_answer_json(req, 201, job);
+}
+
 int ctl_http_job_remove(struct skep_http_req *req, void *app)
 {
 	struct ctl *ctl = app;

@@ -121,7 +121,8 @@ reserve = 16MiB
         port_file.unlink(missing_ok=True)
         self.log = open(self.folder / "log", "a", encoding="utf-8")
         where = ["ip", "netns", "exec", self.namespace] if self.namespace else []
-        self.process = subprocess.Popen([*where, *self.wrapper, BIN / "skep-control", "-v", "-c", self.config], stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen([*where, *self.wrapper, BIN / "skep-control", "-v", "-c", self.config], stdout=self.log,
+                                        stderr=self.log)
         until = time.monotonic() + 20 * PATIENCE
         while not port_file.exists() or not port_file.read_text().endswith("\n"):
             if self.process.poll() is not None or time.monotonic() > until:
