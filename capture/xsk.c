@@ -57,6 +57,12 @@
 #define HEADROOM 256u
 /* Ethernet header, and two VLAN tags. */
 #define LINK_OVERHEAD 22u
+/*
+ * Some NICs know the size of a buffer in KiB only (igb, igc, ixgbe's 82599): of 1,792 bytes they use 1,024, and what a
+ * frame is longer comes as a frame of its own. So a zero-copy buffer counts for its whole KiB.
+ */
+#define NIC_BUFFER_STEP 1024u
+#define ZERO_COPY_ROOM ((CAP_XSK_CHUNK_LARGE - HEADROOM) / NIC_BUFFER_STEP * NIC_BUFFER_STEP)
 /* We never send, but a UMEM cannot be made without a completion ring. */
 #define COMPLETION_SLOTS 64u
 #define HUGE_BYTES (2u * CAP_MIB)
@@ -258,6 +264,13 @@ uint32_t cap_xsk_backlog(struct cap_xsk *xsk)
  * ------------------------------------------------------------------------
  */
 
+static void unmap_area(struct cap_xsk *xsk)
+{
+	if (xsk->area)
+		munmap(xsk->area, xsk->area_bytes);
+	xsk->area = NULL;
+}
+
 /* Memory of the node, touched so that the worker never faults; huge pages if there are enough free ones. */
 static int map_area(struct cap_xsk *xsk, int numa_node)
 {
@@ -391,6 +404,17 @@ static int bind_patiently(struct cap_xsk *xsk, const struct cap_xsk_cfg *cfg, ui
 	}
 }
 
+/* Memory for buffers of this size; kept if it is there already. */
+static int use_chunk(struct cap_xsk *xsk, uint32_t chunk, int numa_node)
+{
+	if (xsk->area && xsk->chunk == chunk)
+		return 0;
+	unmap_area(xsk);
+	xsk->chunk = chunk;
+	xsk->chunk_mask = ~(uint64_t)(chunk - 1);
+	return map_area(xsk, numa_node);
+}
+
 /*
  * Best first: zero copy; copy with multi-buffer frames (which also takes what offloads merged beyond the
  * MTU); plain copy for kernels before 6.6. Multi-buffer zero copy is asked for only if the MTU needs it,
@@ -398,23 +422,29 @@ static int bind_patiently(struct cap_xsk *xsk, const struct cap_xsk_cfg *cfg, ui
  */
 static int bind_best(struct cap_xsk *xsk, const struct cap_xsk_cfg *cfg)
 {
-	bool needs_sg = !cap_xsk_fits(xsk, cfg->mtu);
+	uint32_t longest = cfg->mtu + LINK_OVERHEAD;
+	uint32_t large = CAP_XSK_CHUNK_LARGE;
+	uint32_t copied = longest <= CAP_XSK_CHUNK_SMALL - HEADROOM ? CAP_XSK_CHUNK_SMALL : large;
+	bool needs_sg = longest > ZERO_COPY_ROOM;
 	uint16_t common = cfg->need_wakeup ? XDP_USE_NEED_WAKEUP : 0;
 	const struct {
 		uint16_t flags;
+		uint32_t chunk;
 		bool allowed;
 	} ways[] = {
-		{ XDP_ZEROCOPY | XDP_USE_SG, cfg->zero_copy != CAP_OFF && needs_sg },
-		{ XDP_ZEROCOPY, cfg->zero_copy != CAP_OFF && !needs_sg },
-		{ XDP_COPY | XDP_USE_SG, cfg->zero_copy != CAP_ON },
-		{ XDP_COPY, cfg->zero_copy != CAP_ON },
+		{ XDP_ZEROCOPY | XDP_USE_SG, large, cfg->zero_copy != CAP_OFF && needs_sg },
+		{ XDP_ZEROCOPY, large, cfg->zero_copy != CAP_OFF && !needs_sg },
+		{ XDP_COPY | XDP_USE_SG, copied, cfg->zero_copy != CAP_ON },
+		{ XDP_COPY, copied, cfg->zero_copy != CAP_ON },
 	};
 	int r = -EOPNOTSUPP;
 
 	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
 		if (!ways[i].allowed)
 			continue;
-		r = bind_patiently(xsk, cfg, (uint16_t)(common | ways[i].flags));
+		r = use_chunk(xsk, ways[i].chunk, cfg->numa_node);
+		if (!r)
+			r = bind_patiently(xsk, cfg, (uint16_t)(common | ways[i].flags));
 		if (!r) {
 			xsk->zero_copy = ways[i].flags & XDP_ZEROCOPY;
 			xsk->multi_buffer = ways[i].flags & XDP_USE_SG;
@@ -490,14 +520,9 @@ int cap_xsk_open(const struct cap_xsk_cfg *cfg, const struct cap_meta_clock *clo
 	memset(xsk, 0, sizeof(*xsk));
 	xsk->clock = clock;
 	xsk->slots = cfg->ring_slots;
-	xsk->chunk = cfg->mtu + LINK_OVERHEAD <= CAP_XSK_CHUNK_SMALL - HEADROOM ? CAP_XSK_CHUNK_SMALL
-										: CAP_XSK_CHUNK_LARGE;
-	xsk->chunk_mask = ~(uint64_t)(xsk->chunk - 1);
 	xsk->need_wakeup = cfg->need_wakeup;
 	xsk->busy_poll = cfg->busy_poll;
-	r = map_area(xsk, cfg->numa_node);
-	if (!r)
-		r = bind_best(xsk, cfg);
+	r = bind_best(xsk, cfg);
 	if (r)
 		return explain_bind(cfg, r, err);
 	xsk->fd = xsk_socket__fd(xsk->socket);
@@ -521,8 +546,7 @@ struct cap_xsk *cap_xsk_close(struct cap_xsk *xsk)
 			break;
 		}
 	drop_socket(xsk);
-	if (xsk->area)
-		munmap(xsk->area, xsk->area_bytes);
+	unmap_area(xsk);
 	free(xsk);
 	return NULL;
 }
@@ -579,5 +603,5 @@ bool cap_xsk_multi_buffer(const struct cap_xsk *xsk)
 
 bool cap_xsk_fits(const struct cap_xsk *xsk, uint32_t mtu)
 {
-	return mtu + LINK_OVERHEAD <= xsk->chunk - HEADROOM;
+	return mtu + LINK_OVERHEAD <= (xsk->zero_copy ? ZERO_COPY_ROOM : xsk->chunk - HEADROOM);
 }
