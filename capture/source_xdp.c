@@ -38,6 +38,8 @@ struct xdp_source {
 struct xdp_tap {
 	struct cap_xdp xdp;
 	struct skep_prefilter *skel;
+	bool no_zero_copy; /* the driver says that it has none */
+	bool gives_tags;   /* the program can ask the NIC for the tag that it took out of a frame */
 	struct xdp_source queues[CAP_MAX_QUEUES];
 };
 
@@ -122,12 +124,15 @@ static int open_queue(struct xdp_tap *tap, uint32_t queue, struct skep_err *err)
 		.mtu = tap->xdp.mtu,
 		.numa_node = head->numa_node,
 		.ring_slots = CAP_XSK_RING,
-		.zero_copy = cfg->xdp_mode == CAP_XDP_GENERIC ? CAP_OFF : cfg->zero_copy,
+		.zero_copy = cfg->zero_copy,
 		.need_wakeup = cfg->need_wakeup,
 		.busy_poll = cfg->busy_poll,
 	};
 	int fd, r;
 
+	/* Asked in vain, the kernel would have us map memory for it first. */
+	if (cfg->xdp_mode == CAP_XDP_GENERIC || (tap->no_zero_copy && cfg->zero_copy == CAP_AUTO))
+		xsk_cfg.zero_copy = CAP_OFF;
 	r = cap_xsk_open(&xsk_cfg, &tap->xdp.clock, &src->xsk, err);
 	if (r)
 		return r;
@@ -153,12 +158,23 @@ static int open_queue(struct xdp_tap *tap, uint32_t queue, struct skep_err *err)
 	return 0;
 }
 
+static void ask_driver(struct xdp_tap *tap)
+{
+	struct cap_link_info info;
+
+	if (cap_link_query(tap->xdp.hook.ifname, &info, NULL))
+		return;
+	tap->no_zero_copy = info.xdp_features >= 0 && !(info.xdp_features & CAP_LINK_XDP_ZEROCOPY);
+	tap->gives_tags = info.xdp_rx_metadata >= 0 && info.xdp_rx_metadata & CAP_LINK_META_VLAN;
+}
+
 static int open_queues(struct xdp_tap *tap, struct skep_err *err)
 {
 	uint16_t queues[CAP_MAX_QUEUES];
 	uint32_t n;
 	int r = cap_xdp_queues(&tap->xdp, queues, &n, err);
 
+	ask_driver(tap);
 	for (uint32_t i = 0; !r && i < n; i++)
 		r = open_queue(tap, queues[i], err);
 	return r;
@@ -233,9 +249,15 @@ static int xdp_start(struct cap_tap *head, struct skep_err *err)
 	};
 	int r = cap_xdp_start(&tap->xdp, &progs, err);
 
-	if (!r)
-		describe(tap, tap->xdp.hook.generic);
-	return r;
+	if (r)
+		return r;
+	/*
+	 * Any driver takes a program that asks for metadata, also one that has none to give (igb): then the
+	 * tags are better left in the frames.
+	 */
+	head->tags_kept &= tap->gives_tags;
+	describe(tap, tap->xdp.hook.generic);
+	return 0;
 }
 
 static void xdp_stop(struct cap_tap *head)
