@@ -8,8 +8,14 @@ directions, unless the guest has a hash of its own.
 import json
 import os
 import pathlib
+import struct
 import subprocess
+import sys
+import threading
 import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "net"))
+import pcapfile  # noqa: E402  pylint: disable=wrong-import-position
 
 # name -> words for skep-gen
 SETS = {
@@ -56,11 +62,29 @@ def make_sets(programs, folder):
                 listener.stderr.close()
     finally:
         run(["ip", "netns", "del", space])
+    make_both(folder)
+
+
+def make_both(folder, flows=64, rounds=10):
+    """both.pcap: each flow of the set "small" in both directions, a frame at a time."""
+    frames = [with_port(record.data, n % flows) for n, record in enumerate(pcapfile.read(folder / "small.pcap")[1][:flows * rounds])]
+    pcapfile.write(folder / "both.pcap", [way for frame in frames for way in (frame, turned(frame))])
+
+
+def with_port(frame, flow):
+    """Another source port, and no UDP checksum. The generator's ports rise with its addresses, which a symmetric hash cannot tell apart."""
+    return frame[:34] + struct.pack("!H", 1024 + flow * 7919 % 60000) + frame[36:40] + b"\0\0" + frame[42:]
+
+
+def turned(frame):
+    """The answer to a UDP/IPv4 frame: ends swapped, which leaves the checksums right."""
+    return frame[6:12] + frame[:6] + frame[12:26] + frame[30:34] + frame[26:30] + frame[36:38] + frame[34:36] + frame[38:]
 
 
 class Cable:
     def __init__(self, programs, folder):
         self.programs, self.folder = pathlib.Path(programs), pathlib.Path(folder)
+        self.sender = None
 
     def answer(self, vm, request):
         return getattr(self, f"do_{request.pop('do')}")(vm, **request)
@@ -78,6 +102,16 @@ class Cable:
         time.sleep(0.5)  # what is in the tap's ring reaches the NIC
         after = self._counters(vm, tap)
         return {"sent": after["packets"] - before["packets"], "lost": after["dropped"] - before["dropped"], "said": done.stdout[:300]}
+
+    def do_send_behind(self, vm, tap, name, rate):
+        """As do_send, but answers at once; send_done waits for the end."""
+        self.sender = threading.Thread(target=self.do_send, args=(vm, tap, name, rate), daemon=True)
+        self.sender.start()
+        return {}
+
+    def do_send_done(self, _vm):
+        self.sender.join(60)
+        return {}
 
     def _counters(self, vm, tap):
         shown = run(["ip", "-n", vm.namespace, "-j", "-s", "link", "show", "dev", tap])

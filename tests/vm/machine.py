@@ -50,14 +50,15 @@ class Machine:
             "-object", "memory-backend-ram,id=m0,size=1536M", "-object", "memory-backend-ram,id=m1,size=1536M",
             "-numa", "node,nodeid=0,cpus=0-1,memdev=m0", "-numa", "node,nodeid=1,cpus=2-3,memdev=m1",
             "-device", "pxb-pcie,id=far,bus=pcie.0,bus_nr=128,numa_node=1",
-            "-device", "pcie-root-port,id=port0,bus=pcie.0,chassis=1,slot=1",
+            "-device", "pxb-pcie,id=near,bus=pcie.0,bus_nr=64,numa_node=0",
+            "-device", "pcie-root-port,id=port0,bus=near,chassis=1,slot=1",
             "-device", "pcie-root-port,id=port1,bus=far,chassis=2,slot=2",
             *nic_words(self.igb),
             "-drive", f"file={self.files['root']},format=raw,if=none,id=d0,readonly=on", "-device", "virtio-blk-pci,bus=pcie.0,drive=d0",
             "-drive", f"file={self.files['data']},format=raw,if=none,id=d1", "-device", "virtio-blk-pci,bus=pcie.0,drive=d1",
             "-serial", f"file:{self.console}", "-serial", f"unix:{ask},server=on,wait=off", "-qmp", f"unix:{qmp},server=on,wait=off",
             "-kernel", str(self.files["kernel"]), "-initrd", str(self.files["initramfs"]),
-            "-append", "console=ttyS0 quiet panic=1 net.ifnames=0",
+            "-append", f"console=ttyS0 quiet panic=1 net.ifnames=0 ipv6.disable=1 skep.only={os.environ.get('SKEP_VM_ONLY', '')}",
         ]
 
     def in_namespace(self, *argv, **kwargs):
@@ -104,9 +105,9 @@ class Machine:
     def _died(self):
         return f"qemu did not start: {(self.folder / 'qemu.log').read_text().strip()[-500:]}"
 
-    def command(self, name, **arguments):
+    def command(self, execute, **arguments):
         """A QMP command; what it returns."""
-        self.qmp_stream.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
+        self.qmp_stream.write(json.dumps({"execute": execute, "arguments": arguments}) + "\n")
         self.qmp_stream.flush()
         while True:
             answer = json.loads(self.qmp_stream.readline())

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Tests in the emulated machine: what each says goes to the console as TAP, with what was seen behind the name."""
+import re
 import sys
 import time
 import traceback
@@ -12,6 +13,9 @@ class Skip(Exception):
 class Report:
     def __init__(self, first=0):
         self.number = first
+        # SKEP_VM_ONLY of scripts/test-vm, for who works on one check
+        with open("/proc/cmdline", encoding="ascii") as line:
+            self.only = (re.search(r"skep\.only=(\S*)", line.read()) or ["", ""])[1]
         self.start = time.monotonic()
 
     def line(self, text):
@@ -22,8 +26,13 @@ class Report:
         for line in str(text).splitlines():
             self.line(f"# {line}")
 
+    def wants(self, name):
+        return re.search(self.only, name.replace(" ", "_"))
+
     def run(self, name, test, *args):
         """A test returns what it saw, raises Skip(reason), or fails by any other exception."""
+        if not self.wants(name):
+            return
         self.number += 1
         begin = time.monotonic()
         try:
