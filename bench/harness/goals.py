@@ -2,6 +2,7 @@
 """The goals, computed from the rows: value, target, met or by how much not. A goal whose rows were not measured is not in the list."""
 import statistics
 
+from . import jobs
 from .scenarios import AFXDP, CLASSIFY, CLASSIFY_MANY, DROP, PEERS, PIPE, SKEP, TCPDUMP_MANY
 from .tools import JOBS
 
@@ -152,4 +153,4 @@ def job_filters(rows, limits):
 
 
 def evaluate(rows, limits):
-    return small_frames(rows) + large_frames(rows, limits) + compression(rows, limits) + economy(rows) + job_filters(rows, limits)
+    return small_frames(rows) + large_frames(rows, limits) + compression(rows, limits) + economy(rows) + job_filters(rows, limits) + jobs.goals(rows, limits, goal, median)

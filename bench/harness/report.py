@@ -2,6 +2,7 @@
 """Tables for people. The JSON file holds every single measurement; the tables hold the medians."""
 import statistics
 
+from . import jobs
 from .goals import median
 from .scenarios import DROP, SIZES
 
@@ -143,7 +144,8 @@ def ratios_table(rows):
 TABLES = {"null": ("Flat out, nothing written", flat_table), "disk": ("Flat out, to disk", flat_table),
           "compress": ("Compressing, one core for everything, to disk", flat_table), "lowrate": ("Low rates", low_table),
           "zero-loss": ("Highest rate without loss, to disk", zero_loss_table), "curve": ("Loss over offered rate, to disk", curve_table),
-          "account": ("Account", account_table), "jobs-classify": ("Jobs that match nothing, flat out", classify_table)}
+          "account": ("Account", account_table), "jobs": ("Eight jobs that all match, flat out, to disk; packets of all jobs together", flat_table),
+          "jobs-classify": ("Jobs that match nothing, flat out", classify_table)}
 
 
 def markdown(result):
@@ -156,13 +158,14 @@ def markdown(result):
     parts += [f"**{w}**" for w in result["warnings"]]
     if result["goals"]:
         parts += ["## Goals", goals_table(result["goals"])]
-    plain = [l for l in result["limits"] if "ns" not in l and "p99_ms" not in l]
+    plain = [l for l in result["limits"] if "ns" not in l and "p99_ms" not in l and not jobs.is_ours(l)]
     if plain:
         parts += ["## Limits", limits_table(plain)]
     for scenario, (title, make) in TABLES.items():
         rows = [r for r in result["rows"] if r["scenario"] == scenario]
         if rows:
             parts += [f"## {title}", make(rows)]
+    parts += jobs.tables(result["limits"], table)
     if any("p99_ms" in l for l in result["limits"]):
         parts += ["## Job filters, one frame over and over", frame_table(result["limits"]),
                   "## One job of a set exchanged", change_table(result["limits"])]

@@ -5,6 +5,7 @@ Within a scenario the tools take turns, round by round, so that a machine that g
 """
 from dataclasses import dataclass, replace
 
+from .jobs import jobs
 from .measure import Spec
 from .tools import JOBS, KINDS
 
@@ -34,18 +35,22 @@ class Plan:
     zero_loss_steps: int
     low_s: float
     account_packets: int
+    jobs_same: int         # frames that eight jobs and eight tcpdumps both get
+    jobs_adds: int
+    jobs_changes: int
 
 
 QUICK = Plan(mode="quick", rounds=1, duration_s=1.2, limit_s=0.4, null_sizes=("64",), disk=(("64", "random"), ("1500", "random")),
              curve=tuple((s, "random") for s in SIZES) + (("1500", "compressible"),), curve_rates=(1_000_000,),
              curve_tools=(SKEP, "tcpdump"), zero_loss=(("1500", "random"),), zero_loss_s=1.2, zero_loss_steps=3, low_s=2.0,
-             account_packets=10_000_000)
+             account_packets=10_000_000, jobs_same=40_000, jobs_adds=20, jobs_changes=100)
 FULL = Plan(mode="full", rounds=3, duration_s=4.0, limit_s=2.0, null_sizes=SIZES,
             disk=tuple((s, p) for p in ("random", "compressible") for s in SIZES),
             curve=tuple((s, p) for p in ("random", "compressible") for s in SIZES),
             curve_rates=(100_000, 300_000, 600_000, 900_000, 1_200_000, 1_600_000), curve_tools=(SKEP, "tcpdump", "dumpcap", "netsniff-ng"),
             zero_loss=(("64", "random"), ("1500", "random"), ("1500", "compressible"), ("imix", "random")), zero_loss_s=4.0,
-            zero_loss_steps=6, low_s=10.0, account_packets=100_000_000)
+            zero_loss_steps=6, low_s=10.0, account_packets=100_000_000,
+            jobs_same=400_000, jobs_adds=200, jobs_changes=1000)
 
 
 def rounds(bench, plan, specs):
@@ -155,4 +160,4 @@ def jobs_classify(bench, plan):
 
 
 SCENARIOS = {"limits": limits, "null": null, "disk": disk, "compress": compress, "lowrate": lowrate, "zero-loss": zero_loss,
-             "curve": curve, "account": account, "jobs-classify": jobs_classify}
+             "curve": curve, "account": account, "jobs": jobs, "jobs-classify": jobs_classify}
