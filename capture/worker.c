@@ -163,7 +163,7 @@ static bool drained(struct cap_worker *worker, struct cap_channel *c)
 		if (!c->draining) /* without a number, a whole ring; an empty one is seen below */
 			c->drain_to[i] = s->received + (s->src->backlog ? s->src->backlog(s->src)
 									: s->src->ring_slots);
-		else if (!s->ended && s->batch.n == 0)
+		else if (!s->ended && s->empty)
 			c->drain_to[i] = s->received;
 	}
 	c->draining = true;
@@ -214,6 +214,7 @@ static bool receive(struct cap_worker *worker, struct cap_worker_source *source)
 	if (source->ended)
 		return false;
 	n = source->src->ops->receive(source->src, &source->batch);
+	source->empty = n <= 0;
 	if (n > 0) {
 		source->received += (uint32_t)n;
 		return true;

@@ -21,6 +21,7 @@ struct cap_worker_source {
 	struct cap_source *src;
 	uint32_t interface_id;
 	bool ended;
+	bool empty;                  /* the last look found nothing */
 	struct cap_batch batch;
 	uint32_t at;                 /* merging: frames before this one have been taken */
 	uint64_t received;           /* ever */

@@ -370,7 +370,8 @@ def goals(rows, limits, goal, median):
             out.append(goal(f"{len(MATCHING)} jobs that all match, 512 B {payload}: of {len(MATCHING)} tcpdumps", ours / theirs, 3))
     for entry in limits:
         if "same_files" in entry:
-            out.append(goal("files of these jobs with exactly the frames of their own tcpdump's", entry["same_files"], len(MATCHING), unit=""))
+            out.append(goal("files of these jobs with exactly the frames of their own tcpdump's", entry["same_files"], len(MATCHING),
+                            unit=""))
         elif "first_p99_ms" in entry:
             out.append(goal(f"from the request to the job's first packet, beside {entry['others']} jobs, 99th percentile",
                             entry["first_p99_ms"], 10, at_least=False, unit="ms"))

@@ -197,8 +197,8 @@ uint32_t chain_flow(const struct chain_frame *f)
 	if (!f->ip)
 		return 0;
 	/* the five choices of chain_random_frame; 0 is for the others */
-	return 1 + (uint32_t)((f->proto == 6) | (f->src == 2) << 1 | (f->dst == 5) << 2 | (f->sport == 80) << 3 |
-			      (f->dport == 80) << 4);
+	return 1 + (uint32_t)((f->proto == 6) | (f->src == 2) << 1 | (f->dst == 5) << 2 |
+			      (f->sport == 80) << 3 | (f->dport == 80) << 4);
 }
 
 static void build(const struct chain_frame *f, uint8_t *out)

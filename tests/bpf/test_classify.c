@@ -108,7 +108,8 @@ static void join(struct bench *b, uint32_t slot, bool again)
 	struct skep_err err = SKEP_ERR_NULL;
 	const struct flt_job_spec spec = spec_of(b, slot, again);
 
-	if (cap_classify_prepare(b->classify, &spec, &err) || cap_classify_add(b->classify, slot, again, &err))
+	if (cap_classify_prepare(b->classify, &spec, &err) ||
+	    cap_classify_add(b->classify, slot, again, &err))
 		fail_msg("slot %u, %s: %s", slot, spec.filter, err.text);
 	b->jobs[slot].state = RUNS;
 	b->changes++;
@@ -194,10 +195,10 @@ static void compare(struct bench *b, uint32_t slot)
 
 	cap_classify_count(b->classify, slot, &have);
 	if (memcmp(&have, want, sizeof(have)) != 0)
-		fail_msg("after %u changes slot %u (%s) has seen %llu wanted %llu unserved %llu sampled out %llu cut off "
-			 "%llu instead of %llu %llu %llu %llu %llu",
-			 b->changes, slot, chain_filters[b->jobs[slot].filter].text, (unsigned long long)have.seen,
-			 (unsigned long long)have.wanted, (unsigned long long)have.unserved,
+		fail_msg("after %u changes slot %u (%s) has seen %llu wanted %llu unserved %llu sampled out %llu "
+			 "cut off %llu instead of %llu %llu %llu %llu %llu",
+			 b->changes, slot, chain_filters[b->jobs[slot].filter].text,
+			 (unsigned long long)have.seen, (unsigned long long)have.wanted, (unsigned long long)have.unserved,
 			 (unsigned long long)have.sampled_out, (unsigned long long)have.cut_off,
 			 (unsigned long long)want->seen, (unsigned long long)want->wanted,
 			 (unsigned long long)want->unserved, (unsigned long long)want->sampled_out,
@@ -374,7 +375,7 @@ static void a_grace_period_that_lasts(void **state)
 	assert_int_equal(cap_classify_remove(b.classify, 2, NULL), 0);
 	send_frames(&b, 10);
 	compare_all(&b);
-	assert_int_equal(b.jobs[1].state, PAUSED); /* with the last change, which no grace period has followed */
+	assert_int_equal(b.jobs[1].state, PAUSED); /* with the last change: no grace period has followed */
 	b.jobs[1].state = PARTING;
 	settle(&b);
 	assert_int_equal(b.ended, 0);
@@ -398,7 +399,7 @@ static void more_changes_than_generations(void **state)
 			b.jobs[1] = (struct model_job){ .filter = 1 };
 			join(&b, 1, false);
 		} else {
-			/* The slot stays taken until its filter is gone for sure; meanwhile it only pauses. */
+			/* A slot is free only when its filter is gone for sure; so it pauses. */
 			leave(&b, 1, PAUSED);
 			join(&b, 1, true);
 		}

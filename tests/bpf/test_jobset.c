@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves of a link's set of jobs, with the whole chain of programs in the kernel: what a change needs (the look
- * stage, the reduce stage, lists of addresses) is on the link when it needs it and no longer; a filter that is
- * refused leaves the set as it was; 64 jobs of every kind at once get their own frames; a list of addresses is
- * that of its job, also where the slot had another; each commit counts where it is told to.
+ * Proves of a link's set of jobs, with the whole chain of programs in the kernel: what a change needs (the
+ * look stage, the reduce stage, lists of addresses) is on the link when it needs it and no longer; a filter
+ * that is refused leaves the set as it was; 64 jobs of every kind at once get their own frames; a list of
+ * addresses is that of its job, also where the slot had another; each commit counts where it is told to.
  *
  * And of the loader process: it does the same for an engine that has no privileges; it has the user and the
  * three capabilities that it should have, and reads files as that user; it ends with its engine.
@@ -76,8 +76,9 @@ static uint64_t seen_in(const struct chain *chain, uint32_t generation)
 
 static struct chain_frame udp_from(uint8_t src)
 {
-	return (struct chain_frame){ .ip = true, .proto = 17, .src = src, .dst = 2, .sport = 1003, .dport = 53,
-				     .ttl = 3, .len = 80 };
+	return (struct chain_frame){
+		.ip = true, .proto = 17, .src = src, .dst = 2, .sport = 1003, .dport = 53, .ttl = 3, .len = 80
+	};
 }
 
 static void stages_come_and_go(void **state)
@@ -152,7 +153,8 @@ static void commits_count_where_they_are_told_to(void **state)
 
 static void a_refused_filter_leaves_the_set(void **state)
 {
-	static const char *const bad[] = { "udp prt 53", "host example.invalid", "net in @/nonexistent/list", "(((" };
+	static const char *const bad[] = { "udp prt 53", "host example.invalid", "net in @/nonexistent/list",
+					   "(((" };
 	struct flt_job_spec job = { .slot = 8, .filter = "udp" };
 	const struct chain_frame f = udp_from(1);
 	struct chain chain;
@@ -266,7 +268,8 @@ static void lists_are_those_of_their_jobs(void **state)
 				if (first[i] && src >= first[i] && src <= first[i] + 9u)
 					expect |= 1ull << i;
 			if (chain_run(&chain, &f) != expect)
-				fail_msg("turn %u, source %u: not for %llx", turn, src, (unsigned long long)expect);
+				fail_msg("turn %u, source %u: not for %llx", turn, src,
+					 (unsigned long long)expect);
 		}
 	}
 	set = flt_jobset_free(set);
@@ -377,7 +380,8 @@ static void the_loader_has_only_what_it_needs(void **state)
 /* Words, hint and column are those of the refusal in the process; and what there is not is not touched. */
 static void refusals_travel(void **state)
 {
-	const struct flt_job_spec bad = { .slot = 1, .filter = "udp prt 5" }, good = { .slot = 1, .filter = "udp" };
+	const struct flt_job_spec bad = { .slot = 1, .filter = "udp prt 5" };
+	const struct flt_job_spec good = { .slot = 1, .filter = "udp" };
 	const struct chain_frame f = udp_from(1);
 	struct skep_err there = SKEP_ERR_NULL, here = SKEP_ERR_NULL;
 	struct flt_jobset *set, *own;
