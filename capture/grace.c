@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * One thread, a number that was asked for and a number that has passed. membarrier(MEMBARRIER_CMD_GLOBAL) is
- * synchronize_rcu() for user space, see membarrier(2) and kernel/sched/membarrier.c.
+ * synchronize_rcu() for user space, see membarrier(2) and kernel/sched/membarrier.c. Kernels that run with
+ * nohz_full refuse it.
  */
 #include "capture/grace.h"
 
@@ -10,6 +11,13 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
+
+/*
+ * Instead of a grace period: a softirq hands over to its thread after some milliseconds, an XDP program is done
+ * with its frame in some microseconds.
+ */
+#define REFUSED_NS 500000000
 
 struct cap_grace {
 	pthread_t thread;
@@ -35,7 +43,8 @@ static void *grace_main(void *arg)
 			continue;
 		}
 		pthread_mutex_unlock(&g->lock);
-		(void)syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+		if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) < 0)
+			(void)nanosleep(&(struct timespec){ .tv_nsec = REFUSED_NS }, NULL);
 		__atomic_store_n(&g->passed, ticket, __ATOMIC_RELEASE);
 		if (write(g->wake_fd, &one, sizeof(one)) < 0)
 			errno = 0; /* the counter is full: the control thread is awake */

@@ -27,7 +27,7 @@ bool cap_jobspec_is_name(const char *text)
 	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
 	size_t n = strlen(text);
 
-	return n >= 1 && n <= 63 && text[0] != '.' && text[0] != '-' && strspn(text, allowed) == n;
+	return n >= 1 && n <= 63 && !strchr("._-", text[0]) && strspn(text, allowed) == n;
 }
 
 static int refuse(struct skep_err *err, const char *field, const char *why, const char *hint)
@@ -153,8 +153,11 @@ static int read_object(struct cap_jobspec *s, const json_t *object, const char *
 	const char *key;
 	json_t *value;
 
-	if (!json_is_object(object))
-		return refuse(err, where, "not an object", "see docs/reference/job-socket.md");
+	if (!json_is_object(object)) {
+		skep_err_set(err, SKEP_E_USAGE, "%s: not an object", where);
+		skep_err_hint(err, "docs/reference/job-socket.md has an example");
+		return SKEP_E_USAGE;
+	}
 	json_object_foreach((json_t *)object, key, value)
 	{
 		size_t i = 0;
