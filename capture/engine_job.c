@@ -276,6 +276,16 @@ int cap_engine_job_open_files(struct cap_engine *engine, struct cap_engine_job *
 	return r;
 }
 
+/* Channels and lanes that nobody was given: they need not come back. */
+static void write_off(struct cap_engine *engine, struct cap_engine_job *ej, uint32_t failed)
+{
+	for (uint32_t i = failed; i < engine->n_workers; i++) {
+		atomic_store(&ej->channels[i].gone, true);
+		if (i > failed) /* that one the keeper has */
+			atomic_store(&ej->keeper_lanes[i].closed, true);
+	}
+}
+
 int cap_engine_job_start(struct cap_engine *engine, struct cap_engine_job *ej, struct skep_err *err)
 {
 	int r = 0;
@@ -296,6 +306,8 @@ int cap_engine_job_start(struct cap_engine *engine, struct cap_engine_job *ej, s
 			cap_keeper_add(&engine->keeper, &ej->keeper_lanes[i]);
 		}
 		r = cap_worker_add(&engine->workers[i], &ej->channels[i], err);
+		if (r)
+			write_off(engine, ej, i);
 	}
 	ej->state = CAP_ENGINE_JOB_RUNS;
 	return r;
@@ -325,9 +337,13 @@ int cap_engine_resume(struct cap_engine *engine, struct cap_engine_job *ej, stru
 	r = prepare(engine, ej, true, err);
 	if (r == 0)
 		r = cap_engine_job_join(engine, ej, true, err);
-	if (r == 0)
-		ej->state = CAP_ENGINE_JOB_RUNS;
-	return r;
+	if (r) { /* nowhere rather than on some links */
+		(void)part(engine, ej, NULL);
+		atomic_store(&ej->job.paused, true);
+		return r;
+	}
+	ej->state = CAP_ENGINE_JOB_RUNS;
+	return 0;
 }
 
 void cap_engine_rotate(struct cap_engine *engine, struct cap_engine_job *ej)
