@@ -123,6 +123,30 @@ static int open_session(struct hive *hive, struct hive_tx *tx, struct hive_user 
 	return r < 0 ? r : hive_audit_add(hive, tx, &ret->actor, "login", NULL, NULL);
 }
 
+/*
+ * The user as they are now, inside the transaction: others may have logged in as them, or changed or disabled
+ * them, while the password was looked at.
+ */
+static int read_again(struct hive_tx *tx, const char *name, struct hive_user *user)
+{
+	_hive_user_ struct hive_user now = { 0 };
+	int r = hive_name_fine(name) ? hive_row_find(tx, &hive_users, "name", name, &now) : SKEP_E_PRIVILEGE;
+	bool same;
+
+	if (r == -ENOENT)
+		return user->head.id ? SKEP_E_PRIVILEGE : 0;
+	if (r != 0)
+		return r;
+	same = !user->head.id || (strcmp(user->source, now.source) == 0 &&
+				  strcmp(user->password ? user->password : "", now.password ? now.password : "") == 0);
+	if (now.disabled || !same || (!user->head.id && strcmp(now.source, "ldap") != 0))
+		return SKEP_E_PRIVILEGE;
+	hive_user_clear(user);
+	*user = now;
+	now = (struct hive_user){ 0 };
+	return 0;
+}
+
 int hive_login(struct hive *hive, const char *name, const char *password, const struct hive_origin *origin,
 	       struct hive_login *ret, struct skep_err *err)
 {
@@ -144,6 +168,12 @@ int hive_login(struct hive *hive, const char *name, const char *password, const 
 		return wrong(hive, name, origin, err);
 	if (r == 0)
 		r = hive_db_write(hive->db, &tx);
+	if (r == 0)
+		r = read_again(tx, name, &user);
+	if (r == SKEP_E_PRIVILEGE) {
+		hive_tx_abortp(&tx);
+		return wrong(hive, name, origin, err);
+	}
 	if (r == 0 && person.dn)
 		r = hive_directory_take(hive, tx, name, &person, &user);
 	if (r == 0)

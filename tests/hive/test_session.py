@@ -3,6 +3,7 @@
 slowed down; tokens do at most what their maker may, and only in the header; nobody raises their own rights, by any way that the API has;
 and somebody who may do everything always remains."""
 import base64
+import concurrent.futures
 import time
 
 import pytest
@@ -98,6 +99,13 @@ def test_guessing_is_slowed_and_locks_nobody_else_out(hive):
     assert Client(hive).login("root").get("/session").status == 200
     time.sleep(int(held.headers["Retry-After"]) + 0.2)
     assert Client(hive).login("bob").get("/session").status == 200
+
+
+def test_one_user_may_log_in_many_times_at_once(hive):
+    hive.person("bob")
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(lambda _: Client(hive).post("/session", {"name": "bob", "password": PASSWORD}).status, range(16)))
+    assert statuses == [201] * 16
 
 
 def test_a_new_password_ends_the_sessions(hive):
