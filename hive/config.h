@@ -17,6 +17,7 @@ struct hive_settings {
 	char state_dir[256];
 	char store_dir[256]; /* empty: datasets/ in state_dir */
 	uint64_t store_reserve_bytes;
+	uint64_t missing_after_ns, lost_after_ns, patience_ns;
 	uint64_t session_idle_ns, session_max_ns;
 	/* [ldap]; uri empty: no directory */
 	char ldap_uri[256], ldap_ca_file[256], ldap_bind_dn[256], ldap_bind_password_file[256];

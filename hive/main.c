@@ -99,6 +99,9 @@ static int open_hive(const struct hive_settings *s, struct hive **ret, struct sk
 				   .store_path = store,
 				   .store_reserve_bytes = s->store_reserve_bytes,
 				   .ldap = s->ldap.uri ? &s->ldap : NULL,
+				   .missing_after_ns = s->missing_after_ns,
+				   .lost_after_ns = s->lost_after_ns,
+				   .patience_ns = s->patience_ns,
 				   .session_idle_ns = s->session_idle_ns,
 				   .session_max_ns = s->session_max_ns };
 	int r = join(path, sizeof(path), s->state_dir, "hive.db", err);

@@ -230,7 +230,7 @@ def suite_hive(runner, log):
     """The layers, each by itself, and then the program and its clients."""
     count = runner.meson("hive", log, 300)
     if list((ROOT / "tests" / "hive").glob("test_*.py")):
-        count.add(runner.pytest(ROOT / "tests" / "hive", log, 300, {"SKEP_BIN": str(BUILD / "bin")}))
+        count.add(runner.pytest(ROOT / "tests" / "hive", log, 420, {"SKEP_BIN": str(BUILD / "bin")}))
     return count
 
 

@@ -25,6 +25,8 @@ struct hive_config {
 	const char *store_path;       /* datasets; NULL: none, nothing can be collected */
 	uint64_t store_reserve_bytes; /* stay free there */
 	const struct hive_ldap *ldap; /* borrowed; NULL: none */
+	/* of the job logic (jobs_logic.h: grace, lost, patience); 0: 30 s, 1 h, 15 min */
+	uint64_t missing_after_ns, lost_after_ns, patience_ns;
 	uint64_t session_idle_ns;     /* 0: 12 h */
 	uint64_t session_max_ns;      /* 0: 7 d */
 };

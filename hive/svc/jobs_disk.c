@@ -50,11 +50,18 @@ static int load_job(struct hive *hive, struct hive_tx *tx, int64_t id)
 int hive_jobs_load(struct hive *hive, struct skep_err *err)
 {
 	_hive_tx_ struct hive_tx *tx = NULL;
+	struct hive_jobs_settings settings = hive_jobs_defaults;
 	_skep_free_ int64_t *ids = NULL;
 	uint32_t n = 0;
 	int r;
 
-	hive->jobs = hive_jobs_new(&hive_jobs_defaults, (uint64_t)hive_now_ns(hive));
+	if (hive->cfg.missing_after_ns)
+		settings.grace_ns = hive->cfg.missing_after_ns;
+	if (hive->cfg.lost_after_ns)
+		settings.lost_ns = hive->cfg.lost_after_ns;
+	if (hive->cfg.patience_ns)
+		settings.patience_ns = hive->cfg.patience_ns;
+	hive->jobs = hive_jobs_new(&settings, (uint64_t)hive_now_ns(hive));
 	r = hive->jobs ? hive_db_read(hive->db, &tx) : -ENOMEM;
 	if (r == 0)
 		r = hive_row_each(tx, &hive_probes, load_probe, hive);

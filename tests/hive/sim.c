@@ -230,7 +230,8 @@ static void hive_loop(struct sim *sim)
 	}
 	due = hive_jobs_effects(sim->logic, &n);
 	assert(n <= ARRAY_LEN(effects));
-	memcpy(effects, due, n * sizeof(*due));
+	if (n)
+		memcpy(effects, due, n * sizeof(*due));
 	killed = sim->chaos && sim_chance(sim, 8) ? (uint32_t)sim_random(sim, n + 1) : n;
 	for (uint32_t i = 0; i < killed; i++)
 		carry_out(sim, &effects[i]);

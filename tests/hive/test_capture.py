@@ -31,7 +31,7 @@ def net(tmp_path, make_hive):
     rig = rig_module.Rig()
     (tmp_path / "probe").mkdir()
     probe = control.make_daemon(tmp_path / "probe", namespace=rig.cap, extra="[link cap0]\nalias = uplink\nrole = tap\n").start()
-    hive = make_hive(namespace=rig.cap)
+    hive = make_hive("[jobs]\nmissing_after = 3s\n", namespace=rig.cap)
     hive.rig, hive.probe = rig, probe
     made = hive.admin.post("/probes", {"name": "p1", "address": f"http://127.0.0.1:{probe.port}", "token": probe.token})
     assert made.status == 201, made.body

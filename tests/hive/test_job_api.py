@@ -120,8 +120,10 @@ def test_jobs_are_steered_where_it_means_something(hive, links):
     assert "paused by root" in events and "cancelled, incomplete" in events
 
 
-def test_a_missing_probe_skips_or_fails_or_is_waited_for(hive, links):
-    """The probe is never there; half a minute is grace."""
+def test_a_missing_probe_skips_or_fails_or_is_waited_for(make_hive):
+    """The probe is never there."""
+    hive = make_hive("[jobs]\nmissing_after = 2s\n")
+    hive.link("tap-a")
     ids = {way: hive.admin.post("/jobs", {**JOB, "missing": way}).json["id"] for way in ("wait", "skip", "fail")}
     for way in ("skip", "fail"):
         job = wait_for(lambda way=way: (seen := hive.admin.get(f"/jobs/{ids[way]}").json)["state"] == "failed" and seen, 45)
