@@ -40,9 +40,9 @@ struct flt_surroundings {
 };
 
 /*
- * Merges what can be merged, links the programs of the other jobs (global subprograms: each is verified by
- * itself) and loads the result. Jobs with the same program share it. Without any job everything is rejected.
- * Returns 0 with a program descriptor; -EPERM, or the verifier's refusal in err.
+ * Merges what can be merged, puts the programs of the other jobs together and loads the result. Jobs with the
+ * same program share it. Without any job everything is rejected. Returns 0 with a program descriptor; -EPERM,
+ * or the verifier's refusal in err.
  */
 int flt_classifier_load(const struct flt_job *jobs, uint32_t n, const struct flt_surroundings *s, int *ret_fd,
 			struct skep_err *err);

@@ -280,7 +280,7 @@ static void put_slow(struct flt_emit *e, const struct flt_merge_code *m, enum fl
 
 void flt_merge_put_slow(struct flt_emit *e, const struct flt_merge_code *m, uint32_t ret_at[FLT_CLASSES])
 {
-	for (int class = 0; class < FLT_CLASSES; class ++)
+	for (int class = 0; class < FLT_CLASSES; class++)
 		if (m->has_slow[class]) {
 			ret_at[class] = e->n;
 			flt_emit_here(e, m->slow[class]);
@@ -371,12 +371,12 @@ void flt_merge_put(struct flt_emit *e, struct flt_merge_code *m, uint32_t ask, u
 	flt_emit_load(e, BPF_W, FLT_R9, FLT_R6, offsetof(struct xdp_md, data_end));
 	put_guard(e, FLT_R8, 14, far);
 	flt_emit_load(e, BPF_H, FLT_R1, FLT_R8, 12);
-	for (int class = 0; class < FLT_CLASSES; class ++)
+	for (int class = 0; class < FLT_CLASSES; class++)
 		blocks[class] = flt_emit_label(e);
 	for (size_t i = 0; i < ARRAY_LEN(types); i++)
 		flt_emit_if_imm(e, BPF_JEQ, FLT_R1, htons(types[i].type), blocks[types[i].class]);
 	flt_emit_ja(e, blocks[FLT_CLASS_OTHER]);
-	for (int class = 0; class < FLT_CLASSES; class ++) {
+	for (int class = 0; class < FLT_CLASSES; class++) {
 		flt_emit_here(e, blocks[class]);
 		put_class(e, m, (enum flt_class) class, ask, done);
 	}

@@ -18,8 +18,8 @@ struct flt_merge_code {
 
 /*
  * In: r6 the context. Goes to label `ask` with r8 = jobs whose terms hold the frame and r9 = jobs that must
- * be asked themselves, or where there are none to `done` with the jobs in r7. Uses r0 to r5, and FP - 16 to
- * FP.
+ * be asked themselves, or where there are none to `done` with the jobs in r7. Spoils all registers but r6,
+ * and no stack.
  */
 void flt_merge_put(struct flt_emit *e, struct flt_merge_code *m, uint32_t ask, uint32_t done);
 /* Writes the slow functions that flt_merge_put calls; *ret_at[class] is where each begins. */
