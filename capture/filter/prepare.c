@@ -142,8 +142,8 @@ static int expand(const struct flt_tokens *t, uint32_t base, char **ret_text, ui
 }
 
 /*
- * Marks and lists are of the outer packet of a frame that we can read. Behind vlan, mpls, pppoes and geneve libpcap
- * looks at what is carried, so there they would mean something else than the words around them.
+ * Marks and lists are of the outer packet of a frame that we can read. Behind vlan, mpls, pppoes and geneve
+ * libpcap looks at what is carried, so there they would mean something else than the words around them.
  */
 static int check_scratch(const struct flt_tokens *t, int linktype, struct skep_err *err)
 {

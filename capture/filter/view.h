@@ -2,8 +2,8 @@
 #ifndef FLT_VIEW_H
 #define FLT_VIEW_H
 /*
- * A packet in user space, for the parsers of bpf/abi (skep_flow.h, skep_quic.h), which read Ethernet: include it
- * before them. IP packets without an Ethernet header, or with another one, are seen as if they had one.
+ * A packet in user space, for the parsers of bpf/abi (skep_flow.h, skep_quic.h), which read Ethernet: include
+ * it before them. IP packets without an Ethernet header, or with another one, are seen as if they had one.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -33,7 +33,7 @@ static inline int skep_view_get(const struct skep_view *v, uint32_t at, void *to
 	return 0;
 }
 
-/* LINKTYPE_* whose packets can be seen so: Ethernet, BSD loopback, raw IP, Linux cooked 1 and 2, IPv4, IPv6. */
+/* LINKTYPE_* whose packets can be seen so: Ethernet, loopback, raw IP, Linux cooked 1 and 2, IPv4, IPv6. */
 bool flt_view_knows(int linktype);
 /* A packet of such a link type. */
 struct skep_view flt_view_make(int linktype, const uint8_t *bytes, uint32_t len);
