@@ -223,7 +223,7 @@ def suite_bpf(runner, log):
 
 
 def suite_net(runner, log):
-    return runner.pytest(ROOT / "tests" / "net", log, 600, {"SKEP_BIN": str(BUILD / "bin")})
+    return runner.pytest(ROOT / "tests" / "net", log, 900, {"SKEP_BIN": str(BUILD / "bin")})
 
 
 def suite_hive(runner, log):
@@ -249,7 +249,7 @@ def suite_sanitizers(runner, log):
     count.add(runner.meson("fuzz", log, 180, SANITIZED, SANITIZER_ENV))
     count.add(runner.meson("hive", log, 300, SANITIZED, SANITIZER_ENV))
     env = {**SANITIZER_ENV, "SKEP_BIN": str(SANITIZED / "bin"), "SKEP_SANITIZED": "1"}
-    count.add(runner.pytest(ROOT / "tests" / "net", log, 480, env))
+    count.add(runner.pytest(ROOT / "tests" / "net", log, 720, env))
     return count
 
 

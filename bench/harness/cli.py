@@ -13,7 +13,7 @@ from pathlib import Path
 from . import callgrind, goals, host, profile, report, schema
 from .measure import FIO_NAME, RUN_NAME, Bench, free_bytes, program_missing
 from .rig import BenchError, Rig
-from .scenarios import FULL, QUICK, SCENARIOS
+from .scenarios import FULL, NOT_QUICK, QUICK, SCENARIOS
 from .tools import all_tools
 
 SOURCE = Path(__file__).resolve().parents[2]
@@ -81,7 +81,7 @@ def run_all(args, plan, tools, work_dir, result):
     with Rig() as rig:
         bench = Bench(rig, tools, args.build / "bin", work_dir, say_row)
         bench.no_disk = program_missing("fio")
-        for name in args.scenario or SCENARIOS:
+        for name in args.scenario or [name for name in SCENARIOS if plan.mode == "full" or name not in NOT_QUICK]:
             print(f"{name}: {SCENARIOS[name].__doc__.splitlines()[0]}", file=sys.stderr, flush=True)
             rows, limits = SCENARIOS[name](bench, plan)
             result["rows"] += rows

@@ -161,3 +161,5 @@ def jobs_classify(bench, plan):
 
 SCENARIOS = {"limits": limits, "null": null, "disk": disk, "compress": compress, "lowrate": lowrate, "zero-loss": zero_loss,
              "curve": curve, "account": account, "jobs": jobs, "jobs-classify": jobs_classify}
+# Many processes, many rounds: --quick leaves them out, to stay under five minutes; they run by name and with --full.
+NOT_QUICK = {"jobs", "jobs-classify"}
