@@ -190,7 +190,7 @@ int cap_classify_prepare(struct cap_classify *c, const struct flt_job_spec *spec
 			return r;
 	}
 	if (!spec->again && !cap_classify_settled(c, spec->slot))
-		return skep_err_set(err, SKEP_E_BUSY, "the filter of the last job here is still on its way out");
+		return skep_err_set(err, SKEP_E_BUSY, "the filter of the last job here has not left yet");
 	return put(c, spec, err);
 }
 

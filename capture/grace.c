@@ -14,8 +14,8 @@
 #include <time.h>
 
 /*
- * Instead of a grace period: a softirq hands over to its thread after some milliseconds, an XDP program is done
- * with its frame in some microseconds.
+ * Instead of a grace period: a softirq hands over to its thread after some milliseconds, an XDP program is
+ * done with its frame in some microseconds.
  */
 #define REFUSED_NS 500000000
 

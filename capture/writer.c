@@ -96,7 +96,7 @@ static bool submit_padded(struct cap_writer *writer, uint32_t pad)
 
 /*
  * Makes room for one more slice: submits the aligned part and carries the tail over. Without a block to carry
- * it to, it is padded: waiting for one while holding one could be for ever, with other writers doing the same.
+ * it to, it is padded: waiting for one while holding one could be for ever, with other writers doing so, too.
  */
 static bool roll_out(struct cap_writer *writer)
 {

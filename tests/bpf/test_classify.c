@@ -195,10 +195,11 @@ static void compare(struct bench *b, uint32_t slot)
 
 	cap_classify_count(b->classify, slot, &have);
 	if (memcmp(&have, want, sizeof(have)) != 0)
-		fail_msg("after %u changes slot %u (%s) has seen %llu wanted %llu unserved %llu sampled out %llu "
-			 "cut off %llu instead of %llu %llu %llu %llu %llu",
+		fail_msg("after %u changes slot %u (%s) has seen %llu wanted %llu unserved %llu sampled "
+			 "out %llu cut off %llu instead of %llu %llu %llu %llu %llu",
 			 b->changes, slot, chain_filters[b->jobs[slot].filter].text,
-			 (unsigned long long)have.seen, (unsigned long long)have.wanted, (unsigned long long)have.unserved,
+			 (unsigned long long)have.seen, (unsigned long long)have.wanted,
+			 (unsigned long long)have.unserved,
 			 (unsigned long long)have.sampled_out, (unsigned long long)have.cut_off,
 			 (unsigned long long)want->seen, (unsigned long long)want->wanted,
 			 (unsigned long long)want->unserved, (unsigned long long)want->sampled_out,

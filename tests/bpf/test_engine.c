@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Proves of an engine on a link of its own what requests on its socket do not reach: a job whose disk hangs
- * ends, with an account that adds up, and its neighbour loses nothing; when the loader has died jobs go on and
- * end, new ones are refused, and a job that cannot be resumed stays paused; a job that cannot be started for
- * want of a thread leaves its slot to the next one.
+ * ends, with an account that adds up, and its neighbour loses nothing; when the loader has died jobs go on
+ * and end, new ones are refused, and a job that cannot be resumed stays paused; a job that cannot be started
+ * for want of a thread leaves its slot to the next one.
  */
 #include "capture/engine.h"
 #include "tests/bpf/rig.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -20,7 +21,6 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-#include <dlfcn.h>
 
 #include <cmocka.h>
 
@@ -38,7 +38,7 @@ static _Atomic int threads_left = -1; /* that can be made; -1: as many as one li
 /* Takes the place of the C library's, to let a thread be refused as a container's limit would. */
 int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *arg), void *arg)
 {
-	static int (*real)(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *arg), void *arg);
+	static int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *arg), void *);
 
 	if (!real)
 		*(void **)&real = dlsym(RTLD_NEXT, "pthread_create");

@@ -6,113 +6,10 @@
  * first turns and the end of the source, is listened to. A caught call is reported with its backtrace.
  */
 #include "pathrig.h"
+#include "alloctrap.h"
 #include "tool.h"
 
-#include <dlfcn.h>
-#include <execinfo.h>
-#include <pthread.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED true
-#else
-#define SANITIZED false
-#endif
-
-static __thread bool armed;
-static _Atomic uint32_t caught;
-static const char *what;
-static void *trace[32];
-static int trace_n;
 static uint64_t armed_pkts;
-
-/* Unused under sanitizers, which bring their own allocator. */
-__attribute__((unused)) static void trap(const char *name)
-{
-	if (!armed)
-		return;
-	armed = false; /* backtrace may do the same */
-	if (atomic_fetch_add(&caught, 1) == 0) {
-		what = name;
-		trace_n = backtrace(trace, 32);
-	}
-	armed = true;
-}
-
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-extern void *__libc_malloc(size_t n);
-extern void *__libc_calloc(size_t n, size_t size);
-extern void *__libc_realloc(void *p, size_t n);
-extern void *__libc_memalign(size_t align, size_t n);
-extern void __libc_free(void *p);
-
-void *malloc(size_t n)
-{
-	trap("malloc");
-	return __libc_malloc(n);
-}
-
-void *calloc(size_t n, size_t size)
-{
-	trap("calloc");
-	return __libc_calloc(n, size);
-}
-
-void *realloc(void *p, size_t n)
-{
-	trap("realloc");
-	return __libc_realloc(p, n);
-}
-
-void *aligned_alloc(size_t align, size_t n)
-{
-	trap("aligned_alloc");
-	return __libc_memalign(align, n);
-}
-
-int posix_memalign(void **ret, size_t align, size_t n)
-{
-	trap("posix_memalign");
-	*ret = __libc_memalign(align, n);
-	return *ret ? 0 : ENOMEM;
-}
-
-void free(void *p)
-{
-	trap("free");
-	__libc_free(p);
-}
-
-void *mmap(void *p, size_t n, int prot, int flags, int fd, off_t off)
-{
-	trap("mmap");
-	return (void *)syscall(SYS_mmap, p, n, prot, flags, fd, off);
-}
-
-int munmap(void *p, size_t n)
-{
-	trap("munmap");
-	return (int)syscall(SYS_munmap, p, n);
-}
-
-int pthread_mutex_lock(pthread_mutex_t *lock)
-{
-	static int (*real)(pthread_mutex_t *lock);
-
-	trap("pthread_mutex_lock");
-	if (!real)
-		*(void **)&real = dlsym(RTLD_NEXT, "pthread_mutex_lock");
-	return real(lock);
-}
-
-ssize_t write(int fd, const void *data, size_t n)
-{
-	if (fd == STDERR_FILENO)
-		trap("write to stderr");
-	return syscall(SYS_write, fd, data, n);
-}
-#endif
 
 /* On the worker's thread. */
 static void arm(struct rig *rig, uint32_t worker, uint64_t number)
@@ -136,29 +33,13 @@ static void run(struct rig_cfg cfg)
 	atomic_store(&caught, 0);
 	rig_run(rig);
 	armed = false;
-	if (atomic_load(&caught)) {
-		print_message("# %u calls, the first one from:\n", atomic_load(&caught));
-		backtrace_symbols_fd(trace, trace_n, STDOUT_FILENO);
-		fail_msg("the packet path called %s", what);
-	}
+	alloctrap_expect_none();
 	assert_true(armed_pkts > 990000);
 	rig_verify(rig, &a, &r);
 	assert_int_equal(a.stored, cfg.n_pkts);
 	if (cfg.rotate_raw)
 		assert_true(r.n_files > 10);
 	rig_free(rig);
-}
-
-static bool skipped(void)
-{
-	void *warm[4];
-
-	(void)backtrace(warm, 4); /* loads what it needs now, not in the trap */
-	if (SANITIZED) {
-		print_message("# the sanitizer has its own allocator\n");
-		skip();
-	}
-	return SANITIZED;
 }
 
 static void the_trap_catches(void **state)
@@ -168,7 +49,7 @@ static void the_trap_catches(void **state)
 	void (*volatile give)(void *p) = free;
 
 	(void)state;
-	if (skipped())
+	if (alloctrap_skipped())
 		return;
 	atomic_store(&caught, 0);
 	armed = true;
@@ -181,14 +62,14 @@ static void the_trap_catches(void **state)
 static void compressed_auto(void **state)
 {
 	(void)state;
-	if (!skipped())
+	if (!alloctrap_skipped())
 		run((struct rig_cfg){ .payload = RIG_PHASES, .phase_pkts = 50000 });
 }
 
 static void compressed_fixed(void **state)
 {
 	(void)state;
-	if (!skipped())
+	if (!alloctrap_skipped())
 		run((struct rig_cfg){ .payload = RIG_TEXT,
 				      .fixed_level = true,
 				      .level = 1,
@@ -199,21 +80,21 @@ static void compressed_fixed(void **state)
 static void stored(void **state)
 {
 	(void)state;
-	if (!skipped())
+	if (!alloctrap_skipped())
 		run((struct rig_cfg){ .payload = RIG_RANDOM, .fixed_level = true, .level = CAP_LEVEL_STORE });
 }
 
 static void plain(void **state)
 {
 	(void)state;
-	if (!skipped())
+	if (!alloctrap_skipped())
 		run((struct rig_cfg){ .payload = RIG_RANDOM, .plain = true });
 }
 
 static void rotating(void **state)
 {
 	(void)state;
-	if (!skipped())
+	if (!alloctrap_skipped())
 		run((struct rig_cfg){ .payload = RIG_TEXT, .rotate_raw = 10000000, .sidecar = true });
 }
 
