@@ -192,7 +192,7 @@ static void lost(struct ctl_jobs *jobs, struct job *job, struct job_link *link)
 
 /*
  * Gives this life to the engine, or finds that it has it. A life that an engine had begun, and that this one
- * does not know, is lost, and the next one begins. 1: nothing is left to capture.
+ * does not know, is lost, and the next one begins. 0 with the link ended: nothing is left to capture.
  */
 static int hand_over(struct ctl_jobs *jobs, struct ctl_engine *engine, struct job *job, struct job_link *link,
 		     struct skep_err *err)
@@ -207,12 +207,12 @@ static int hand_over(struct ctl_jobs *jobs, struct ctl_engine *engine, struct jo
 	if (link->unsure && ctl_job_has_files(jobs, job, link))
 		lost(jobs, job, link);
 	if (link->state == LINK_ENDED)
-		return 1;
+		return 0;
 	ctl_job_engine_name(job, link, name);
 	request = add_request(job, link, name);
 	if (!request) {
 		end_link(link, "limit");
-		return 1;
+		return 0;
 	}
 	link->unsure = true; /* until the answer is there */
 	r = ctl_engine_call(engine, request, &answer, err);
@@ -236,8 +236,8 @@ int ctl_job_begin_link(struct ctl_jobs *jobs, struct job *job, struct job_link *
 		r = ctl_engine_ensure(engine, err);
 		r = r ?: hand_over(jobs, engine, job, link, err);
 	}
-	if (r)
-		return r == 1 ? 0 : r;
+	if (r || link->state == LINK_ENDED)
+		return r;
 	ctl_job_engine_name(job, link, name);
 	if (job->state == JOB_PAUSED) {
 		(void)ctl_engine_call(engine, json_pack("{s:s,s:s}", "do", "pause", "name", name), &answer,

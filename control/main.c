@@ -7,6 +7,7 @@
 #include "common/opts.h"
 #include "control/command.h"
 #include "control/daemon.h"
+#include "control/doctor.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -38,7 +39,7 @@ static const struct skep_opt table[] = {
 };
 
 static const char *const usage[] = {
-	"[OPTION…]", "token new NAME", "token list", "token revoke ID|NAME", "enrol [NAME]", NULL,
+	"[OPTION…]", "token new NAME", "token list", "token revoke ID|NAME", "enrol [NAME]", "doctor", NULL,
 };
 
 static const struct skep_opts opts = {
@@ -51,7 +52,7 @@ static const struct skep_opts opts = {
 	.n = ARRAY_LEN(table),
 	.epilogue =
 		"token makes, lists and revokes what clients show; a new one is shown once. enrol prints the "
-		"line to paste on the hive.\n"
+		"line to paste on the hive. doctor checks whether this machine is fit to be a probe.\n"
 		"Exit codes: 0 done, 1 failed, 2 wrong use.",
 };
 
@@ -73,6 +74,8 @@ static int run(const struct options *options, const struct skep_opts_words *word
 		return ctl_command_token(&cfg, words->n - 1, words->words + 1, err);
 	if (!strcmp(words->words[0], "enrol"))
 		return ctl_command_enrol(&cfg, words->n - 1, words->words + 1, err);
+	if (!strcmp(words->words[0], "doctor") && words->n == 1)
+		return ctl_doctor(&cfg, stdout, err);
 	skep_err_set(err, SKEP_E_USAGE, "%s: there is no such command", words->words[0]);
 	return skep_err_hint(err, "skep-control --help lists them");
 }

@@ -26,6 +26,7 @@ int ctl_http_probe(struct skep_http_req *req, void *app);
 int ctl_http_links(struct skep_http_req *req, void *app);
 int ctl_http_link(struct skep_http_req *req, void *app);
 int ctl_http_filter_check(struct skep_http_req *req, void *app);
+int ctl_http_estimate(struct skep_http_req *req, void *app);
 int ctl_http_jobs_create(struct skep_http_req *req, void *app);
 int ctl_http_jobs(struct skep_http_req *req, void *app);
 int ctl_http_job(struct skep_http_req *req, void *app);

@@ -15,6 +15,7 @@ const struct skep_http_route ctl_routes[] = {
 	{ "GET", "/healthz", ctl_http_health, CTL_ANYBODY, 0, SKEP_HTTP_INLINE },
 	{ "GET", "/metrics", ctl_http_metrics, CTL_TOKEN, 0, 0 },
 	{ "GET", "/readyz", ctl_http_ready, CTL_ANYBODY, 0, 0 },
+	{ "POST", "/v1/estimate", ctl_http_estimate, CTL_TOKEN, FILTER_BODY_BYTES, 0 },
 	{ "GET", "/v1/events", ctl_http_events, CTL_TOKEN, 0, 0 },
 	{ "POST", "/v1/filters/check", ctl_http_filter_check, CTL_TOKEN, FILTER_BODY_BYTES, 0 },
 	{ "GET", "/v1/jobs", ctl_http_jobs, CTL_TOKEN, 0, 0 },

@@ -4,6 +4,7 @@ right digest, and what is refused leaves nothing behind."""
 import base64
 import hashlib
 import json
+import threading
 import time
 
 import pytest
@@ -309,3 +310,27 @@ def test_link_takes_as_many_jobs_as_its_settings_say(new_daemon, rig):
     start(daemon)
     answer = daemon.ask("POST", "/v1/jobs", body={"links": ["cap0"]})
     assert answer.status == 409 and answer.json()["code"] == "link-full" and answer.json()["pointer"] == "/links/0"
+
+
+def test_estimate_counts_what_would_match_and_leaves_nothing(probe):
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(
+        probe.ask("POST", "/v1/estimate", body={"links": ["cap0"], "filter": "udp", "seconds": 3})))
+    asking.start()
+    until = time.monotonic() + 10
+    while not any(job["state"] == "running" for job in probe.get("/v1/jobs").json()["jobs"]):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    probe.rig.send(frames.numbered(300, 500))
+    assert probe.ask("POST", "/v1/estimate", body={"links": ["cap0"]}).status == 409
+    asking.join()
+    estimate = answers[0].json()
+    assert answers[0].status == 200, estimate
+    assert estimate["total"]["packets"] == 300 and estimate["total"]["pps"] == 100 and balanced(estimate["account"])
+    assert estimate["total"]["bps"] == 300 * 500 * 8 / 3 and estimate["total"]["bytes_per_hour"] == 300 * 516 / 3 * 3600
+    assert probe.get("/v1/jobs").json()["jobs"] == [] and list(probe.spool.iterdir()) == []
+
+
+@pytest.mark.parametrize("fields", [{"seconds": 0}, {"seconds": 31}, {"seconds": "5"}, {"color": 1}, {"links": []}, {"filter": "host foo"}])
+def test_estimates_that_are_refused(probe, fields):
+    assert probe.ask("POST", "/v1/estimate", body={"links": ["cap0"], **fields}).status == 422

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Proves that a ring keeps the last of a link and no more, and that a trigger saves the packets from before it and after it, out of the ring's
+"""Proves that a ring keeps the last of a link and no more, and that a trigger saves the packets from before and after it, out of the ring's
 reach, and says when the ring did not go back far enough."""
 import time
 
