@@ -90,7 +90,7 @@ def test_a_full_disk_gets_space_again(rig, capture_built, make_disk, kind):
     ballast.write_bytes(os.urandom(72 * MIB))
     process = rig.capture("-w", disk.path, "--reserve", "16MiB", "--digest", "off", "--on-full", "wait", *XDP, *traffic.SMALL)
     # 40 kpps of 1,000 random bytes are 40 MB/s: full after a second, and memory (24 MiB) half a second later.
-    sender = traffic.start_gen(rig, "--rate", "40kpps", "--size", "1000", "--payload", "random", "--duration", "6s")
+    sender = traffic.start_gen(rig, "--rate", "40kpps", "--size", "1000", "--payload", "random", "--duration", "60s")
     process.wait_for_line("disk is full", 8)
     assert disk.free_mib() >= 15.9
     time.sleep(1)
@@ -100,11 +100,12 @@ def test_a_full_disk_gets_space_again(rig, capture_built, make_disk, kind):
     assert disk.free_mib() >= 15.9, "the reserve was used"
     ballast.unlink()
     process.wait_for_line("goes on", 5)
-    sender.finish()
+    time.sleep(2)
+    sender.stop()
     assert process.stop(check=False, timeout_s=10) == 3
     stats, found = process.stats(), stored_in(disk.path)
     exact(stats, sender.stats()["sent"], len(found))
-    assert stats["dropped"].get("disk_full", 0) > 0 and set(stats["dropped"]) <= {"disk_full", "buffers_full"}, stats
+    assert stats["dropped"].get("disk_full", 0) > 0 and set(stats["dropped"]) <= {"disk_full", "buffers_full", "rx_ring_full"}, stats
     after_gap = max(range(1, len(found)), key=lambda n: found[n] - found[n - 1])
     assert found[0] == 0 and len(found) - after_gap > 5000, f"only {len(found) - after_gap} packets are from after the full disk"
     assert busy < 0.6 * rig_module.PATIENCE, f"{busy:.2f} of a CPU while the disk was full"
@@ -146,7 +147,8 @@ def test_a_reader_ten_times_slower_than_the_link(rig, capture_built, tmp_path):
     reader = threading.Thread(target=read_slowly, daemon=True)
     reader.start()
     process = rig.capture("-w", pipe, *XDP, *traffic.SMALL)
-    sender = traffic.start_gen(rig, "--rate", "30kpps", "--size", "1000", "--payload", "random", "--duration", "4s")
+    # By number, not by time: on a busy machine it takes longer, but the pipe and memory (24 MiB) do not get larger for it.
+    sender = traffic.start_gen(rig, "--rate", "30kpps", "--size", "1000", "--payload", "random", "--count", "120000")
     sizes = []
     while sender.popen.poll() is None:
         sizes.append(traffic.rss_kib(process.pid))
@@ -159,7 +161,7 @@ def test_a_reader_ten_times_slower_than_the_link(rig, capture_built, tmp_path):
     found = traffic.numbers(records)
     exact(stats, sender.stats()["sent"], len(found))
     assert found == sorted(set(found))
-    assert set(stats["dropped"]) == {"buffers_full"} and stats["dropped"]["buffers_full"] > 50_000, stats
+    assert stats["dropped"]["buffers_full"] > 50_000 and set(stats["dropped"]) <= {"buffers_full", "rx_ring_full"}, stats
     if rig_module.PATIENCE == 1:
         assert max(sizes) < 300 * 1024 and max(sizes) - sizes[len(sizes) // 2] < 8 * 1024, sizes
 
