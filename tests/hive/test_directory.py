@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Proves accounts from a directory (a real slapd): the first login makes the user with the groups that the directory says, also by groups in
-groups; who leaves a group or the directory loses it here without logging in; an outage throws nobody out; a local user keeps their own
+"""Proves accounts from a directory (a real slapd): the first login makes the user with the groups that the directory says, also by groups
+in groups; who leaves a group or the directory loses it here without logging in; an outage throws nobody out; a local user keeps their own
 password whatever the directory says of the name."""
 import pytest
 
