@@ -95,9 +95,10 @@ static void say(const struct options *o, const struct cap_extract_account *a)
 			a->written_pkts, a->looked_pkts, a->blocks_read, a->blocks, a->files);
 	else if (o->stats == 1)
 		fprintf(stderr,
-			"{\"written\":%" PRIu64 ",\"looked\":%" PRIu64 ",\"blocks_read\":%" PRIu64 ",\"blocks\":%" PRIu64
-			",\"files\":%" PRIu64 ",\"files_unindexed\":%" PRIu64 "}\n",
-			a->written_pkts, a->looked_pkts, a->blocks_read, a->blocks, a->files, a->files_unindexed);
+			"{\"written\":%" PRIu64 ",\"looked\":%" PRIu64 ",\"blocks_read\":%" PRIu64
+			",\"blocks\":%" PRIu64 ",\"files\":%" PRIu64 ",\"files_unindexed\":%" PRIu64 "}\n",
+			a->written_pkts, a->looked_pkts, a->blocks_read, a->blocks, a->files,
+			a->files_unindexed);
 }
 
 static int extract(const struct options *o, const struct skep_opts_words *words, struct skep_err *err)

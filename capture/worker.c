@@ -362,7 +362,10 @@ static bool has_work(const struct cap_worker *worker)
 	return false;
 }
 
-/* How long it may sleep: until the oldest frame in memory has to be on its way, or for as long as frames may wait. */
+/*
+ * How long it may sleep: until the oldest frame in memory has to be on its way, or for as long as frames may
+ * wait.
+ */
 static uint64_t long_nap_ns(const struct cap_worker *worker, uint64_t now_ns, bool quiet)
 {
 	uint64_t ns = quiet ? CAP_FLUSH_NS : CAP_LONG_NAP_NS;

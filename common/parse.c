@@ -276,7 +276,10 @@ int skep_parse_list(const char *what, const char *text, uint16_t max, struct ske
 	return SKEP_E_USAGE;
 }
 
-/* Up to nine digits behind the point, as nanoseconds; *at is moved behind them. False: a digit too many, or none. */
+/*
+ * Up to nine digits behind the point, as nanoseconds; *at is moved behind them. False: a digit too many, or
+ * none.
+ */
 static bool take_fraction(const char **at, uint64_t *ret_ns)
 {
 	uint64_t ns = 0;
@@ -335,7 +338,8 @@ static bool parse_date(const char *at, uint64_t *ret_ns)
 	time_t t;
 
 	if (!take_digits(&at, 4, &tm.tm_year) || !take_char(&at, '-') || !take_digits(&at, 2, &tm.tm_mon) ||
-	    !take_char(&at, '-') || !take_digits(&at, 2, &tm.tm_mday) || !(*at == 'T' || *at == 't' || *at == ' '))
+	    !take_char(&at, '-') || !take_digits(&at, 2, &tm.tm_mday) ||
+	    !(*at == 'T' || *at == 't' || *at == ' '))
 		return false;
 	at++;
 	if (!take_digits(&at, 2, &tm.tm_hour) || !take_char(&at, ':') || !take_digits(&at, 2, &tm.tm_min) ||

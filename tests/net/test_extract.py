@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""`skep-capture extract`: packets of a time span or that match a filter, out of many captures, in order of time. Oracles are our own list of
-the packets, tcpdump's filter, and the count of blocks that were read."""
+"""`skep-capture extract`: packets of a time span or that match a filter, out of many captures, in order of time. Oracles are our own list
+of the packets, tcpdump's filter, and the count of blocks that were read."""
 import json
 import random
 import shutil

@@ -208,7 +208,8 @@ def test_lists_of_addresses(rig, engine, open_folder):
     engine became: one that only root may read is refused."""
     e = engine(rig)
     networks = open_folder / "networks"
-    networks.write_text("".join(f"10.{n >> 8 & 255}.{n & 255}.{(n >> 16) * 64}/26\n" for n in range(100000)) + "192.0.2.0/25\n2001:db8:0:0::1:0/112\n")
+    networks.write_text("".join(f"10.{n >> 8 & 255}.{n & 255}.{(n >> 16) * 64}/26\n" for n in range(100000)) +
+                        "192.0.2.0/25\n2001:db8:0:0::1:0/112\n")
     networks.chmod(0o644)
     started = time.monotonic()
     e.client.add("in", f"src net in @{networks} and udp", dir="d1")
