@@ -114,7 +114,8 @@ def bench_main(args):
     warnings = []
     tools = choose_tools(args, args.build / "bin", warnings)
     result = {"version": 1, "mode": plan.mode, "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-              "host": host.describe(work_dir, SOURCE), "versions": {n: t.version() for n, t in tools.items() if not n.startswith(("limit", "classify"))},
+              "host": host.describe(work_dir, SOURCE),
+              "versions": {n: t.version() for n, t in tools.items() if not n.startswith(("limit", "classify"))},
               "plan": {k: v for k, v in plan.__dict__.items()}, "warnings": warnings, "limits": [], "rows": [], "goals": []}
     if result["host"]["load_before"] > 0.7:
         warnings.append(f"The machine was busy before the run (load {result['host']['load_before']:.2f}): the numbers are too low.")

@@ -153,4 +153,5 @@ def job_filters(rows, limits):
 
 
 def evaluate(rows, limits):
-    return small_frames(rows) + large_frames(rows, limits) + compression(rows, limits) + economy(rows) + job_filters(rows, limits) + jobs.goals(rows, limits, goal, median)
+    return small_frames(rows) + large_frames(rows, limits) + compression(rows, limits) + economy(rows) + job_filters(rows, limits) + \
+        jobs.goals(rows, limits, goal, median)

@@ -64,7 +64,8 @@ def classify_table(rows):
     out = []
     for (tool,), group in grouped(rows, "tool"):
         pps = middle(group, "offered_pps")
-        out.append([tool, rate(pps), f"{pps / drop:.3f}" if drop and pps else "-", f"{1e9 / pps - 1e9 / drop:.0f}" if drop and pps else "-"])
+        compared = [f"{pps / drop:.3f}", f"{1e9 / pps - 1e9 / drop:.0f}"] if drop and pps else ["-", "-"]
+        out.append([tool, rate(pps)] + compared)
     return table(["at the receiving end", "offered Mpps", "of XDP_DROP", "ns more a frame"], out)
 
 
@@ -144,7 +145,8 @@ def ratios_table(rows):
 TABLES = {"null": ("Flat out, nothing written", flat_table), "disk": ("Flat out, to disk", flat_table),
           "compress": ("Compressing, one core for everything, to disk", flat_table), "lowrate": ("Low rates", low_table),
           "zero-loss": ("Highest rate without loss, to disk", zero_loss_table), "curve": ("Loss over offered rate, to disk", curve_table),
-          "account": ("Account", account_table), "jobs": ("Eight jobs that all match, flat out, to disk; packets of all jobs together", flat_table),
+          "account": ("Account", account_table),
+          "jobs": ("Eight jobs that all match, flat out, to disk; packets of all jobs together", flat_table),
           "jobs-classify": ("Jobs that match nothing, flat out", classify_table)}
 
 

@@ -207,17 +207,17 @@ static inline void add_generated(struct packets *p, size_t n, uint64_t *seed)
 /* The packets of a test program, with its group's setup and teardown: captures, and n made from the seed. */
 #define COLLECTED_PACKETS(n, seed)              \
 	static struct packets packets;          \
-                                                \
+\
 	static int collect(void **state)        \
 	{                                       \
 		uint64_t s = (seed);            \
-                                                \
+\
 		(void)state;                    \
 		add_captures(&packets);         \
 		add_generated(&packets, n, &s); \
 		return 0;                       \
 	}                                       \
-                                                \
+\
 	static int drop(void **state)           \
 	{                                       \
 		(void)state;                    \
