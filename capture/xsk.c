@@ -58,8 +58,8 @@
 /* Ethernet header, and two VLAN tags. */
 #define LINK_OVERHEAD 22u
 /*
- * Some NICs know the size of a buffer in KiB only (igb, igc, ixgbe's 82599): of 1,792 bytes they use 1,024, and
- * what a frame is longer comes as a frame of its own. So a zero-copy buffer counts for its whole KiB.
+ * Some NICs know the size of a buffer in KiB only (igb, igc, ixgbe's 82599): of 1,792 bytes they use 1,024,
+ * and what a frame is longer comes as a frame of its own. So a zero-copy buffer counts for its whole KiB.
  */
 #define NIC_BUFFER_STEP 1024u
 #define ZERO_COPY_ROOM ((CAP_XSK_CHUNK_LARGE - HEADROOM) / NIC_BUFFER_STEP * NIC_BUFFER_STEP)

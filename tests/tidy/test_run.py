@@ -129,4 +129,4 @@ def test_a_broken_suite_does_not_stop_the_run(runner, tmp_path, monkeypatch, cap
 def test_the_script_refuses_what_is_no_suite(words, code):
     done = subprocess.run([ROOT / "scripts" / "test", *words], capture_output=True, text=True, timeout=20, cwd="/", check=False)
     assert done.returncode == code
-    assert "tidy unit fuzz bpf net control" in done.stdout if code == 0 else "no suite" in done.stderr
+    assert "tidy unit fuzz bpf net control hive sanitizers" in done.stdout if code == 0 else "no suite" in done.stderr

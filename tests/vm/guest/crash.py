@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What a crash leaves: kill -9, and the power that goes in the middle of a job. Frames are numbered, so what is missing is known."""
 import json
+import os
 import pathlib
-import re
 import time
 
 import capture
 import pcapfile
-from receive import COUNTS, XDP
+from receive import XDP
 
 FOLDER = "/data/job"
 MARK = pathlib.Path("/data/power-was-cut")
@@ -27,8 +27,15 @@ def recovered(folder):
             number = int.from_bytes(record.data[46:54], "big")
             assert record.data[42:46] == b"SKPG" and number not in frames, f"{path}: frame {number} is damaged or twice"
             frames[number] = record.ts_ns
-        json.loads(path.with_name(path.name.removesuffix(".pcap.zst") + ".json").read_text())
+        json.loads(path.with_name(path.name + ".json").read_text())
     return " / ".join((done.stdout + done.stderr).split("\n"))[:200], frames
+
+
+def durably(path, value):
+    with open(path, "w", encoding="ascii") as file:
+        file.write(str(value))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def prefix(frames):
@@ -73,8 +80,7 @@ class Crash:
         self.nic.up()
         capture.Capture(self.nic.name, *XDP, folder=FOLDER)
         sent = self.receive.send("small")
-        MARK.write_text(str(sent))
-        capture.command("busybox", "sync", MARK)
+        durably(MARK, sent)
         # everything more than PROMISE_S old when the power goes
         time.sleep(PROMISE_S + 1)
         self.outside.ask("power")

@@ -70,7 +70,7 @@ def checks(report, outside):
     report.run("kill -9 after the last frame", crashes.kill)
     report.run("kill -9 under load", crashes.kill_under_load)
     if report.wants("the power was cut in the middle of a job"):
-        crash.MARK.with_name("checks-done").write_text(str(report.number))
+        crash.durably(crash.MARK.with_name("checks-done"), report.number)
         crashes.power()
 
 

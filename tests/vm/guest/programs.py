@@ -119,8 +119,8 @@ class Programs:
         """xdpdump looks at our program by a trampoline and sees the same frames; we lose none."""
         self.nic.up()
         with capture.Capture(self.nic.name, *XDP) as running:
-            entry = [name for name in loaded().values()]
-            with subprocess.Popen(["xdpdump", "-i", self.nic.name, "-p", "prefilter", "-w", "/tmp/xdpdump.pcap"], stdout=subprocess.PIPE,
+            entry = attached(self.nic.name)
+            with subprocess.Popen(["xdpdump", "-i", self.nic.name, "-p", entry, "-w", "/tmp/xdpdump.pcap"], stdout=subprocess.PIPE,
                                   stderr=subprocess.STDOUT, text=True) as dump:
                 time.sleep(5)
                 alive = dump.poll() is None
@@ -130,7 +130,14 @@ class Programs:
             stats = running.stop()
         capture.lossless(stats, sent)
         if not alive:
-            return f"xdpdump of Debian 12 cannot follow our program ({' '.join(said.split())[-160:]}; programs {entry}); " \
+            return f"xdpdump of Debian 12 cannot follow our program ({' '.join(said.split())[-160:]}; the program is {entry}); " \
                    f"the capture is not touched: {stats['stored']} of {sent}"
-        counted = capture.command("tcpdump", "-r", "/tmp/xdpdump.pcap", "-n", check=False).stdout.count("\n")
-        return f"xdpdump saw {counted} of {sent} frames, we stored {stats['stored']}"
+        read = capture.command("tcpdump", "-r", "/tmp/xdpdump.pcap", "-n", check=False)
+        return f"xdpdump saw {read.stdout.count(chr(10))} of {sent} frames of {entry} ({' '.join((said + read.stderr).split())[-200:]}), " \
+               f"we stored {stats['stored']}"
+
+
+def attached(link):
+    """Name of the program on the link's hook."""
+    shown = json.loads(capture.command("ip", "-j", "-d", "link", "show", "dev", link).stdout)[0]
+    return loaded().get(shown["xdp"]["prog"]["id"], "?")
