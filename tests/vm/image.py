@@ -98,6 +98,8 @@ def root_disk(build, tools, stage, out):
     skeleton(stage)
     programs = [place(path, stage, f"/skep/bin/{path.name}") for path in sorted((build / "bin").iterdir())]
     programs += [place(build / "tests" / "bpf" / name, stage, f"/skep/tests/{name}") for name in KERNEL_TESTS]
+    for path in (build / "bpf").glob("*.bpf.o"):
+        place(path, stage, f"/skep/bpf/{path.name}")
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     programs += [place(shutil.which(name, path=path), stage, f"/usr/bin/{name}") for name in TOOLS if shutil.which(name, path=path)]
     programs += [place(tools / "usr/sbin" / name, stage, f"/usr/bin/{name}") for name in ("xdp-loader", "xdpdump")]

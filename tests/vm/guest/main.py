@@ -47,6 +47,8 @@ def checks(report, outside):
     first = programs.Programs(outside, nics[0], receive.Receive(outside, nics[0]))
     report.run("jobs of every kind on xdp", first.jobs, *receive.XDP)
     report.run("jobs of every kind on mirror", first.jobs, "--source", "mirror")
+    for path in sorted(pathlib.Path("/skep/bpf").iterdir()):
+        report.run(f"verifier: {path.name}", first.verifier, path)
     for path in sorted(pathlib.Path("/skep/tests").iterdir()):
         report.run(f"tests/bpf/{path.name} in this kernel", first.own_tests, path)
     report.run("libxdp's dispatcher was there first", first.dispatcher_first)

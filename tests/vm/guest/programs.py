@@ -5,11 +5,13 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import socket
 import subprocess
 import time
 
 import capture
+import pcapfile
 import tap
 from receive import XDP
 
@@ -70,6 +72,17 @@ class Programs:
         stored = {name: account["stored"] for name, account in ended.items()}
         assert stored["all"] == sent and 0 < stored["cut"] < sent and 0 < stored["sample"] < sent, stored
         return f"{' '.join(names)}; stored by job, of {sent}: {stored}"
+
+    def verifier(self, path):
+        """bpftool loads each program of an object; the end of the verifier's log if it does not."""
+        pin = f"/sys/fs/bpf/{path.name.partition('.')[0]}"
+        done = capture.command("bpftool", "prog", "loadall", path, pin, check=False, timeout_s=120)
+        try:
+            assert done.returncode == 0, f"{' '.join(done.stderr.split())[-1500:]}"
+            return " ".join(sorted(os.listdir(pin)))
+        finally:
+            if os.path.isdir(pin):
+                shutil.rmtree(pin)
 
     def own_tests(self, path):
         """A program of tests/bpf in this kernel."""
@@ -132,9 +145,9 @@ class Programs:
         if not alive:
             return f"xdpdump of Debian 12 cannot follow our program ({' '.join(said.split())[-160:]}; the program is {entry}); " \
                    f"the capture is not touched: {stats['stored']} of {sent}"
-        read = capture.command("tcpdump", "-r", "/tmp/xdpdump.pcap", "-n", check=False)
-        return f"xdpdump saw {read.stdout.count(chr(10))} of {sent} frames of {entry} ({' '.join((said + read.stderr).split())[-200:]}), " \
-               f"we stored {stats['stored']}"
+        counted = len(pcapfile.read("/tmp/xdpdump.pcap")[1])
+        assert counted == sent, f"xdpdump saw {counted} of {sent} frames: {said}"
+        return f"xdpdump saw {counted} of {sent} frames in {entry}, we stored {stats['stored']}"
 
 
 def attached(link):

@@ -197,7 +197,7 @@ def open_all(folder):
             yield status.read()
 
 
-def big_mappings(text, least_kib=1024):
+def big_mappings(text, least_kib=8192):
     """MiB by node of the private anonymous mappings that are at least so large."""
     nodes = {}
     for line in text.splitlines():
