@@ -235,7 +235,7 @@ def daemon(tmp_path):
     """A running daemon without TLS."""
     made = make_daemon(tmp_path).start()
     yield made
-    made.stop()
+    assert made.stop() == 0, made.said()  # a leak that a sanitizer finds is another code
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +243,7 @@ def shared(tmp_path_factory):
     """One running daemon for the tests of a file that leave no traces."""
     made = make_daemon(tmp_path_factory.mktemp("shared")).start()
     yield made
-    made.stop()
+    assert made.stop() == 0, made.said()
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ def new_daemon(tmp_path):
     yield make
     for one in made:
         try:
-            one.stop()
+            assert one.stop() in (None, 0, -signal.SIGKILL), one.said()
         finally:
             for pid in one.engines().values():
                 with contextlib.suppress(ProcessLookupError):

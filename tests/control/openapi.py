@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Checks answers against control/api/openapi.yaml: route, status and media type must be described, and JSON must fit its schema."""
 import re
+import urllib.parse
 
 import jsonschema
 import yaml
@@ -27,7 +28,7 @@ class Description:
 
     def check(self, method, path, answer):
         """An answer to a request that came through as it is written. Where nothing is described, 404, 405 or 400 must be the answer."""
-        route = self.route_of(path.split("?")[0])
+        route = self.route_of(urllib.parse.unquote(path.split("?")[0]))
         operation = self.document["paths"][route].get({"HEAD": "get"}.get(method, method.lower())) if route else None
         if not operation:
             assert answer.status in (400, 404, 405), f"{method} {path} is not described, and answered with {answer.status}"

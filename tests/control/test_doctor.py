@@ -11,7 +11,8 @@ LINE = re.compile(r"(ok  |warn|fail)  (.{22}) (.+)")
 def doctor(daemon, namespace=None):
     daemon.spool.mkdir(exist_ok=True)
     where = ["ip", "netns", "exec", namespace] if namespace else []
-    done = subprocess.run([*where, BIN / "skep-control", "-c", daemon.config, "doctor"], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([*where, BIN / "skep-control", "-c", daemon.config, "doctor"], capture_output=True, text=True, check=False,
+                          timeout=60)
     found = [LINE.fullmatch(line) for line in done.stdout.splitlines()]
     assert found and all(found), done.stdout + done.stderr
     return done.returncode, [(match[1].strip(), match[2].strip(), match[3]) for match in found]
