@@ -24,6 +24,15 @@ def rule_of(operation):
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     hive = hive_module.Hive(tmp_path_factory.mktemp("rights"))
+    try:
+        populate(hive)
+        yield hive
+    finally:
+        hive.stop()
+
+
+def populate(hive):
+    """A stranger with one of each kind of thing; somebody with no right, and one person for each right."""
     hive.claim()
     hive.things = {"links": hive.link("tap-a"), "probes": hive.admin.get("/probes").json["items"][0]["id"]}
     stranger = hive.person("stranger", RIGHTS, all_links=True)
@@ -40,8 +49,6 @@ def world(tmp_path_factory):
     hive.people = {"none": hive.person("none")}
     for right in RIGHTS:
         hive.people[right] = hive.person(f"only-{right}", [right])
-    yield hive
-    hive.stop()
 
 
 def path_of(hive, pattern, operation_id):
