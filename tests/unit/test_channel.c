@@ -45,7 +45,7 @@ struct bench {
 	struct cap_keeper keeper;
 	struct cap_io io;
 	struct one jobs[MAX_JOBS];
-	uint32_t n;
+	_Atomic uint32_t n;
 	uint32_t burst;		/* batches per turn */
 	uint64_t wanted;	/* mask of the jobs that frames are for */
 	uint64_t sent, at;
@@ -199,9 +199,9 @@ static struct one *add_job(enum fault fault, int level, int stream_fd)
 	lane->header_raw_bytes = lane->segment_raw_bytes = kl->header_bytes;
 	cap_level_init(&lane->level, level == 0, level);
 	assert_int_equal(cap_channel_init(&o->channel, &bench->worker, NULL), 0);
+	bench->n++; /* the keeper opens its file at once: faults must know it */
 	cap_keeper_add(&bench->keeper, kl);
 	assert_int_equal(cap_worker_add(&bench->worker, &o->channel, NULL), 0);
-	bench->n++;
 	return o;
 }
 
