@@ -37,17 +37,23 @@ static __always_inline int copy(struct xdp_md *ctx, void *ring, const __u32 size
 {
 	struct skep_meta *m = bpf_ringbuf_reserve(ring, size, 0);
 	struct skep_nic_facts nic;
+	__u32 last;
 
 	if (!m)
 		return -1;
 	nic = skep_nic_read(ctx, hints);
 	skep_meta_fill(ctx, m, ~0ULL, &nic);
 	/*
-	 * Keeps the bounds of len where the verifier can see them: the compiler would test another copy of
-	 * it.
+	 * Keeps the bounds where the verifier can see them: the compiler would test another copy of len, and
+	 * Linux 6.1 does not learn from len != 0 that it is at least 1.
 	 */
-	asm volatile("" : "+r"(len));
-	if (len == 0 || len > size - SKEP_META_BYTES || bpf_xdp_load_bytes(ctx, 0, m + 1, len)) {
+	last = len - 1;
+	asm volatile("" : "+r"(last));
+	if (last >= size - SKEP_META_BYTES)
+		goto discard;
+	asm volatile("" : "+r"(last));
+	if (bpf_xdp_load_bytes(ctx, 0, m + 1, last + 1)) {
+discard:
 		bpf_ringbuf_discard(m, BPF_RB_NO_WAKEUP);
 		return -1;
 	}

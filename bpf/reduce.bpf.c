@@ -102,16 +102,18 @@ static __always_inline int is_over(struct frame_facts *f, const struct skep_redu
 				   struct skep_reduce_counters *c)
 {
 	struct flow_counts *had, first = { .pkts = 1, .bytes = f->wire_bytes };
+	struct job_flow key; /* Linux 6.1 takes no key of a map from the memory of a caller */
 	__u64 pkts, bytes;
 
 	f->key.epoch = job->epoch;
-	had = bpf_map_lookup_elem(&flows, &f->key);
+	__builtin_memcpy(&key, &f->key, sizeof(key));
+	had = bpf_map_lookup_elem(&flows, &key);
 	if (!had) {
-		if (!bpf_map_update_elem(&flows, &f->key, &first, BPF_NOEXIST)) {
+		if (!bpf_map_update_elem(&flows, &key, &first, BPF_NOEXIST)) {
 			c->flows++;
 			return 0;
 		}
-		had = bpf_map_lookup_elem(&flows, &f->key); /* another CPU was first, or there is no room */
+		had = bpf_map_lookup_elem(&flows, &key); /* another CPU was first, or there is no room */
 		if (!had)
 			return 0;
 	}
