@@ -399,6 +399,10 @@ static void a_fault_stays_with_its_job(enum fault fault, enum cap_drop reason)
 	bad = add_job(fault, 0, -1);
 	turn(1, 1);
 	assert_true(settled(good, 20)); /* it has its file */
+	/* Until the keeper has said so, a packet without a block is dropped for want of blocks. */
+	for (int k = 0; k < 20000 && !atomic_load(&bad->keeper_lane.files.blocked); k++)
+		(void)usleep(1000);
+	assert_int_not_equal(atomic_load(&bad->keeper_lane.files.blocked), 0);
 	for (int k = 0; k < 400; k++) {
 		turn_at_ease(3, 4, good);
 		sent += 4 * CAP_BATCH;
