@@ -176,7 +176,7 @@ json_t *cap_serve_describe(struct cap_serve *s, struct serve_job *j)
 		json_array_append_new(reasons, cap_serve_text(t.reasons[i]));
 	json_object_set_new(o, "name", json_string(j->spec.ej.job.name));
 	json_object_set_new(o, "state", json_string(state_name(j)));
-	json_object_set_new(o, "why", json_string(j->ended ? why_name(j->spec.ej.why) : ""));
+	json_object_set_new(o, "why", json_string(j->ended || j->spec.ej.state == CAP_ENGINE_JOB_ENDED ? why_name(j->spec.ej.why) : ""));
 	json_object_set_new(o, "dir", json_string(j->spec.dir));
 	json_object_set_new(o, "filter", cap_serve_text(j->spec.filter ? j->spec.filter : ""));
 	json_object_set_new(o, "started_ns", cap_serve_count(j->spec.ej.started_utc_ns));
