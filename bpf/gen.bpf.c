@@ -77,6 +77,21 @@ static __always_inline __u64 payload_sum(struct gen_pool *p, __u32 from, __u32 l
 	return sum;
 }
 
+/*
+ * Stores 1 to max bytes. The verifier must see both bounds in one register, and before Linux 6.13 it does not
+ * learn from len != 0 that it is at least 1.
+ */
+static __always_inline int put(struct xdp_md *ctx, __u32 at, void *bytes, __u32 len, const __u32 max)
+{
+	__u32 last = len - 1;
+
+	GEN_KEEP(last);
+	if (last >= max)
+		return -1;
+	GEN_KEEP(last);
+	return (int)bpf_xdp_store_bytes(ctx, at, bytes, last + 1);
+}
+
 /* Writes frame seq into the page; 0 or a negative number (only if there is a defect). */
 static __always_inline int build(struct xdp_md *ctx, __u64 seq, __u32 len)
 {
@@ -99,9 +114,9 @@ static __always_inline int build(struct xdp_md *ctx, __u64 seq, __u32 len)
 	if (cfg.n_sizes > 1 && bpf_xdp_adjust_tail(ctx, (int)len - (int)cfg.page_len))
 		return -1;
 	skep_gen_finish(t, seq, flow, len, skep_gen_needs_sum(t) ? payload_sum(p, from, rest) : 0);
-	if (bpf_xdp_store_bytes(ctx, 0, t->bytes, head))
+	if (put(ctx, 0, t->bytes, head, SKEP_GEN_HEAD_BYTES))
 		return -1;
-	if (rest && cfg.store_payload && bpf_xdp_store_bytes(ctx, head, p->bytes + from, rest))
+	if (rest && cfg.store_payload && put(ctx, head, p->bytes + from, rest, SKEP_GEN_LIVE_MAX))
 		return -1;
 	return 0;
 }

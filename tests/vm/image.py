@@ -17,6 +17,8 @@ PYTHON_LEAVES_OUT = shutil.ignore_patterns("test", "idlelib", "lib2to3", "distut
                                            "turtledemo", "unittest", "_ssl*", "_tkinter*")
 # Those of tests/bpf that end within a minute without acceleration.
 KERNEL_TESTS = ("test_hook", "test_programs")
+# Those that bpftool can load; the others hold programs for a device, and are loaded by skep-capture and by test_programs.
+PLAIN_OBJECTS = ("gen", "look", "reduce", "rxnull")
 INIT = """#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev /new
 /bin/busybox mount -t proc none /proc
@@ -98,14 +100,15 @@ def root_disk(build, tools, stage, out):
     skeleton(stage)
     programs = [place(path, stage, f"/skep/bin/{path.name}") for path in sorted((build / "bin").iterdir())]
     programs += [place(build / "tests" / "bpf" / name, stage, f"/skep/tests/{name}") for name in KERNEL_TESTS]
-    for path in (build / "bpf").glob("*.bpf.o"):
-        place(path, stage, f"/skep/bpf/{path.name}")
+    for name in PLAIN_OBJECTS:
+        place(build / "bpf" / f"{name}.bpf.o", stage, f"/skep/bpf/{name}.bpf.o")
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     programs += [place(shutil.which(name, path=path), stage, f"/usr/bin/{name}") for name in TOOLS if shutil.which(name, path=path)]
     programs += [place(tools / "usr/sbin" / name, stage, f"/usr/bin/{name}") for name in ("xdp-loader", "xdpdump")]
     programs.append(place(PYTHON, stage))
     place(tools / "bin/busybox", stage, "/usr/bin/busybox")
-    os.symlink("busybox", stage / "usr/bin/sh")
+    for name in ("sh", "cat", "grep", "sleep"):
+        os.symlink("busybox", stage / "usr/bin" / name)
     # libxdp reads its dispatcher from here.
     shutil.copytree("/usr/lib/x86_64-linux-gnu/bpf", stage / "usr/lib/x86_64-linux-gnu/bpf")
     version = subprocess.run([PYTHON, "-c", "import sys; print('python%d.%d' % sys.version_info[:2])"], capture_output=True, text=True,

@@ -93,7 +93,7 @@ class Programs:
         failed = [line for line in re.findall(r"^not ok.*$", text, re.MULTILINE) if "# SKIP" not in line]
         if done.returncode == 77 or (skipped and not passed and not failed):
             raise tap.Skip(text.strip().splitlines()[-1])
-        assert not failed and passed, f"exit code {done.returncode}: {'; '.join(failed) or text.strip()[-600:]}"
+        assert not failed and passed, f"exit code {done.returncode}: {'; '.join(failed)}: {' '.join(text.split())[-600:]}"
         return f"{passed} cases passed{f', {len(skipped)} skipped' if skipped else ''}"
 
     # --- others on the link ------------------------------------------------------------------------------------------
