@@ -80,7 +80,8 @@ def test_from_a_file(tmp_path, capture_built):
     made = make_traffic(110)
     source, out = tmp_path / "in.pcap", tmp_path / "out.pcap"
     pcapfile.write(source, [steps[-1] for _, steps, _ in made])
-    subprocess.run([rig_module.BIN / "skep-capture", "-r", source, "-w", out, "-s", "40", "--decap", "erspan", "--inside", "erspan,vlan,mpls",
+    subprocess.run([rig_module.BIN / "skep-capture", "-r", source, "-w", out, "-s", "40", "--decap", "erspan", "--inside",
+                    "erspan,vlan,mpls",
                     "udp dst port 53"], capture_output=True, check=True, timeout=60)
     want = [steps[layers.index("erspan")] if "erspan" in layers else steps[-1] for layers, steps, port in made
             if port == 53 and set(layers) <= {"erspan", "vlan", "mpls"}]

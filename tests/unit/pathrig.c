@@ -264,7 +264,11 @@ static void make_source(struct rig *rig, uint32_t worker, uint32_t i)
 {
 	struct rig_source *src = &rig->sources[i];
 
-	src->head = (struct cap_source){ .ops = rig->cfg.ops ? rig->cfg.ops : &rig_ops, .tap = &rig->tap, .queue = i };
+	src->head = (struct cap_source){
+		.ops = rig->cfg.ops ? rig->cfg.ops : &rig_ops,
+		.tap = &rig->tap,
+		.queue = i,
+	};
 	src->rig = rig;
 	src->index = i;
 	src->worker = worker;
