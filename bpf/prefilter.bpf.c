@@ -104,28 +104,52 @@ static __always_inline int redirect(struct xdp_md *ctx, struct skep_xdp_counters
 	return unserved_action;
 }
 
-/* One to each job's counters. At most SKEP_MAX_JOBS rounds, usually one. */
+/* One to the counters of the lowest job; 1: it was the last. */
+static __always_inline long count_lowest(__u64 *wanted, const bool served)
+{
+	__u64 lowest = *wanted & -*wanted;
+	__u32 slot = 0;
+	struct skep_job_counters *j;
+
+	/* The number of the bit: BPF has no instruction for it. */
+	slot |= !!(lowest & 0xaaaaaaaaaaaaaaaaull);
+	slot |= !!(lowest & 0xccccccccccccccccull) << 1;
+	slot |= !!(lowest & 0xf0f0f0f0f0f0f0f0ull) << 2;
+	slot |= !!(lowest & 0xff00ff00ff00ff00ull) << 3;
+	slot |= !!(lowest & 0xffff0000ffff0000ull) << 4;
+	slot |= !!(lowest & 0xffffffff00000000ull) << 5;
+	j = bpf_map_lookup_elem(&jobs, &slot);
+	if (j && served)
+		j->wanted++;
+	else if (j)
+		j->unserved++;
+	*wanted &= *wanted - 1;
+	return !*wanted;
+}
+
+static long count_served(__u32 i, __u64 *wanted)
+{
+	return count_lowest(wanted, true);
+}
+
+static long count_unserved(__u32 i, __u64 *wanted)
+{
+	return count_lowest(wanted, false);
+}
+
+/*
+ * One to each job's counters; usually there is one. bpf_loop and not a loop of our own: without CAP_PERFMON the
+ * verifier follows each branch speculatively too, and gives up on 64 rounds ("the sequence of 8193 jumps is too
+ * complex"). Two functions: nor may the place of a counter be computed then.
+ */
 static __always_inline void count_jobs(__u64 wanted, const bool served)
 {
-	for (int i = 0; i < SKEP_MAX_JOBS && wanted; i++) {
-		__u64 lowest = wanted & -wanted;
-		__u32 slot = 0;
-		struct skep_job_counters *j;
-
-		/* The number of the bit: BPF has no instruction for it. */
-		slot |= !!(lowest & 0xaaaaaaaaaaaaaaaaull);
-		slot |= !!(lowest & 0xccccccccccccccccull) << 1;
-		slot |= !!(lowest & 0xf0f0f0f0f0f0f0f0ull) << 2;
-		slot |= !!(lowest & 0xff00ff00ff00ff00ull) << 3;
-		slot |= !!(lowest & 0xffff0000ffff0000ull) << 4;
-		slot |= !!(lowest & 0xffffffff00000000ull) << 5;
-		j = bpf_map_lookup_elem(&jobs, &slot);
-		if (j && served)
-			j->wanted++;
-		else if (j)
-			j->unserved++;
-		wanted &= wanted - 1;
-	}
+	if (!wanted || (served ? count_served(0, &wanted) : count_unserved(0, &wanted)))
+		return;
+	if (served)
+		bpf_loop(SKEP_MAX_JOBS - 1, count_served, &wanted, 0);
+	else
+		bpf_loop(SKEP_MAX_JOBS - 1, count_unserved, &wanted, 0);
 }
 
 static __always_inline int run(struct xdp_md *ctx, const int hints)

@@ -152,6 +152,13 @@ static int lock_part(int fd)
 	return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
 }
 
+/* The .part goes, and the note with it. */
+static void remove_part(struct cap_keeper *keeper, const struct cap_segment *seg)
+{
+	(void)keeper->io->unlinkat(keeper->io->arg, seg->dirfd, seg->part);
+	cap_sidecar_drop_note(seg->dirfd, seg->part);
+}
+
 static int open_part(struct cap_keeper *keeper, const struct cap_output *output, struct cap_segment *seg)
 {
 	const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
@@ -219,7 +226,9 @@ static int make_segment(struct cap_keeper *keeper, struct cap_keeper_lane *lane,
 		if (r == 0) {
 			r = grant(keeper, output, seg);
 			if (r < 0)
-				(void)keeper->io->unlinkat(keeper->io->arg, output->dirfd, seg->part);
+				remove_part(keeper, seg);
+			else
+				cap_keeper_note(lane, seg);
 		}
 	}
 	if (r < 0) {
@@ -413,6 +422,7 @@ static int publish(struct cap_keeper *keeper, struct cap_keeper_lane *lane, stru
 		remove_sidecar(keeper, seg);
 		return r;
 	}
+	cap_sidecar_drop_note(seg->dirfd, seg->part);
 	(void)io->fsync(io->arg, seg->dirfd); /* a lost name is found again by recover */
 	if (keeper->digest && lane->output->sidecar && lane->output->digest)
 		cap_digest_add(keeper->digest, seg->dirfd, seg->name);
@@ -431,7 +441,7 @@ static void complete(struct cap_keeper *keeper, struct cap_keeper_lane *lane, st
 		return;
 	}
 	if (!cap_segment_is_whole(seg) && seg->n_settled == 0) {
-		(void)keeper->io->unlinkat(keeper->io->arg, seg->dirfd, seg->part);
+		remove_part(keeper, seg);
 		return;
 	}
 	r = publish(keeper, lane, seg);
@@ -528,7 +538,7 @@ static void discard_next(struct cap_keeper *keeper, struct cap_keeper_lane *lane
 	if (!unused)
 		return;
 	if (!unused->stream)
-		(void)keeper->io->unlinkat(keeper->io->arg, unused->dirfd, unused->part);
+		remove_part(keeper, unused);
 	close_open(keeper, unused);
 }
 

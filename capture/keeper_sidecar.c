@@ -90,3 +90,14 @@ int cap_keeper_sidecar(const struct cap_keeper_lane *lane, const struct cap_segm
 	free((void *)sc.index);
 	return r;
 }
+
+void cap_keeper_note(const struct cap_keeper_lane *lane, const struct cap_segment *seg)
+{
+	struct cap_sidecar sc = lane->template;
+
+	if (!lane->output->sidecar)
+		return;
+	sc.seq = seg->seq;
+	sc.started_ns = seg->started_ns;
+	(void)!cap_sidecar_note(seg->dirfd, seg->part, &sc);
+}

@@ -127,6 +127,8 @@ static int open_queue(struct xdp_tap *tap, uint32_t queue, struct skep_err *err)
 		.zero_copy = cfg->zero_copy,
 		.need_wakeup = cfg->need_wakeup,
 		.busy_poll = cfg->busy_poll,
+		.say = cfg->say,
+		.say_arg = cfg->say_arg,
 	};
 	int fd, r;
 

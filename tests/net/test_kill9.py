@@ -27,7 +27,7 @@ def targets(kind, folder):
 
 def capture_and_kill(rig, kind, folder, delay_s):
     """Starts a capture, kills it after delay_s; returns the time of the kill (ns). The last one's socket may still be with the kernel."""
-    process = rig.capture(*targets(kind, folder), *traffic.SOURCES["xdp-native"], *traffic.SMALL)
+    process = rig.capture(*targets(kind, folder), *traffic.SOURCES["xdp-native"], *traffic.SMALL, "ip")
     time.sleep(delay_s)
     killed_ns = time.time_ns()
     process.kill()
@@ -58,8 +58,10 @@ def check_recovered(folder, records):
     left = [path.name for path in folder.iterdir() if path.name.endswith((".part", ".mend"))]
     assert not left, (left, done.stderr)
     files = captures_in(folder)
+    assert not [path.name for path in folder.iterdir() if path.name.endswith(".part.json")], "a note without its file"
     for path in files:
-        assert path.with_name(path.name + ".json").exists(), f"{path.name} has no sidecar"
+        side = json.loads(path.with_name(path.name + ".json").read_text())
+        assert side["link"] == "cap0" and side["source"] and side["hostname"] and side["filter"] == "ip", side
         rig_module.command(["zstd", "-tq", path])
         assert rig_module.tcpdump_count(path) == len(pcapfile.read(path)[1])
     recovered = traffic.records_of(files)
