@@ -122,7 +122,7 @@ static inline void alloctrap_expect_none(void)
 		return;
 	print_message("# %u calls, the first one from:\n", atomic_load(&caught));
 	backtrace_symbols_fd(trace, trace_n, STDOUT_FILENO);
-	fail_msg("the packet path called %s", what);
+	fail_msg("the packet path called %s", what ? what : "?");
 }
 
 static inline bool alloctrap_skipped(void)
