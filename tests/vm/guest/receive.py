@@ -90,6 +90,7 @@ class Receive:
             with open(f"/proc/{running.popen.pid}/numa_maps", encoding="ascii") as maps:
                 text = maps.read()
                 pages = big_mappings(text)
+                heap = " ".join(re.findall(r" heap .*?((?: N\d+=\d+)+)", text)).strip() + " pages"
                 wrong = [line for line in text.splitlines() if re.search(rf" N{1 - self.nic.node}=\d\d\d", line)]
             running.stop()
         # Whatever the threads are called: those pinned to one processor are the workers.
@@ -100,7 +101,7 @@ class Receive:
         assert here > 0 and elsewhere * 50 < here, \
             f"MiB of packet memory by node: {pages}, the NIC is on node {self.nic.node}; {wrong}"
         return f"NIC on node {self.nic.node}, workers on CPUs {','.join(sorted(pinned))} (node has {cpus}), " \
-               f"packet memory in MiB by node {pages}"
+               f"packet memory in MiB by node {pages}; heap: {heap}"
 
     def both_directions(self):
         """A hash that is symmetric, and both directions of each flow are on one queue."""
@@ -209,10 +210,10 @@ def open_all(folder):
 
 
 def big_mappings(text, least_kib=8192):
-    """MiB by node of the private anonymous mappings that are at least so large."""
+    """MiB by node of the private anonymous mappings that are at least so large: packet buffers and blocks."""
     nodes = {}
     for line in text.splitlines():
-        if " file=" in line or "stack" in line:
+        if re.search(r" file=| heap | stack ", line):
             continue
         size = int((re.search(r"kernelpagesize_kB=(\d+)", line) or [0, 4])[1])
         found = [(int(node), int(pages) * size) for node, pages in re.findall(r" N(\d+)=(\d+)", line)]
