@@ -38,7 +38,7 @@ class Machine:
         """files: kernel, initramfs, root, data; requests: a function (request) -> answer, both dicts."""
         self.qemu, self.files, self.folder, self.requests = qemu, files, folder, requests
         self.igb = int(version.split(".")[0]) >= 8
-        self.namespace = f"skep-vm-{os.environ.get('SKEP_RUN_PID', os.getpid())}"
+        self.namespace = f"skep-vm{folder.name.replace('.', '')}-{os.environ.get('SKEP_RUN_PID', os.getpid())}"
         self.console = folder / "console.log"
         self.process = None
 

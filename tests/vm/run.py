@@ -4,6 +4,7 @@
 Exit code 0: nothing failed (also if the machine cannot do it: then everything is one skip with the reason); 1: something did.
 """
 import argparse
+import concurrent.futures
 import os
 import pathlib
 import re
@@ -11,6 +12,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 
 import cable
@@ -21,7 +23,8 @@ import packages
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("SKEP_BUILD", ROOT / "build"))
 LOGS = BUILD / "test-logs"
-KERNEL_LIMIT_S = 420
+KERNEL_LIMIT_S = 440
+FETCHING = threading.Lock()
 
 
 class Tap:
@@ -29,8 +32,13 @@ class Tap:
 
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
+        self.lock = threading.RLock()
 
     def say(self, ok, text, skip=""):
+        with self.lock:
+            self._say(ok, text, skip)
+
+    def _say(self, ok, text, skip):
         number = self.passed + self.failed + self.skipped + 1
         if skip:
             self.skipped += 1
@@ -67,7 +75,8 @@ def why_not():
 def boot(tap, name, cache, shared, folder):
     """One kernel, all checks."""
     start = time.monotonic()
-    kernel = cache.kernel(name)
+    with FETCHING:
+        kernel = cache.kernel(name)
     version = (kernel / "version").read_text()
     words, qemu_version = cache.qemu()
     image.initramfs(kernel, cache.tools(), folder / "initramfs")
@@ -87,6 +96,16 @@ def boot(tap, name, cache, shared, folder):
     if why or broken:
         tap.say(False, f"[{short}] the machine runs all checks and turns itself off: {why or broken}; see {LOGS}/vm-{name}.console.log")
     print(f"# {version} under qemu {qemu_version}: {time.monotonic() - start:.0f} s", flush=True)
+
+
+def try_boot(tap, name, cache, shared):
+    (shared / name).mkdir()
+    try:
+        boot(tap, name, cache, shared, shared / name)
+    except packages.Unavailable as reason:
+        tap.say(True, f"[{name}] the kernel", str(reason))
+    except (OSError, RuntimeError) as error:
+        tap.say(False, f"[{name}] the machine starts: {error}")
 
 
 def main():
@@ -112,14 +131,9 @@ def main():
         except packages.Unavailable as reason:
             tap.say(True, "the emulated machine", str(reason))
             names = []
-        for name in names:
-            (shared / name).mkdir()
-            try:
-                boot(tap, name, cache, shared, shared / name)
-            except packages.Unavailable as reason:
-                tap.say(True, f"[{name}] the kernel", str(reason))
-            except (OSError, RuntimeError) as error:
-                tap.say(False, f"[{name}] the machine starts: {error}")
+        # The machines mostly wait (for a link, for frames, for a flush), so two do not disturb each other.
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda name: try_boot(tap, name, cache, shared), names))
     print(f"1..{tap.passed + tap.failed + tap.skipped}")
     print(f"{tap.passed} passed, {tap.failed} failed, {tap.skipped} skipped", flush=True)
     return 1 if tap.failed else 0
