@@ -138,9 +138,9 @@ static long count_unserved(__u32 i, __u64 *wanted)
 }
 
 /*
- * One to each job's counters; usually there is one. bpf_loop and not a loop of our own: without CAP_PERFMON the
- * verifier follows each branch speculatively too, and gives up on 64 rounds ("the sequence of 8193 jumps is too
- * complex"). Two functions: nor may the place of a counter be computed then.
+ * One to each job's counters; usually there is one. bpf_loop and not a loop of our own: without CAP_PERFMON
+ * the verifier follows each branch speculatively too, and gives up on 64 rounds ("the sequence of 8193 jumps
+ * is too complex"). Two functions: nor may the place of a counter be computed then.
  */
 static __always_inline void count_jobs(__u64 wanted, const bool served)
 {
