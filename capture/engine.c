@@ -447,6 +447,30 @@ static void await_workers(struct cap_engine *engine)
 	}
 }
 
+/* Tables of flows are bounded; when that was felt, it is said. */
+static void say_forgotten(struct cap_engine *engine)
+{
+	for (uint32_t i = 0; i < engine->n_taps && engine->cfg.say; i++) {
+		struct cap_tap *tap = engine->taps[i];
+		uint64_t quic, cut_off;
+		char text[200];
+
+		if (!tap->classify)
+			continue;
+		flt_jobset_forgotten(cap_classify_set(tap->classify), &quic, &cut_off);
+		(void)snprintf(text, sizeof(text),
+			       "%s: %llu QUIC flows were forgotten to make room; `quic` missed their later packets",
+			       tap->link, (unsigned long long)quic);
+		if (quic)
+			engine->cfg.say(engine->cfg.say_arg, text);
+		(void)snprintf(text, sizeof(text),
+			       "%s: at least %llu flows were forgotten to make room; the cut-off let them begin again",
+			       tap->link, (unsigned long long)cut_off);
+		if (cut_off)
+			engine->cfg.say(engine->cfg.say_arg, text);
+	}
+}
+
 void cap_engine_stop(struct cap_engine *engine)
 {
 	bool forced = false;
@@ -456,6 +480,7 @@ void cap_engine_stop(struct cap_engine *engine)
 	for (uint32_t i = 0; i < CAP_MAX_JOBS; i++)
 		if (engine->jobs[i] && engine->jobs[i]->channels)
 			cap_engine_job_settle(engine, engine->jobs[i]);
+	say_forgotten(engine);
 	for (uint32_t i = 0; i < engine->n_workers; i++)
 		cap_worker_ask(&engine->workers[i], CAP_WORKER_DRAIN);
 	await_workers(engine);

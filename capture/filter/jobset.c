@@ -295,3 +295,14 @@ void flt_jobset_reduced(const struct flt_jobset *set, uint32_t slot, struct flt_
 	if (set->reduce)
 		(void)flt_reduce_account(set->reduce, slot, ret);
 }
+
+void flt_jobset_forgotten(const struct flt_jobset *set, uint64_t *ret_quic, uint64_t *ret_cut_off)
+{
+	struct flt_look_account look;
+
+	*ret_quic = *ret_cut_off = 0;
+	if (set->look && flt_look_account(set->look, &look) == 0)
+		*ret_quic = look.flows_evicted + look.flows_refused;
+	if (set->reduce)
+		(void)flt_reduce_forgotten(set->reduce, ret_cut_off);
+}
