@@ -55,8 +55,8 @@ int flt_jobset_commit(struct flt_jobset *set, uint32_t generation, struct skep_e
 void flt_jobset_reduced(const struct flt_jobset *set, uint32_t slot, struct flt_reduce_account *ret);
 
 /*
- * Flows that were forgotten to make room for others: QUIC flows, whose later packets `quic` then missed, and flows
- * that a cut-off then let begin again. Looks through the tables; exact while no frame passes.
+ * Flows that were forgotten to make room for others: QUIC flows, whose later packets `quic` then missed, and
+ * flows that a cut-off then let begin again. Looks through the tables; exact while no frame passes.
  */
 void flt_jobset_forgotten(const struct flt_jobset *set, uint64_t *ret_quic, uint64_t *ret_cut_off);
 

@@ -160,15 +160,15 @@ static int count_flows(const struct flt_reduce *reduce, uint64_t *ret)
 
 	if (!keys || !values)
 		return -ENOMEM;
-	for (bool first = true;; first = false) {
+	for (bool first = true, end = false; !end; first = false) {
+		int r;
+
 		got = LOOK_ENTRIES;
-		if (bpf_map_lookup_batch(bpf_map__fd(map), first ? NULL : &at, &at, keys, values, &got,
-					 NULL) &&
-		    errno != ENOENT)
+		r = bpf_map_lookup_batch(bpf_map__fd(map), first ? NULL : &at, &at, keys, values, &got, NULL);
+		end = r && errno == ENOENT; /* and not: fewer than fit, as buckets are given whole */
+		if (r && !end)
 			return -errno;
 		n += got;
-		if (got < LOOK_ENTRIES)
-			break;
 	}
 	*ret = n;
 	return 0;
