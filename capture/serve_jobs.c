@@ -73,8 +73,7 @@ void cap_serve_end_job(struct cap_serve *s, struct serve_job *j)
 	bool failed = j->spec.ej.failed;
 
 	j->totals = j->spec.ej.totals;
-	if (s->engine->running)
-		cap_engine_forget(s->engine, &j->spec.ej);
+	cap_engine_forget(s->engine, &j->spec.ej);
 	j->ended = true;
 	cap_output_close(&j->spec.ej.output);
 	if (failed) {
