@@ -38,7 +38,7 @@ static void take_lines(struct cap_serve *s, struct client *c)
 {
 	char *end;
 
-	while (!c->dying && !c->waits_for && (end = memchr(c->in, '\n', c->n_in))) {
+	while (!c->dying && !c->waits_for && c->n_in && (end = memchr(c->in, '\n', c->n_in))) {
 		struct skep_err err = SKEP_ERR_NULL;
 		size_t n = (size_t)(end - c->in);
 
