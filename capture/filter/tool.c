@@ -15,6 +15,7 @@
 #include "capture/filter/limits.h"
 #include "capture/filter/list.h"
 #include "capture/filter/look.h"
+#include "capture/filter/merge_terms.h"
 #include "capture/filter/preset.h"
 #include "capture/filter/run.h"
 #include "capture/filter/words.h"
@@ -289,12 +290,17 @@ static json_t *measure_all(struct filter *f)
 	return o;
 }
 
+/* A job with this filter is one more row in the tables that all plain filters of a link share. */
+static bool merged(const struct filter *f)
+{
+	return !f->inside && f->code.terms && flt_terms_exact(f->code.terms);
+}
+
 static void explain_text(const struct filter *f, const char *words, json_t *ns)
 {
 	const char *name;
-	json_t *v;
-
 	char inside[64];
+	json_t *v;
 
 	flt_inside_text(f->inside, inside, sizeof(inside));
 	printf("Takes %s%s%s.\n", words, f->inside ? "; also frames that carry such a packet inside: " : "", inside);
@@ -311,11 +317,13 @@ static void explain_text(const struct filter *f, const char *words, json_t *ns)
 		       f->code.needs & FLT_NEEDS_MARKS ? " QUIC flows" : "",
 		       f->code.needs == (FLT_NEEDS_MARKS | FLT_NEEDS_LISTS) ? " and" : "",
 		       f->code.needs & FLT_NEEDS_LISTS ? " addresses in lists" : "");
+	printf(merged(f) ? ".\nBeside other jobs: merged with theirs into one look-up"
+			 : ".\nBeside other jobs: a program of its own");
 	if (f->prog.fd < 0) {
 		printf(".\nTime: not measured, %s.\n", f->load_err.text);
 		return;
 	}
-	printf(", %u bytes of machine code; the verifier walked %u and took %.1f ms.\nTime per packet:",
+	printf(".\nAlone: %u bytes of machine code; the verifier walked %u and took %.1f ms.\nTime per packet:",
 	       f->prog.jited_bytes, f->prog.verified_insns, (double)f->prog.load_ns / 1e6);
 	json_object_foreach(ns, name, v) printf(" %s %lld ns%s", name, (long long)json_integer_value(v),
 						strcmp(name, "ARP") ? "," : ".\n");
@@ -357,9 +365,9 @@ static int explain(const struct config *cfg, struct filter *f, struct skep_err *
 		char inside[64];
 
 		flt_inside_text(f->inside, inside, sizeof(inside));
-		print_json(json_pack("{s:b, s:s, s:o, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:O}", "ok", 1,
+		print_json(json_pack("{s:b, s:s, s:o, s:s, s:s, s:b, s:i, s:i, s:i, s:i, s:I, s:O}", "ok", 1,
 				     "words", words, "lists", lists_json(f->lists), "inside", inside,
-				     "expanded", f->expanded, "cbpf_insns", (int)f->n_insns, "ebpf_insns",
+				     "expanded", f->expanded, "merged", merged(f), "cbpf_insns", (int)f->n_insns, "ebpf_insns",
 				     (int)f->code.n, "verified_insns", (int)f->prog.verified_insns,
 				     "jited_bytes", (int)f->prog.jited_bytes, "load_ns",
 				     (json_int_t)f->prog.load_ns, "ns", ns));

@@ -88,6 +88,8 @@ def test_explain_says_words_and_cost():
     assert "TCP with destination port 80, and not source or destination address 10.0.0.1" in text
     answer = json.loads(run("explain", "--json", "dns").stdout)
     assert answer["expanded"] == "(udp port 53 or tcp port 53)" and answer["ebpf_insns"] > answer["cbpf_insns"] > 0
+    assert answer["merged"] and "merged with theirs" in text
+    assert not json.loads(run("explain", "--json", "tcp[0] > 3").stdout)["merged"]
 
 
 def test_dump_is_tcpdumps():
