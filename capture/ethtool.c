@@ -45,12 +45,14 @@ int cap_ethtool_speed(int fd, const char *name, int64_t *ret_mbps)
 {
 	/* The kernel first answers how many words its link-mode masks have (as a negative number), then fills
 	 * them. */
-	struct {
+	union {
+		uint8_t room[sizeof(struct ethtool_link_settings) + 3 * 127 * sizeof(uint32_t)];
 		struct ethtool_link_settings s;
-		uint32_t masks[3 * 127];
-	} c = { .s = { .cmd = ETHTOOL_GLINKSETTINGS } };
-	int r = call(fd, name, &c);
+	} c = { 0 };
+	int r;
 
+	c.s.cmd = ETHTOOL_GLINKSETTINGS;
+	r = call(fd, name, &c);
 	if (r < 0)
 		return r;
 	if (c.s.link_mode_masks_nwords >= 0)
@@ -107,27 +109,32 @@ int cap_ethtool_timestamps(int fd, const char *name, struct cap_ethtool_ts *ret)
  */
 static int strings(int fd, const char *name, uint32_t set, struct ethtool_gstrings **ret)
 {
-	struct {
+	union {
+		uint8_t room[sizeof(struct ethtool_sset_info) + sizeof(uint32_t)];
 		struct ethtool_sset_info head;
-		uint32_t n;
-	} info = { .head = { .cmd = ETHTOOL_GSSET_INFO, .sset_mask = 1ull << set } };
+	} info = { 0 };
 	struct ethtool_gstrings *s;
-	int r = call(fd, name, &info);
+	uint32_t n;
+	int r;
 
+	info.head.cmd = ETHTOOL_GSSET_INFO;
+	info.head.sset_mask = 1ull << set;
+	r = call(fd, name, &info);
 	if (r < 0)
 		return r;
-	if (!info.head.sset_mask || info.n == 0)
+	n = info.head.sset_mask ? info.head.data[0] : 0;
+	if (n == 0)
 		return -EOPNOTSUPP;
-	if (info.n > STRINGS_MAX)
+	if (n > STRINGS_MAX)
 		return -E2BIG;
-	s = calloc(1, sizeof(*s) + (size_t)info.n * ETH_GSTRING_LEN);
+	s = calloc(1, sizeof(*s) + (size_t)n * ETH_GSTRING_LEN);
 	if (!s)
 		return -ENOMEM;
 	s->cmd = ETHTOOL_GSTRINGS;
 	s->string_set = set;
-	s->len = info.n;
+	s->len = n;
 	r = call(fd, name, s);
-	if (r == 0 && s->len > info.n) /* grew in between: what we have is not in step */
+	if (r == 0 && s->len > n) /* grew in between: what we have is not in step */
 		r = -EAGAIN;
 	if (r < 0) {
 		free(s);
