@@ -315,6 +315,12 @@ static void check_taps(struct cap_engine *engine)
 {
 	uint32_t alive = 0;
 
+	if (engine->loader && !engine->tap_lost && cap_loader_gone(engine->loader)) {
+		engine->tap_lost = engine->crippled = true;
+		skep_err_set(&engine->lost, -EPIPE, "the process that loads filters is gone: no job can come or go");
+		if (engine->cfg.say)
+			engine->cfg.say(engine->cfg.say_arg, engine->lost.text);
+	}
 	for (uint32_t i = 0; i < engine->n_taps; i++) {
 		struct cap_tap *tap = engine->taps[i];
 		struct skep_err err = SKEP_ERR_NULL;

@@ -101,8 +101,9 @@ struct cap_engine {
 	bool running;
 	bool stopped;
 	bool tap_lost;
+	bool crippled;                /* the loader is gone: end, and let a new engine begin */
 	bool gone[CAP_MAX_LINKS];
-	struct skep_err lost;         /* why a tap is gone */
+	struct skep_err lost;         /* why a tap, or the loader, is gone */
 	struct cap_digest *digest;
 	uint64_t checked_ns;
 	uint64_t flow_seed;           /* of sampling by flow, where the workers do it */

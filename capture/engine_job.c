@@ -411,24 +411,48 @@ static void add_unfiltered(const struct cap_engine *engine, const struct kernel_
 	a->seen += loss->sum + unknown;
 }
 
-/*
- * Frames that a tap's filters chose for the job and that never came. Which of the tap's losses they were is
- * known exactly where the tap lost for one reason only.
- */
-static void add_filtered(const struct cap_engine_job *ej, const struct cap_filter_count *count,
-			 const struct kernel_loss *loss, uint64_t matched, struct cap_account *a)
+static uint64_t rejected_by_filter(const struct cap_filter_count *count)
 {
-	uint64_t missing = count->wanted - SKEP_MIN(count->wanted, matched);
-	uint64_t rejected = count->seen - SKEP_MIN(count->seen, count->wanted + count->unserved);
+	return count->seen - SKEP_MIN(count->seen, count->wanted + count->unserved);
+}
+
+/* What the filtering taps of an engine chose for one job and lost, together: so they compare to what came. */
+struct filtered {
+	uint64_t wanted;
+	struct kernel_loss loss;
+};
+
+static void add_filtered(struct cap_tap *tap, const struct cap_engine_job *ej, const struct kernel_loss *loss,
+			 struct filtered *f, struct cap_account *a)
+{
+	struct cap_filter_count count;
+	uint64_t rejected;
+
+	cap_classify_count(tap->classify, ej->job.slot, &count);
+	rejected = rejected_by_filter(&count);
+	a->rejected += rejected;
+	a->seen += rejected;
+	a->sampled_out += count.sampled_out;
+	a->cut_off += count.cut_off;
+	f->wanted += count.wanted;
+	f->loss.sum += loss->sum;
+	for (unsigned i = 0; i < CAP_DROP_N; i++)
+		f->loss.by[i] += loss->by[i];
+}
+
+/*
+ * Frames that the filters chose for the job and that never came. Which of the links' losses they were is
+ * known exactly where there was one reason only.
+ */
+static void add_missing(const struct cap_engine_job *ej, const struct filtered *f, struct cap_account *a)
+{
+	uint64_t missing = f->wanted - SKEP_MIN(f->wanted, a->matched);
 
 	if (!ej->final) /* the others are in the rings, on their way to us */
-		missing = SKEP_MIN(missing, loss->sum);
-	a->rejected += rejected;
-	a->sampled_out += count->sampled_out;
-	a->cut_off += count->cut_off;
-	a->seen += rejected + missing;
+		missing = SKEP_MIN(missing, f->loss.sum);
+	a->seen += missing;
 	for (unsigned i = 0; i < CAP_DROP_N; i++) {
-		uint64_t n = SKEP_MIN(missing, loss->by[i]);
+		uint64_t n = SKEP_MIN(missing, f->loss.by[i]);
 
 		a->dropped[i] += n;
 		missing -= n;
@@ -489,6 +513,7 @@ static void judge(const struct cap_engine *engine, const struct cap_engine_job *
 void cap_engine_totals(struct cap_engine *engine, struct cap_engine_job *ej, struct cap_engine_totals *ret)
 {
 	struct cap_engine_totals t = { 0 };
+	struct filtered filtered = { 0 };
 	uint64_t received[CAP_MAX_LINKS] = { 0 };
 
 	if (ej->state == CAP_ENGINE_JOB_ENDED && !engine->stopped) {
@@ -505,19 +530,17 @@ void cap_engine_totals(struct cap_engine *engine, struct cap_engine_job *ej, str
 		}
 	for (uint32_t i = 0; i < engine->n_taps; i++) {
 		struct cap_tap *tap = engine->taps[i];
-		struct cap_filter_count count;
 		struct kernel_loss loss;
 
 		read_loss(tap, &ej->base[i], &loss);
-		if (tap->filters_jobs) {
-			cap_classify_count(tap->classify, ej->job.slot, &count);
-			add_filtered(ej, &count, &loss, t.account.matched, &t.account);
-		} else {
+		if (tap->filters_jobs)
+			add_filtered(tap, ej, &loss, &filtered, &t.account);
+		else
 			add_unfiltered(engine, &loss, received[i], &t.account);
-		}
 		t.account.dropped[CAP_DROP_NIC_MISSED] += loss.missed;
 		t.account.seen += loss.missed;
 	}
+	add_missing(ej, &filtered, &t.account);
 	if (ej->final) {
 		t.account.bytes_disk = 0;
 		for (uint32_t i = 0; i < engine->n_workers; i++)
@@ -540,7 +563,7 @@ void cap_engine_job_settle(struct cap_engine *engine, struct cap_engine_job *ej)
 		if (!engine->taps[i]->filters_jobs)
 			continue;
 		cap_classify_count(engine->taps[i]->classify, ej->job.slot, &count);
-		rejected += count.seen - SKEP_MIN(count.seen, count.wanted + count.unserved);
+		rejected += rejected_by_filter(&count);
 	}
 	/* The sidecars of the job's first lane say it for all. */
 	atomic_store(&ej->channels[0].lane.rejected_before, rejected);

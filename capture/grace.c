@@ -36,7 +36,7 @@ static void *grace_main(void *arg)
 	pthread_setname_np(pthread_self(), "grace");
 	pthread_mutex_lock(&g->lock);
 	while (!g->stop) {
-		uint64_t ticket = g->asked, one = 1;
+		uint64_t ticket = g->asked;
 
 		if (ticket == g->passed) {
 			pthread_cond_wait(&g->wake, &g->lock);
@@ -46,8 +46,7 @@ static void *grace_main(void *arg)
 		if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) < 0)
 			(void)nanosleep(&(struct timespec){ .tv_nsec = REFUSED_NS }, NULL);
 		__atomic_store_n(&g->passed, ticket, __ATOMIC_RELEASE);
-		if (write(g->wake_fd, &one, sizeof(one)) < 0)
-			errno = 0; /* the counter is full: the control thread is awake */
+		skep_ring_bell(g->wake_fd);
 		pthread_mutex_lock(&g->lock);
 	}
 	pthread_mutex_unlock(&g->lock);

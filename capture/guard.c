@@ -10,6 +10,7 @@
  */
 #include "capture/guard.h"
 
+#include "capture/beside.h"
 #include "capture/ethtool.h"
 #include "capture/guard_state.h"
 
@@ -22,10 +23,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define LINKS_MAX 16 /* CAP_MAX_LINKS */
@@ -215,37 +214,11 @@ static int serve(struct guardian *g, const struct request *q, struct skep_err *e
 }
 
 /* Nothing but CAP_NET_ADMIN remains, if it was there at all. */
-static void drop_capabilities(void)
-{
-	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[2] = { 0 };
-
-	(void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	if (syscall(SYS_capget, &head, data) < 0)
-		return;
-	data[0].effective = data[0].permitted &= 1u << CAP_NET_ADMIN;
-	data[0].inheritable = 0;
-	memset(&data[1], 0, sizeof(data[1]));
-	(void)syscall(SYS_capset, &head, data);
-}
-
 static void detach(struct guardian *g)
 {
-	static const int ignored[] = { SIGINT,	SIGTERM, SIGHUP,  SIGQUIT, SIGPIPE,
-				       SIGTSTP, SIGUSR1, SIGUSR2, SIGALRM };
 	int keep[3] = { g->fd, g->dir_fd, g->ioctl_fd };
-	sigset_t none;
 
-	(void)setsid();
-	for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
-		(void)signal(ignored[i], SIG_IGN);
-	/* The engine may have handlers for these, which are no business of ours. */
-	(void)signal(SIGSEGV, SIG_DFL);
-	(void)signal(SIGBUS, SIG_DFL);
-	(void)signal(SIGABRT, SIG_DFL);
-	(void)sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	(void)prctl(PR_SET_NAME, "skep-guard", 0, 0, 0);
+	cap_beside_begin("skep-guard");
 	if (chdir("/") < 0)
 		return; /* cannot happen */
 	/* Also stdout: a reader of the engine's output must see its end when the engine ends. The three go to
@@ -259,7 +232,7 @@ static void detach(struct guardian *g)
 	g->fd = 3;
 	g->dir_fd = 4;
 	g->ioctl_fd = 5;
-	drop_capabilities();
+	(void)cap_beside_keep(1ull << CAP_NET_ADMIN);
 }
 
 static void guardian_main(struct guardian *g)

@@ -17,8 +17,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-/* Segments, unless the job says otherwise: small enough to be fetched while the capture goes on. */
-#define SEGMENT_DISK_BYTES (256ull * CAP_MIB)
 #define SEGMENT_MIN_BYTES (1ull * CAP_MIB)
 #define KEEP_FILES_MAX 100000
 
@@ -342,7 +340,7 @@ int cap_jobspec_parse(const json_t *object, const struct cap_jobspec_defaults *d
 	memset(ret, 0, sizeof(*ret));
 	cap_job_init(&ret->ej.job);
 	ret->ej.level_auto = true;
-	ret->ej.job.rotate_disk_bytes = SEGMENT_DISK_BYTES;
+	ret->ej.job.rotate_disk_bytes = CAP_SEGMENT_DISK_BYTES;
 	out->dirfd = out->stream_fd = -1;
 	out->compressed = out->sidecar = true;
 	out->digest = defaults->digest;

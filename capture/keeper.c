@@ -477,14 +477,6 @@ static bool has_newer(const struct cap_keeper *keeper, const struct cap_segment 
 	return false;
 }
 
-static void tell_control(struct cap_keeper *keeper)
-{
-	uint64_t one = 1;
-
-	if (keeper->done_fd > 0 && write(keeper->done_fd, &one, sizeof(one)) < 0)
-		return; /* the counter is full: the control thread is awake */
-}
-
 static void collect(struct cap_keeper *keeper, struct cap_keeper_lane *lane)
 {
 	struct cap_segment *seg = atomic_exchange_explicit(&lane->files.finished, NULL, memory_order_acquire);
@@ -505,7 +497,7 @@ static void collect(struct cap_keeper *keeper, struct cap_keeper_lane *lane)
 		complete(keeper, lane, seg);
 		close_open(keeper, seg);
 		atomic_fetch_add(&lane->n_done, 1);
-		tell_control(keeper);
+		skep_ring_bell(keeper->done_fd);
 	}
 }
 
@@ -551,7 +543,7 @@ static void end_lane(struct cap_keeper *keeper, struct cap_keeper_lane *lane)
 	*p = lane->peer;
 	discard_next(keeper, lane);
 	atomic_store_explicit(&lane->closed, true, memory_order_release);
-	tell_control(keeper);
+	skep_ring_bell(keeper->done_fd);
 }
 
 bool cap_keeper_turn(struct cap_keeper *keeper)
@@ -628,14 +620,6 @@ int cap_keeper_open(struct cap_keeper *keeper, struct cap_keeper_lane *lane, str
 	return r;
 }
 
-static void wake(struct cap_keeper *keeper)
-{
-	uint64_t one = 1;
-
-	if (write(keeper->wake_fd, &one, sizeof(one)) < 0)
-		return; /* EAGAIN: awake already */
-}
-
 void cap_keeper_add(struct cap_keeper *keeper, struct cap_keeper_lane *lane)
 {
 	atomic_store(&lane->files.want_next, true);
@@ -644,13 +628,13 @@ void cap_keeper_add(struct cap_keeper *keeper, struct cap_keeper_lane *lane)
 	while (!atomic_compare_exchange_weak_explicit(&keeper->incoming, &lane->peer, lane,
 						      memory_order_release, memory_order_relaxed))
 		;
-	wake(keeper);
+	skep_ring_bell(keeper->wake_fd);
 }
 
 void cap_keeper_close(struct cap_keeper *keeper, struct cap_keeper_lane *lane)
 {
 	atomic_store_explicit(&lane->closing, true, memory_order_release);
-	wake(keeper);
+	skep_ring_bell(keeper->wake_fd);
 }
 
 int cap_keeper_start(struct cap_keeper *keeper, struct skep_err *err)
@@ -667,7 +651,7 @@ void cap_keeper_stop(struct cap_keeper *keeper)
 {
 	if (keeper->running) {
 		atomic_store(&keeper->stop, true);
-		wake(keeper);
+		skep_ring_bell(keeper->wake_fd);
 		pthread_join(keeper->thread, NULL);
 		keeper->running = false;
 	}

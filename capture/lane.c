@@ -251,20 +251,22 @@ static uint32_t record_bytes(const struct cap_lane *lane, uint32_t keep)
 static bool survives(struct cap_lane *lane, const struct cap_batch *batch, const struct cap_frame *frame)
 {
 	const uint8_t *bytes = frame->data;
-	struct flt_reduce_account before, after;
 	uint32_t len = SKEP_MIN(frame->len, frame->cap_len);
-	bool taken;
 
 	if (frame->frag_n && len < REDUCE_LOOK) {
 		len = cap_trim_gather(batch, frame, lane->scratch, REDUCE_LOOK);
 		bytes = lane->scratch;
 	}
-	flt_reducer_account(lane->reducer, &before);
-	taken = flt_reducer_take(lane->reducer, bytes, len, frame->wire_len);
-	flt_reducer_account(lane->reducer, &after);
-	lane->account.sampled_out += after.sampled_out_pkts - before.sampled_out_pkts;
-	lane->account.cut_off += after.cut_off_pkts - before.cut_off_pkts;
-	return taken;
+	return flt_reducer_take(lane->reducer, bytes, len, frame->wire_len);
+}
+
+static void count_reduced(struct cap_lane *lane)
+{
+	struct flt_reduce_account reduced;
+
+	flt_reducer_account(lane->reducer, &reduced);
+	lane->account.sampled_out = reduced.sampled_out_pkts;
+	lane->account.cut_off = reduced.cut_off_pkts;
 }
 
 static bool wants(struct cap_lane *lane, const struct cap_batch *batch, const struct cap_frame *frame)
@@ -385,6 +387,8 @@ void cap_lane_take(struct cap_lane *lane, const struct cap_batch *batch, uint32_
 		lane->received += sel.offered;
 		from = end;
 	}
+	if (lane->reducer)
+		count_reduced(lane);
 	if (SKEP_UNLIKELY(from < to))
 		count_late(lane, batch, from, to);
 	if (job->limits_pkts && atomic_load_explicit(&job->budget->pkts_left, memory_order_relaxed) <= 0)

@@ -53,6 +53,8 @@
 #define CAP_ZBLOCK_HEADER 3u
 /* Direct I/O: address, length and offset; 4 KiB is the portable rule. */
 #define CAP_ALIGN 4096u
+/* Segments, unless somebody says otherwise: small enough to be fetched while the capture goes on. */
+#define CAP_SEGMENT_DISK_BYTES (256ull * CAP_MIB)
 /* A block older than this is sealed, packed and written even if nearly empty: what kill -9 may cost. */
 #define CAP_FLUSH_NS 500000000ull
 

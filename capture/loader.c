@@ -8,6 +8,7 @@
 #include "capture/loader.h"
 
 #include "bpf/abi/skep_abi.h"
+#include "capture/beside.h"
 #include "capture/filter/limits.h"
 #include "capture/limits.h"
 
@@ -15,12 +16,11 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <signal.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -110,44 +110,19 @@ static int serve(struct server *s, struct request *q, struct skep_err *err)
 /* Another user, but with these capabilities; 0, or -errno: then it must not go on. */
 static int become(const struct cap_loader_cfg *cfg)
 {
-	const uint64_t keep = 1ull << CAP_NET_ADMIN | 1ull << CAP_BPF | 1ull << CAP_PERFMON;
-	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[2] = { 0 };
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
+	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
 		return -errno;
 	if (cfg->change_user && (setgroups(0, NULL) < 0 || setresgid(cfg->gid, cfg->gid, cfg->gid) < 0 ||
 				 setresuid(cfg->uid, cfg->uid, cfg->uid) < 0))
 		return -errno;
-	if (syscall(SYS_capget, &head, data) < 0)
-		return -errno;
-	for (int i = 0; i < 2; i++) {
-		data[i].permitted &= (uint32_t)(keep >> 32 * i);
-		data[i].effective = data[i].permitted;
-		data[i].inheritable = 0;
-	}
-	return syscall(SYS_capset, &head, data) < 0 ? -errno : 0;
-}
-
-static void become_loader(void)
-{
-	static const int ignored[] = { SIGINT,	SIGTERM, SIGHUP,  SIGQUIT, SIGPIPE,
-				       SIGTSTP, SIGUSR1, SIGUSR2, SIGALRM };
-	sigset_t none;
-
-	(void)setsid();
-	for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
-		(void)signal(ignored[i], SIG_IGN);
-	(void)sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	(void)prctl(PR_SET_NAME, "skep-loader", 0, 0, 0);
+	return cap_beside_keep(1ull << CAP_NET_ADMIN | 1ull << CAP_BPF | 1ull << CAP_PERFMON);
 }
 
 static void loader_main(struct server *s)
 {
 	struct request q;
 
-	become_loader();
+	cap_beside_begin("skep-loader");
 	if (become(s->cfg) < 0)
 		_exit(1); /* who asks is told that it is gone */
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* changing the user would clear it */
@@ -202,6 +177,13 @@ struct cap_loader *cap_loader_stop(struct cap_loader *loader)
 		;
 	free(loader);
 	return NULL;
+}
+
+bool cap_loader_gone(const struct cap_loader *loader)
+{
+	struct pollfd pfd = { .fd = loader->fd };
+
+	return poll(&pfd, 1, 0) > 0 && (pfd.revents & (POLLHUP | POLLERR));
 }
 
 static int ask(struct cap_loader *loader, struct request *q, const char *text, struct skep_err *err)

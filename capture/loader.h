@@ -28,6 +28,9 @@ int cap_loader_start(const struct cap_loader_cfg *cfg, struct cap_loader **ret, 
 /* Takes NULL, returns NULL. */
 struct cap_loader *cap_loader_stop(struct cap_loader *loader);
 
+/* It has ended, which nobody asked it to: no job can come or go any more. */
+bool cap_loader_gone(const struct cap_loader *loader);
+
 /* As in jobset.h, on the set with that index. -EPIPE: the loader is gone. */
 int cap_loader_put(struct cap_loader *loader, uint32_t set, const struct flt_job_spec *spec,
 		   struct skep_err *err);

@@ -4,6 +4,7 @@
  * contradictions, as a list of rules that is read from top to bottom. Only looks (stat, isatty), never opens
  * or creates.
  */
+#include "capture/jobspec.h"
 #include "capture/options.h"
 
 #include <net/if.h>
@@ -50,10 +51,7 @@ static int check_links(const struct cap_options *o, struct skep_err *err)
 
 static int check_job_name(const struct cap_options *o, struct skep_err *err)
 {
-	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-	size_t n = strlen(o->job);
-
-	if (n >= 1 && n <= 63 && o->job[0] != '.' && o->job[0] != '-' && strspn(o->job, allowed) == n)
+	if (cap_jobspec_is_name(o->job))
 		return 0;
 	(void)skep_err_set(err, SKEP_E_USAGE, "--job %.80s: cannot be the name of a job", o->job);
 	return skep_err_hint(err, "use 1 to 63 letters, digits, '.', '_' and '-', beginning with a letter or digit"), SKEP_E_USAGE;

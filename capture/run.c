@@ -19,9 +19,6 @@
 #include <string.h>
 #include <sys/resource.h>
 
-/* Segments of a directory, unless -b says otherwise: small enough to be fetched while the capture goes on. */
-#define SEGMENT_DISK_BYTES (256ull * CAP_MIB)
-
 #define WORKER_NICE (-10)
 
 struct run {
@@ -142,7 +139,7 @@ static int open_output(struct run *run, struct skep_err *err)
 		r = cap_output_check(out, err);
 	run->engine.cfg.one_worker = out->kind != CAP_OUTPUT_DIR;
 	if (out->kind == CAP_OUTPUT_DIR && !out->numbered)
-		run->ej.job.rotate_disk_bytes = SEGMENT_DISK_BYTES;
+		run->ej.job.rotate_disk_bytes = CAP_SEGMENT_DISK_BYTES;
 	return r;
 }
 

@@ -126,10 +126,7 @@ struct cap_index_entry *cap_segment_entry(struct cap_segment *seg)
 
 void cap_files_wake(struct cap_files *files)
 {
-	uint64_t one = 1;
-	ssize_t n = write(files->wake_fd, &one, sizeof(one));
-
-	(void)n; /* EAGAIN: the counter is at its limit, so the keeper is awake anyway */
+	skep_ring_bell(files->wake_fd);
 }
 
 struct cap_segment *cap_segment_finish(struct cap_segment *seg, struct cap_files *files)

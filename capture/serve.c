@@ -257,7 +257,7 @@ int cap_serve_run(struct cap_serve *s)
 		if (pfd[0].revents & POLLIN)
 			accept_client(s);
 		cap_serve_look(s);
-		if (all_lost(s))
+		if (s->engine->crippled || all_lost(s))
 			return 1;
 	}
 }

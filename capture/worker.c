@@ -99,14 +99,6 @@ static void offer(struct cap_worker *worker, struct cap_worker_source *source, u
 		route(worker, source, from, to);
 }
 
-static void wake_control(struct cap_worker *worker)
-{
-	uint64_t one = 1;
-
-	if (worker->wake_fd > 0 && write(worker->wake_fd, &one, sizeof(one)) < 0)
-		return; /* the counter is full: the control thread is awake */
-}
-
 /* Once per job: it has reached a limit, so the control thread has to do something. */
 static void tell(struct cap_worker *worker)
 {
@@ -116,7 +108,7 @@ static void tell(struct cap_worker *worker)
 		if (c->told || !atomic_load_explicit(&c->lane.job->done, memory_order_relaxed))
 			continue;
 		c->told = true;
-		wake_control(worker);
+		skep_ring_bell(worker->wake_fd);
 	}
 }
 
@@ -150,7 +142,7 @@ static void rotate_channels(struct cap_worker *worker)
 			continue;
 		atomic_store_explicit(&c->rotate_files, c->lane.n_ends, memory_order_relaxed);
 		atomic_store_explicit(&c->rotate_done, asked, memory_order_release);
-		wake_control(worker);
+		skep_ring_bell(worker->wake_fd);
 	}
 }
 
@@ -180,7 +172,7 @@ static void forget(struct cap_worker *worker, uint32_t i)
 	worker->channels[i] = worker->channels[--worker->n_channels];
 	cap_pool_leave(&worker->pool, &c->lane.share);
 	atomic_store_explicit(&c->gone, true, memory_order_release);
-	wake_control(worker);
+	skep_ring_bell(worker->wake_fd);
 }
 
 /* Channels whose job is over: take what is meant for it, end the files, go. */
@@ -528,7 +520,7 @@ void cap_worker_run(struct cap_worker *worker)
 	finish(worker);
 	cap_sink_fini(&worker->sink);
 	atomic_store(&worker->state, CAP_WORKER_DONE);
-	wake_control(worker);
+	skep_ring_bell(worker->wake_fd);
 }
 
 static void *worker_main(void *arg)
@@ -585,10 +577,7 @@ int cap_worker_start(struct cap_worker *worker, struct skep_err *err)
 
 void cap_worker_wake(struct cap_worker *worker)
 {
-	uint64_t one = 1;
-
-	if (worker->bell_fd > 0 && write(worker->bell_fd, &one, sizeof(one)) < 0)
-		return; /* the counter is full: it is awake */
+	skep_ring_bell(worker->bell_fd);
 }
 
 void cap_worker_ask(struct cap_worker *worker, enum cap_worker_state state)

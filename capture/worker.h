@@ -41,8 +41,6 @@ struct cap_worker {
 	bool lossless;               /* sources wait for us: never take what cannot be kept */
 	bool spin;                   /* busy polling: never sleep */
 	uint64_t sleep_max_ns;
-	void (*say)(void *arg, const char *sentence);
-	void *say_arg;
 
 	int bell_fd; /* eventfd: ends the worker's sleep */
 	struct cap_channel *channels[CAP_MAX_JOBS]; /* the worker's own: one per job */
@@ -56,7 +54,6 @@ struct cap_worker {
 	_Atomic uint32_t state;
 	uint64_t turns;
 	/* adaptive sleep */
-	uint64_t last_turn_ns;
 	uint64_t rate_pps;           /* smoothed */
 	uint64_t rate_since_ns;
 	uint64_t rate_pkts;

@@ -207,7 +207,7 @@ static void end_entry(struct cap_writer *writer, const struct cap_block *block, 
 }
 
 /*
- * Writes the end of the file into out: statistics (pcapng), end marker, zeros up to the alignment; then
+ * Writes the end of the file into out: end marker, zeros up to the alignment; then
  * submits it.
  */
 static bool end_segment(struct cap_writer *writer)

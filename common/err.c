@@ -67,13 +67,3 @@ void skep_err_print(FILE *out, const char *program, const struct skep_err *err)
 	if (err->hint[0])
 		print_text(out, program, err->hint, true);
 }
-
-void skep_closep(int *fd)
-{
-	int saved = errno;
-
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-	errno = saved;
-}

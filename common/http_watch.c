@@ -228,11 +228,9 @@ int skep_http_watch_start(struct skep_http *http, struct skep_err *err)
 
 void skep_http_watch_stop(struct skep_http *http)
 {
-	uint64_t one = 1;
-
 	if (!http->watching)
 		return;
-	(void)!write(http->wake_fd, &one, sizeof(one));
+	skep_ring_bell(http->wake_fd);
 	pthread_join(http->watch, NULL);
 	http->watching = false;
 }

@@ -51,6 +51,9 @@ static inline void skep_freep(void *p)
 /* Closes *fd if it is open and sets it to -1; keeps errno. */
 void skep_closep(int *fd);
 
+/* Wakes who polls the eventfd; fd <= 0: nobody does. Never blocks: a counter that is full rings already. */
+void skep_ring_bell(int fd);
+
 #define _skep_free_ SKEP_CLEANUP(skep_freep)
 #define _skep_close_ SKEP_CLEANUP(skep_closep)
 

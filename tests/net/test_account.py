@@ -2,6 +2,9 @@
 """Proves that the account is exact when the capture is overrun: the generator flat out, small and large frames, to nowhere, to a
 file and with the slowest compression. What the generator counted as sent = stored + rejected + dropped; nothing is `unaccounted`;
 what is stored is there once, in order, intact."""
+import os
+import signal
+
 import pytest
 
 import rig as rig_module
@@ -45,3 +48,17 @@ def test_a_filter_that_rejects_half(rig, capture_built, tmp_path):
     assert stats["stored"] + stats["rejected"] + sum(stats["dropped"].values()) == stats["seen"] == said["sent"], (stats, said)
     assert stats["rejected"] > 0 and stats["stored"] > 0 and "unaccounted" not in stats["dropped"], stats
     assert rig_module.tcpdump_count(tmp_path / "out.pcap.zst", "ip6") == stats["stored"]
+
+
+def test_two_links_that_lose_under_one_filter(make_rig, capture_built, tmp_path):
+    """The kernel filters on both links and both rings run over while the engine stands still: what is missing is the sum of both."""
+    rig = make_rig(links=2)
+    process = rig.capture("-i", "cap1", "-w", tmp_path / "out.pcap.zst", *traffic.SOURCES["xdp-native"], *traffic.SMALL, "udp")
+    os.kill(process.pid, signal.SIGSTOP)
+    sent = [traffic.gen(rig, "--count", count, "--rate", "100kpps", link=link)["sent"] for count, link in (("40000", "gen0"), ("30000", "gen1"))]
+    os.kill(process.pid, signal.SIGCONT)
+    process.stop(check=False, timeout_s=30)
+    stats = process.stats()
+    lost = sum(stats["dropped"].values())
+    assert "unaccounted" not in stats["dropped"] and lost > 10000, stats
+    assert stats["stored"] + stats["rejected"] + lost == stats["seen"] == sum(sent), (stats, sent)

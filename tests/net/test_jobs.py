@@ -4,8 +4,10 @@
 The generator numbers its frames, so a lost or doubled one is seen in the files themselves (skep-seqcheck), whatever the accounts say.
 """
 import collections
+import os
 import pathlib
 import re
+import signal
 import struct
 import tempfile
 import time
@@ -356,3 +358,20 @@ def test_killed_engine_leaves_nothing_running(make_rig, engine):
     again = jobs.Engine(rig, e.root)
     again.client.add("b")
     again.close()
+
+
+def test_an_engine_without_its_loader_ends(make_rig, engine):
+    """The process that loads filters is killed: the engine could take or end no job any more, so it ends its files, says why and goes;
+    who supervises it starts another."""
+    rig = make_rig()
+    e = engine(rig)
+    e.client.add("a")
+    sent = traffic.gen(rig, "--count", "3000", "--rate", "100kpps")["sent"]
+    pids = rig_module.command(["ip", "netns", "pids", rig.cap], text=True).stdout.split()
+    loader, = [int(pid) for pid in pids if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == "skep-loader"]
+    os.kill(loader, signal.SIGKILL)
+    assert e.process.finish(check=False) == 3
+    assert "the process that loads filters is gone" in e.process.err
+    code, found = traffic.seqcheck(*e.files("a"), last=sent - 1)
+    assert code == 0 and traffic.intact(found), found
+    assert not list(e.root.rglob("*.part"))
