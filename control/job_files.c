@@ -16,8 +16,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define RECOVER_MS 600000
+/* So long a file may still be held by who is dying: an engine, or the recovery of a daemon before us. */
+#define HELD_MS 10000
+#define HELD_STEP_MS 50
 
 void ctl_job_dir(const struct job *job, uint32_t life, char buf[static 64])
 {
@@ -91,10 +95,27 @@ void ctl_job_sum(struct ctl_jobs *jobs, const struct job *job, struct job_link *
 	ctl_account_add(&link->before, &sum);
 }
 
-void ctl_job_recover(struct ctl_jobs *jobs, const struct job *job, struct job_link *link,
-		     uint64_t *ret_last_ns)
+/* Is there still a file of the link that is not ended? */
+static bool has_part(const char *path, const char *link)
 {
-	char name[64], path[400];
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	size_t n = strlen(link);
+	bool found = false;
+
+	while (dir && !found && (entry = readdir(dir))) {
+		size_t len = strlen(entry->d_name);
+
+		found = len > n + 5 && !strncmp(entry->d_name, link, n) && !strncmp(entry->d_name + n, "-q", 2) &&
+			!strcmp(entry->d_name + len - 5, ".part");
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+static void run_recover(struct ctl_jobs *jobs, const struct job *job, const char *path)
+{
 	struct ctl_run run = {
 		.dir = jobs->cfg->program_dir,
 		.args = { "skep-capture", "recover", path },
@@ -103,17 +124,33 @@ void ctl_job_recover(struct ctl_jobs *jobs, const struct job *job, struct job_li
 	};
 	struct skep_err err = SKEP_ERR_NULL;
 	struct ctl_answer answer;
+
+	if (ctl_process_run(&run, &answer, &err))
+		skep_log(SKEP_LOG_ERROR, "job=%s recovery: %s", job->id, err.text);
+	else
+		free(answer.out);
+}
+
+void ctl_job_recover(struct ctl_jobs *jobs, const struct job *job, struct job_link *link,
+		     uint64_t *ret_last_ns)
+{
+	char name[64], path[400];
 	struct ctl_account sum = { 0 };
+	uint32_t waited_ms = 0;
 
 	*ret_last_ns = 0;
 	ctl_job_dir(job, link->life, name);
 	(void)snprintf(path, sizeof(path), "%s/%s", jobs->cfg->spool_dir, name);
 	if (access(path, F_OK) < 0)
 		return;
-	if (ctl_process_run(&run, &answer, &err))
-		skep_log(SKEP_LOG_ERROR, "job=%s link=%s recovery: %s", job->id, link->name, err.text);
-	else
-		free(answer.out);
+	run_recover(jobs, job, path);
+	for (; has_part(path, link->name) && waited_ms < HELD_MS; waited_ms += HELD_STEP_MS) {
+		(void)nanosleep(&(struct timespec){ .tv_nsec = HELD_STEP_MS * (long)SKEP_NSEC_PER_MSEC }, NULL);
+		run_recover(jobs, job, path);
+	}
+	if (waited_ms >= HELD_MS)
+		skep_log(SKEP_LOG_ERROR, "job=%s link=%s: a file in %s cannot be ended; it is not in the account",
+			 job->id, link->name, path);
 	sum_sidecars(path, link->name, &sum, ret_last_ns);
 	ctl_account_add(&link->before, &sum);
 	link->now = (struct ctl_account){ 0 };

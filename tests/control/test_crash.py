@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Proves that an accepted job ends in exactly one end state whatever is killed: the daemon, the engine, both, at any point; that a
 running capture does not notice the daemon's death; and that what an engine's death costs is said."""
+import fcntl
 import json
 import os
 import random
 import signal
+import threading
 import time
 
 import pytest
@@ -98,6 +100,27 @@ def test_both_die(probe, tmp_path):
     job = probe.wait_job(job["id"], "done")
     assert job["outcome"] == "incomplete" and job["account"]["stored"] == 600 and len(job["gaps"]) == 1, (job, segments(probe, job))
     assert sum(tcpdump_count(path) for path in fetch(probe, job, tmp_path)) == 600
+
+
+def test_a_file_that_is_still_held_is_waited_for(probe):
+    """Who died may hold its files for a while (the kernel ends its writes; a recovery goes on after the daemon that began it). What is
+    in them belongs into the account all the same."""
+    job = start(probe, filter="udp")
+    probe.rig.send(frames.numbered(300, 300))
+    wait_on_disk(probe, job)
+    probe.kill()
+    kill_engine(probe)
+    part, = (probe.spool / job["id"]).glob("*.part")
+    with part.open("r+b") as held:
+        fcntl.lockf(held, fcntl.LOCK_EX)
+        release = threading.Timer(1.5, fcntl.lockf, (held, fcntl.LOCK_UN))
+        release.start()
+        probe.start()
+        wait_alive(probe, 2, job)
+        release.join()
+    probe.ask("POST", f"/v1/jobs/{job['id']}/stop")
+    job = probe.wait_job(job["id"], "done")
+    assert job["account"]["stored"] == 300 == sum(segment["packets"] for segment in segments(probe, job)), job
 
 
 @pytest.mark.timeout(300)
