@@ -33,6 +33,7 @@ _Static_assert(CAP_ALIGN > (CAP_BLOCK_BYTES / CAP_ZBLOCK_MAX + 1) * CAP_ZBLOCK_H
 struct selection {
 	uint32_t n;
 	uint32_t offered;          /* frames that were looked at for the job */
+	uint64_t bytes;            /* of all records */
 	uint16_t frame[CAP_BATCH];
 	uint32_t keep[CAP_BATCH];  /* bytes of the frame to store */
 	uint32_t record[CAP_BATCH]; /* bytes of the record */
@@ -231,6 +232,60 @@ static bool append(struct cap_lane *lane, const struct cap_batch *batch, const s
 	return true;
 }
 
+/* Where the records that fit the open block without a zstd block header among them must end. */
+static uint32_t run_end(const struct cap_block *block)
+{
+	uint32_t boundary = (uint32_t)skep_align_up(block->used, CAP_ZBLOCK_MAX);
+
+	return block->layout == CAP_LAYOUT_PLAIN ? PLAIN_MAX : SKEP_MIN(boundary, STORED_MAX);
+}
+
+/*
+ * The usual case, many records at a time: pcap, frames of one buffer, and nothing between them and the end of
+ * the open block. From sel->frame[k]; returns how many were copied. What is left is for append().
+ */
+static uint32_t append_run(struct cap_lane *lane, const struct cap_batch *batch, const struct selection *sel,
+			   uint32_t k)
+{
+	const struct cap_job *job = lane->job;
+	struct cap_block *block = lane->block;
+	uint64_t first_ns, last_ns, wire = 0, due_ns = UINT64_MAX;
+	uint32_t from = k, at, end;
+
+	if (!block || !block->pkts || !lane->segment_start_ns || lane->rotate_soon || job->pcapng || lane->decap)
+		return 0;
+	at = block->used;
+	end = run_end(block);
+	if (job->rotate_raw_bytes)
+		end = (uint32_t)SKEP_MIN(end, at + job->rotate_raw_bytes -
+						      SKEP_MIN(job->rotate_raw_bytes, lane->segment_raw_bytes));
+	if (job->rotate_ns)
+		due_ns = lane->segment_start_ns + job->rotate_ns;
+	first_ns = block->ts_first_ns;
+	last_ns = block->ts_last_ns;
+	for (; k < sel->n; k++) {
+		const struct cap_frame *frame = &batch->frames[sel->frame[k]];
+		uint32_t keep = sel->keep[k], record = CAP_CAPWRITE_PCAP_RECORD_BYTES + keep;
+
+		if (at + record > end || keep > frame->len || frame->ts_ns >= due_ns)
+			break;
+		cap_capwrite_pcap_record(block->data + at, frame->ts_ns, keep, frame->wire_len);
+		memcpy(block->data + at + CAP_CAPWRITE_PCAP_RECORD_BYTES, frame->data, keep);
+		at += record;
+		wire += frame->wire_len;
+		first_ns = SKEP_MIN(first_ns, frame->ts_ns);
+		last_ns = SKEP_MAX(last_ns, frame->ts_ns);
+	}
+	block->ts_first_ns = first_ns;
+	block->ts_last_ns = last_ns;
+	block->pkts += k - from;
+	block->bytes_wire += wire;
+	block->raw_bytes += at - block->used;
+	lane->segment_raw_bytes += at - block->used;
+	block->used = at;
+	return k - from;
+}
+
 /* Bytes of the frame to keep, after snaplen and trim. */
 static uint32_t keep_bytes(const struct cap_lane *lane, const struct cap_batch *batch,
 			   const struct cap_frame *frame)
@@ -280,23 +335,53 @@ static bool wants(struct cap_lane *lane, const struct cap_batch *batch, const st
 	return !lane->reducer || survives(lane, batch, frame);
 }
 
-/* Chooses frames from [from, to) until the budgets end; returns the first frame that was not looked at. */
-static uint32_t choose(struct cap_lane *lane, const struct cap_batch *batch, uint32_t from, uint32_t to,
-		       struct selection *sel)
+/* The mask says whether a frame is the job's, and only snaplen what is kept of it. */
+static bool is_plain(const struct cap_lane *lane, const struct cap_batch *batch)
 {
-	struct cap_job *job = lane->job;
-	uint64_t end_ns = cap_job_end_ns(job, batch->frames[from].ts_ns);
+	const struct cap_job *job = lane->job;
+
+	return (batch->filtered || (!job->filter && !lane->reducer)) && !lane->decap && !job->trim && !job->pcapng;
+}
+
+/* Chooses what the job wants of [from, to); returns the first frame behind the job's end, or `to`. */
+static uint32_t scan_plain(const struct cap_lane *lane, const struct cap_batch *batch, uint32_t from,
+			   uint32_t to, uint64_t end_ns, struct selection *sel)
+{
+	const uint32_t slot = lane->job->slot, snaplen = lane->job->snaplen;
 	uint64_t bytes = 0;
-	uint32_t granted, i;
+	uint32_t n = 0, i;
+
+	for (i = from; i < to; i++) {
+		const struct cap_frame *frame = &batch->frames[i];
+		uint32_t keep = SKEP_MIN(frame->cap_len, snaplen);
+
+		if (SKEP_UNLIKELY(frame->ts_ns >= end_ns))
+			break;
+		if (!(frame->jobs >> slot & 1))
+			continue;
+		sel->frame[n] = (uint16_t)i;
+		sel->keep[n] = keep;
+		sel->record[n] = CAP_CAPWRITE_PCAP_RECORD_BYTES + keep;
+		bytes += CAP_CAPWRITE_PCAP_RECORD_BYTES + keep;
+		n++;
+	}
+	sel->n = n;
+	sel->bytes = bytes;
+	return i;
+}
+
+static uint32_t scan(struct cap_lane *lane, const struct cap_batch *batch, uint32_t from, uint32_t to,
+		     uint64_t end_ns, struct selection *sel)
+{
+	uint32_t i;
 
 	sel->n = 0;
+	sel->bytes = 0;
 	for (i = from; i < to; i++) {
 		const struct cap_frame *frame = &batch->frames[i];
 
-		if (SKEP_UNLIKELY(frame->ts_ns >= end_ns)) {
-			cap_job_end(job, CAP_JOB_END_DURATION);
+		if (SKEP_UNLIKELY(frame->ts_ns >= end_ns))
 			break;
-		}
 		if (!wants(lane, batch, frame))
 			continue;
 		sel->frame[sel->n] = (uint16_t)i;
@@ -308,20 +393,35 @@ static uint32_t choose(struct cap_lane *lane, const struct cap_batch *batch, uin
 			sel->keep[sel->n] = keep_bytes(lane, batch, frame);
 		}
 		sel->record[sel->n] = record_bytes(lane, sel->keep[sel->n]);
-		bytes += sel->record[sel->n];
+		sel->bytes += sel->record[sel->n];
 		sel->n++;
 	}
+	return i;
+}
+
+/* Chooses frames from [from, to) until the budgets end; returns the first frame that was not looked at. */
+static uint32_t choose(struct cap_lane *lane, const struct cap_batch *batch, uint32_t from, uint32_t to,
+		       struct selection *sel)
+{
+	struct cap_job *job = lane->job;
+	uint64_t end_ns = cap_job_end_ns(job, batch->frames[from].ts_ns);
+	uint32_t granted, i;
+
+	i = is_plain(lane, batch) ? scan_plain(lane, batch, from, to, end_ns, sel)
+				  : scan(lane, batch, from, to, end_ns, sel);
+	if (SKEP_UNLIKELY(i < to))
+		cap_job_end(job, CAP_JOB_END_DURATION);
 	granted = cap_job_take_pkts(job, sel->n);
 	if (granted < sel->n) {
 		i = granted ? sel->frame[granted - 1] + 1u : from;
 		sel->n = granted;
 		if (granted == 0)
 			cap_job_end(job, CAP_JOB_END_PKTS);
-		bytes = 0;
+		sel->bytes = 0;
 		for (uint32_t k = 0; k < granted; k++)
-			bytes += sel->record[k];
+			sel->bytes += sel->record[k];
 	}
-	if (job->limits_bytes && sel->n && !cap_job_take_bytes(job, bytes)) {
+	if (job->limits_bytes && sel->n && !cap_job_take_bytes(job, sel->bytes)) {
 		uint32_t k = 0;
 
 		while (k < sel->n && cap_job_take_bytes(job, sel->record[k]))
@@ -363,7 +463,7 @@ void cap_lane_take(struct cap_lane *lane, const struct cap_batch *batch, uint32_
 		uint32_t lost_pkts = 0;
 		uint64_t lost_bytes = 0;
 
-		for (uint32_t k = 0; k < sel.n; k++) {
+		for (uint32_t k = 0; (k += append_run(lane, batch, &sel, k)) < sel.n; k++) {
 			const struct cap_batch *b = batch;
 			uint32_t i = sel.frame[k];
 
@@ -371,8 +471,7 @@ void cap_lane_take(struct cap_lane *lane, const struct cap_batch *batch, uint32_
 				b = cap_decap_take(lane->decap, batch, i);
 				i = 0;
 			}
-			if (SKEP_LIKELY(
-				    append(lane, b, &b->frames[i], sel.keep[k], sel.record[k], interface_id)))
+			if (append(lane, b, &b->frames[i], sel.keep[k], sel.record[k], interface_id))
 				continue;
 			lost_pkts++;
 			lost_bytes += sel.record[k];

@@ -32,7 +32,7 @@ static inline void cap_meta_add_frag(struct cap_batch *batch, struct cap_frame *
 static inline void cap_meta_put_tag(struct cap_batch *batch, struct cap_frame *frame,
 				    const struct skep_meta *meta)
 {
-	uint8_t *tag = batch->tags[batch->n];
+	uint8_t *tag = batch->tags[frame - batch->frames];
 	const uint32_t macs = 12;
 
 	if (frame->len < macs)
@@ -49,13 +49,12 @@ static inline void cap_meta_put_tag(struct cap_batch *batch, struct cap_frame *f
 }
 
 /*
- * Fills jobs, wire_len and ts_ns of batch->frames[batch->n], whose first buffer is set and no other yet;
+ * Fills jobs, wire_len and ts_ns of a frame of the batch, whose first buffer is set and no other yet;
  * CAP_META_FRAGS fragments are free.
  */
-static inline void cap_meta_apply(struct cap_batch *batch, const struct skep_meta *meta,
+static inline void cap_meta_apply(struct cap_batch *batch, struct cap_frame *frame, const struct skep_meta *meta,
 				  const struct cap_meta_clock *clock)
 {
-	struct cap_frame *frame = &batch->frames[batch->n];
 	const int64_t *offset = SKEP_UNLIKELY(meta->flags & SKEP_META_F_HW_TS) ? &clock->nic_to_utc_ns
 									       : &clock->tai_to_utc_ns;
 

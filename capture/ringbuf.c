@@ -60,7 +60,7 @@ int cap_ringbuf_receive(struct cap_ringbuf *ring, struct cap_batch *batch)
 			.cap_len = meta->wire_len,
 			.frag_first = (uint16_t)batch->frag_n,
 		};
-		cap_meta_apply(batch, meta, ring->clock);
+		cap_meta_apply(batch, &batch->frames[batch->n], meta, ring->clock);
 		batch->n++;
 	}
 	/* Discarded records alone: nobody will release them. */

@@ -166,82 +166,91 @@ static uint32_t frame_buffers(const struct xsk_ring_cons *rx, uint32_t at, uint3
 	return 0;
 }
 
-/* Appends the frame of `n` buffers at `at`; there is room for its fragments. */
-static void add_frame(struct cap_xsk *xsk, struct cap_batch *batch, uint32_t at, uint32_t n)
+/* The frame of one buffer, or the first of more. */
+static void fill_frame(struct cap_xsk *xsk, struct cap_batch *batch, struct cap_frame *frame,
+		       const struct xdp_desc *desc)
 {
-	const struct xdp_desc *desc = xsk_ring_cons__rx_desc(&xsk->rx, at);
-	struct cap_frame *frame = &batch->frames[batch->n];
 	uint8_t *data = xsk->area + desc->addr;
 	struct skep_meta *meta = (struct skep_meta *)(data - SKEP_META_BYTES);
-	bool has_meta = meta->magic == SKEP_META_MAGIC;
+	uint32_t len = desc->len;
 
-	*frame = (struct cap_frame){
-		.data = data,
-		.len = desc->len,
-		.cap_len = desc->len,
-		.frag_first = (uint16_t)batch->frag_n,
-	};
-	if (SKEP_LIKELY(has_meta)) {
+	*frame = (struct cap_frame){ .data = data, .len = len, .cap_len = len, .frag_first = (uint16_t)batch->frag_n };
+	if (SKEP_LIKELY(meta->magic == SKEP_META_MAGIC)) {
 		meta->magic = 0; /* the buffer is reused, perhaps for a frame without metadata */
-		cap_meta_apply(batch, meta, xsk->clock);
+		cap_meta_apply(batch, frame, meta, xsk->clock);
 	} else {
 		bump(&xsk->no_meta, 1);
 		frame->jobs = ~0ull;
 		frame->ts_ns = utc_now_ns();
 	}
-	for (uint32_t i = 1; SKEP_UNLIKELY(i < n); i++) {
-		desc = xsk_ring_cons__rx_desc(&xsk->rx, at + i);
+}
+
+/* Its further buffers; there is room for them. */
+static void add_buffers(struct cap_xsk *xsk, struct cap_batch *batch, struct cap_frame *frame, uint32_t at,
+			uint32_t n)
+{
+	for (uint32_t i = 1; i < n; i++) {
+		const struct xdp_desc *desc = xsk_ring_cons__rx_desc(&xsk->rx, at + i);
+
 		cap_meta_add_frag(batch, frame, xsk->area + desc->addr, desc->len);
 		frame->cap_len += desc->len;
 	}
-	frame->wire_len = SKEP_MAX(frame->wire_len, frame->cap_len);
-	batch->n++;
+}
+
+static void prefetch(const struct cap_xsk *xsk, uint32_t at)
+{
+	const uint8_t *next = xsk->area + xsk_ring_cons__rx_desc(&xsk->rx, at)->addr;
+
+	__builtin_prefetch(next - SKEP_META_BYTES, 1);
+	__builtin_prefetch(next + SKEP_CACHE_LINE);
 }
 
 int cap_xsk_receive(struct cap_xsk *xsk, struct cap_batch *batch)
 {
 	struct xsk_ring_cons *rx = &xsk->rx;
-	uint32_t avail, at = rx->cached_cons, taken = 0;
+	uint32_t avail, at = rx->cached_cons, taken = 0, count = 0;
 
-	batch->n = 0;
 	batch->frag_n = 0;
 	if (xsk->busy_poll)
 		kick(xsk);
 	rx->cached_prod = __atomic_load_n(rx->producer, __ATOMIC_ACQUIRE);
 	avail = rx->cached_prod - at;
-	while (batch->n < CAP_BATCH && taken < avail) {
-		uint32_t n = frame_buffers(rx, at + taken, avail - taken);
-		uint32_t frags = n - 1 + CAP_META_FRAGS;
+	while (count < CAP_BATCH && taken < avail) {
+		const struct xdp_desc *desc = xsk_ring_cons__rx_desc(rx, at + taken);
+		struct cap_frame *frame = &batch->frames[count];
+		uint32_t n = 1;
 
+		if (SKEP_UNLIKELY(desc->options & XDP_PKT_CONTD))
+			n = frame_buffers(rx, at + taken, avail - taken);
 		if (SKEP_UNLIKELY(!n))
 			break;
-		if (SKEP_UNLIKELY(frags > CAP_BATCH_FRAGS - batch->frag_n)) {
-			if (batch->n)
+		if (SKEP_UNLIKELY(n - 1 + CAP_META_FRAGS > CAP_BATCH_FRAGS - batch->frag_n)) {
+			if (count)
 				break;
 			bump(&xsk->too_many, 1);
 			taken += n;
 			continue;
 		}
-		if (taken + PREFETCH_AHEAD < avail) {
-			const uint8_t *next =
-				xsk->area + xsk_ring_cons__rx_desc(rx, at + taken + PREFETCH_AHEAD)->addr;
-
-			__builtin_prefetch(next - SKEP_META_BYTES, 1);
-			__builtin_prefetch(next + SKEP_CACHE_LINE);
-		}
-		add_frame(xsk, batch, at + taken, n);
+		if (taken + PREFETCH_AHEAD < avail)
+			prefetch(xsk, at + taken + PREFETCH_AHEAD);
+		fill_frame(xsk, batch, frame, desc);
+		if (SKEP_UNLIKELY(n > 1))
+			add_buffers(xsk, batch, frame, at + taken, n);
+		frame->wire_len = SKEP_MAX(frame->wire_len, frame->cap_len);
+		count++;
 		taken += n;
 	}
+	batch->n = count;
 	rx->cached_cons += taken;
 	xsk->lent = taken;
-	bump(&xsk->received, batch->n);
-	if (SKEP_UNLIKELY(!batch->n)) {
+	bump(&xsk->received, count);
+	if (SKEP_UNLIKELY(!count)) {
 		if (taken)
 			cap_xsk_release(xsk, batch);
 		else if (xsk->need_wakeup && xsk_ring_prod__needs_wakeup(&xsk->fill))
 			kick(xsk);
 	}
-	return (int)batch->n;
+	return (int)count;
 }
 
 void cap_xsk_release(struct cap_xsk *xsk, struct cap_batch *batch)

@@ -22,7 +22,7 @@ FILES = {
     "writer.c": "submit", "sink.c": "submit", "segment.c": "submit", "segment.h": "submit", "io.c": "submit",
     "worker.c": "loop", "account.c": "loop", "account.h": "loop", "mono.h": "loop", "grace.c": "loop",
 }
-ROUTE = {"choose", "wants", "survives", "keep_bytes", "record_bytes", "cap_lane_take", "route", "route_lossless", "offer"}
+ROUTE = {"choose", "is_plain", "scan", "scan_plain", "wants", "survives", "keep_bytes", "record_bytes", "cap_lane_take", "route", "route_lossless", "offer"}
 CASES = (("64", "random", "store", 200_000), ("1500", "random", "store", 40_000),
          ("64", "text", "-1", 200_000), ("1500", "text", "-1", 40_000))
 

@@ -17,7 +17,7 @@ static struct cap_frame *apply(const uint8_t *data, uint32_t len, const struct s
 	batch.n = 3;
 	batch.frag_n = 5;
 	batch.frames[3] = (struct cap_frame){ .data = data, .len = len, .cap_len = len, .frag_first = 5 };
-	cap_meta_apply(&batch, meta, &meta_clock);
+	cap_meta_apply(&batch, &batch.frames[batch.n], meta, &meta_clock);
 	return &batch.frames[3];
 }
 
