@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Proves that the first command of the README works: scripts/demo --once captures on a link of its own, shows where the file was and how to
-open it, ends with exit code 0 and leaves nothing behind."""
+open it, does a job through the daemon by the curl lines that it prints, ends with exit code 0 and leaves nothing behind."""
+import glob
 import os
 import re
 import subprocess
@@ -20,5 +21,9 @@ def test_demo_once(link_possible, tmp_path):
     assert process.returncode == 0, text
     assert re.search(r"\b[1-9][0-9, ]* packets\b", text), text
     assert "pcap" in text and "tshark" in text, text
+    assert re.search(r"^  CURL='curl .*--pinnedpubkey sha256//\S+ --oauth2-bearer skt_\w+", text, re.MULTILINE), text
+    assert text.count("$CURL") >= 4 and "/v1/jobs/$JOB/segments/$NAME" in text and "its digest is right" in text, text
+    assert '{"state":"done","outcome":"complete","stored":500}' in text, text
+    assert not glob.glob(f"/tmp/skep-demo.{process.pid}.*")
     assert not [name for name in os.listdir("/run/netns") if name.endswith(f"-{process.pid}")]
     assert not list(tmp_path.iterdir())
