@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 from .measure import program_missing
-from .rig import BenchError
+from .rig import BenchError, Unavailable
 
 SOURCE = Path(__file__).resolve().parents[2]
 STAGES = ("receive", "route", "copy", "pack", "submit", "loop")
@@ -22,9 +22,9 @@ FILES = {
     "writer.c": "submit", "sink.c": "submit", "segment.c": "submit", "segment.h": "submit", "io.c": "submit",
     "worker.c": "loop", "account.c": "loop", "account.h": "loop", "mono.h": "loop", "grace.c": "loop",
 }
-ROUTE = {"choose", "is_plain", "scan", "scan_plain", "wants", "survives", "keep_bytes", "record_bytes", "cap_lane_take", "route", "route_lossless", "offer"}
-CASES = (("64", "random", "store", 200_000), ("1500", "random", "store", 40_000),
-         ("64", "text", "-1", 200_000), ("1500", "text", "-1", 40_000))
+ROUTE = {"choose", "is_plain", "scan", "scan_plain", "wants", "survives", "keep_bytes", "record_bytes", "cap_lane_take", "route",
+         "route_lossless", "offer"}
+FIGURE = "instructions a packet, by stage"
 
 
 def functions_of(path):
@@ -46,25 +46,25 @@ def functions_of(path):
 class Sources:
     """Says to which function of ours a line belongs; None for lines of others (libc, zstd, system headers)."""
 
-    def __init__(self):
-        self.cache = {}
+    def __init__(self, root=SOURCE):
+        self.root, self.cache = root, {}
 
     def find(self, name, line):
         if name.endswith("/xdp/xsk.h"):
             return "xsk.h", "libxdp's rings", "capture"
         path = Path(name).resolve()
-        if SOURCE not in path.parents or not path.is_file():
+        if self.root not in path.parents or not path.is_file():
             return None
         if path not in self.cache:
             self.cache[path] = functions_of(path)
         where = next((f for first, last, f in self.cache[path] if first <= line <= last), "?")
-        return path.name, where, path.relative_to(SOURCE).parts[0]
+        return path.name, where, path.relative_to(self.root).parts[0]
 
 
-def read(out):
+def read(out, root=SOURCE):
     """Instructions by (file, function) of ours. What others' code costs counts where ours calls it; a line of a system header counts for
     the function of ours that was seen last, into which it was inlined."""
-    sources, cost = Sources(), collections.Counter()
+    sources, cost = Sources(root), collections.Counter()
     own = current = callee = last = None
     calls = False
     for text in out.read_text().splitlines():
@@ -99,39 +99,54 @@ def stage_of(place):
     return FILES.get(name, "loop")
 
 
-def run(program, out, size, payload, level, frames):
+def run(program, out, words, root=SOURCE):
     command = ["valgrind", "--tool=callgrind", "--compress-strings=no", "--compress-pos=no", f"--callgrind-out-file={out}",
-               "--collect-atstart=no", "--toggle-collect=cap_worker_turn", program, size, payload, level, str(frames)]
+               "--collect-atstart=no", "--toggle-collect=cap_worker_turn", program, *words]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     if done.returncode:
         raise BenchError(f"callgrind: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}")
-    return json.loads(done.stdout.strip().splitlines()[-1]), read(out)
+    return json.loads(done.stdout.strip().splitlines()[-1]), read(out, root)
 
 
-def main(work_dir):
+def build_pathcost(source, build, target="tests/unit/pathcost"):
+    """With line numbers, which the stages are told by."""
+    for command in (["meson", "setup", "-Ddebug=true", build, source], ["ninja", "-C", build, target]):
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+        if done.returncode:
+            raise BenchError(f"{' '.join(map(str, command))}: {done.stdout[-1000:]}")
+    return build / target
+
+
+def count(program, out, case, source=SOURCE):
+    """Instructions a packet by stage and by function, for one case (size, payload, level, frames, more words of pathcost)."""
+    size, payload, level, frames, *more = case
+    said, cost = run(program, out, (size, payload, level, frames, *more), source)
+    stages, functions = collections.Counter(), collections.Counter()
+    for place, instructions in cost.items():
+        if stage_of(place):
+            stages[stage_of(place)] += instructions / said["stored"]
+            functions[place[1]] += instructions / said["stored"]
+    return said, stages, functions
+
+
+def callgrind(bench, plan):
+    """Instructions of a packet by stage, of the path as shipped."""
     if program_missing("valgrind"):
-        raise BenchError("valgrind is not installed (package valgrind)")
-    work_dir.mkdir(parents=True, exist_ok=True)
-    build = work_dir / "callgrind-build"
+        raise Unavailable("valgrind is not installed (package valgrind)")
+    build, out = bench.work_dir / "callgrind-build", bench.work_dir / "callgrind.out"
     try:
-        for command in (["meson", "setup", "-Ddebug=true", build, SOURCE], ["ninja", "-C", build, "tests/unit/pathcost"]):
-            done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
-            if done.returncode:
-                raise BenchError(f"{' '.join(map(str, command))}: {done.stdout[-1000:]}")
-        for size, payload, level, frames in CASES:
-            said, cost = run(build / "tests" / "unit" / "pathcost", work_dir / "callgrind.out", size, payload, level, frames)
-            stages, functions = collections.Counter(), collections.Counter()
-            for place, count in cost.items():
-                if stage_of(place):
-                    stages[stage_of(place)] += count
-                    functions[place[1]] += count
-            packed = said["bytes_disk"] / said["bytes_raw"]
-            print(f"\n{size} B {payload}, level {level}: {sum(stages.values()) / frames:.0f} instructions per packet "
-                  f"({frames} packets, file {100 * packed:.0f} % of raw)\n\n| stage | instructions/packet |\n|---|---|")
+        program = build_pathcost(SOURCE, build)
+        for case in plan.of:
+            bench.check_time()
+            said, stages, functions = count(program, out, case)
+            name = f"{case[0]} B {case[1]}, level {case[2]}"
             for stage in STAGES:
-                print(f"| {stage} | {stages[stage] / frames:.1f} |")
-            print("\nlargest: " + ", ".join(f"{name} {count / frames:.1f}" for name, count in functions.most_common(8)))
+                bench.figure(plan.name, FIGURE, stages[stage], "instructions", series=stage, x=name)
+            bench.figure(plan.name, FIGURE, sum(stages.values()), "instructions", series="all", x=name)
+            bench.figure(plan.name, "file of raw", said["bytes_disk"] / said["bytes_raw"], "", series=name)
+            for function, n in functions.most_common(plan.largest):
+                bench.figure(plan.name, f"largest, {name}", n, "instructions", series=function)
     finally:
-        (work_dir / "callgrind.out").unlink(missing_ok=True)
+        out.unlink(missing_ok=True)
         shutil.rmtree(build, ignore_errors=True)
-    return 0
+    return [], []

@@ -361,27 +361,6 @@ def jobs(bench, plan):
     return rows, found
 
 
-def goals(rows, limits, goal, median):
-    """Rows of the table of goals; `goal` and `median` are those of goals.py."""
-    out = []
-    for payload in ("random", "compressible"):
-        ours, theirs = (median(rows, "sustained_pps", scenario="jobs", tool=tool, payload=payload) for tool in (OURS, THEIRS))
-        if ours and theirs:
-            out.append(goal(f"{len(MATCHING)} jobs that all match, 512 B {payload}: of {len(MATCHING)} tcpdumps", ours / theirs, 3))
-    for entry in limits:
-        if "same_files" in entry:
-            out.append(goal("files of these jobs with exactly the frames of their own tcpdump's", entry["same_files"], len(MATCHING),
-                            unit=""))
-        elif "first_p99_ms" in entry:
-            out.append(goal(f"from the request to the job's first packet, beside {entry['others']} jobs, 99th percentile",
-                            entry["first_p99_ms"], 10, at_least=False, unit="ms"))
-        elif "changes" in entry and "unexplained" in entry:
-            lost = sum(entry[key] for key in ("unexplained", "unbalanced", "uncounted", "doubled", "disturbed"))
-            out.append(goal(f"{entry['changes']} changes at full load, {entry['size']} B: packets of other jobs lost or doubled by them",
-                            lost, 0, at_least=False, unit=""))
-    return out
-
-
 def tables(limits, table):
     """Titles and tables for people; `table` is that of report.py."""
     first = [l for l in limits if "first_p99_ms" in l]

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """One measurement: a tool receives, the generator sends, the tool drains and ends, and what it stored is compared with what was sent."""
+import copy
 import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 
-from .rig import CPU_RX, CPU_TX, TX_LINK, BenchError, run
+from .rig import CPU_RX, CPU_TX, TX_LINK, BenchError, OutOfTime, run
 
 # A tool is drained when it used less than this much of a core and its files did not grow, step after step, for as long as it
 # may sit on a buffer.
@@ -33,19 +35,43 @@ class Spec:
     sink: str = "null"
     level: str = "auto"
     count: int = 0
+    flows: int = FLOWS
+    filter: str = ""  # of the tool, as its users write it
 
 
 class Bench:
+    """The rig with its tools. `bin_dir` is where the generator is; a tool knows where its own program is."""
+
     def __init__(self, rig, tools, bin_dir, work_dir, say):
         self.rig = rig
         self.tools = tools
+        self.known = list(tools)
         self.bin_dir = bin_dir
         self.work_dir = work_dir
         self.say = say
+        self.figures = []
+        self.deadline = None  # time.monotonic() at which nothing more is begun
+        self.no_disk = False
 
-    def generate(self, size, payload, rate, duration_s, count=0, dry=False):
+    def on(self, rig):
+        """The same on another rig."""
+        other = copy.copy(self)
+        other.rig = rig
+        return other
+
+    def check_time(self):
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise OutOfTime
+
+    def figure(self, scenario, name, value, unit, series="", x=None, **more):
+        """Something measured that is no row: `name` says what it is, `series` and `x` place it in a picture."""
+        self.figures.append({"scenario": scenario, "name": name, "series": series, "x": x, "value": value, "unit": unit, **more})
+        print(f"  {scenario:9} {name}{' ' + series if series else ''}{f' {x}' if x is not None else ''}: {value:.6g} {unit}", file=sys.stderr,
+              flush=True)
+
+    def generate(self, size, payload, rate, duration_s, count=0, dry=False, flows=FLOWS):
         words = [str(self.bin_dir / "skep-gen"), "-i", TX_LINK, "--json", "--cpu", str(CPU_TX), "--size", size, "--payload", payload,
-                 "--flows", str(FLOWS)]
+                 "--flows", str(flows)]
         words += ["--count", str(count)] if count else ["--duration", f"{duration_s}s"]
         words += ["--rate", f"{rate:.0f}pps"] if rate else []
         words += ["--dry"] if dry else []
@@ -68,7 +94,9 @@ class Bench:
         return busy * DRAIN_STEP_S
 
     def measure(self, spec):
+        self.check_time()
         tool = self.tools[spec.tool]
+        tool.filter = spec.filter
         work = self.work_dir / RUN_NAME
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(mode=0o777)
@@ -96,13 +124,13 @@ class Bench:
             time.sleep(spec.duration_s)
             sent = {"sent": 0, "refused": 0, "duration_ns": int(spec.duration_s * 1e9), "bytes": 0}
         else:
-            sent = self.generate(spec.size, spec.payload, spec.rate, spec.duration_s, spec.count)
+            sent = self.generate(spec.size, spec.payload, spec.rate, spec.duration_s, spec.count, flows=spec.flows)
         in_traffic = sum(p.cpu_ns() for p in processes) - sum(cpu)
         wall_s = time.monotonic() - start
         drain_s = self._drain(processes, work, tool.settle_s)
         row = {"drain_s": drain_s,
                "scenario": spec.scenario, "tool": spec.tool, "size": spec.size, "payload": spec.payload, "rate": spec.rate,
-               "sink": spec.sink, "level": spec.level, "sent": sent["sent"], "refused": sent["refused"],
+               "sink": spec.sink, "level": spec.level, "flows": spec.flows, "filter": spec.filter, "count": spec.count, "sent": sent["sent"], "refused": sent["refused"],
                "duration_ns": sent["duration_ns"], "sent_bytes": sent["bytes"],
                "cpu_s": (sum(p.cpu_ns() for p in processes) - sum(cpu)) / 1e9, "cpu_share": in_traffic / 1e9 / wall_s,
                "rss_bytes": sum(p.rss_peak_bytes() for p in processes)}
@@ -141,6 +169,13 @@ class Bench:
         return {"limit": "generator alone", "size": size, "payload": payload, "pps": said["pps"],
                 "bytes_per_s": said["bytes"] * 1e9 / said["duration_ns"]}
 
+    def limit_memory(self, duration_s):
+        """The one copy of a packet that no capture can do without: out of a ring of 16,384 buffers, one after the other."""
+        said = json.loads(run("taskset", "-c", str(CPU_RX), str(self.bin_dir / "skep-memspeed"), "-d", f"{duration_s}s"))
+        found = [{"limit": "gather in memory", "size": str(g["size"]), "payload": "-", "pps": 1e9 / g["ns"],
+                  "bytes_per_s": g["size"] * 1e9 / g["ns"], "ns": g["ns"]} for g in said["gather"]]
+        return found + [{"limit": "memcpy, 32 MiB pieces", "size": "-", "payload": "-", "pps": None, "bytes_per_s": said["copy_bytes_per_s"]}]
+
     def limit_disk(self, duration_s):
         """Sequential O_DIRECT writes of 1 MiB, 4 in flight, into the directory that the captures go to."""
         path = self.work_dir / FIO_NAME
@@ -160,7 +195,6 @@ class Bench:
         said = json.loads(run("taskset", "-c", str(CPU_RX), *words))
         return [{"limit": f"zstd level {r['level']}", "size": size, "payload": payload, "pps": None, "bytes_per_s": r["bytes_per_s"],
                  "ratio": r["ratio"], "level": r["level"]} for r in said]
-
 
     def limit_classify(self):
         """One frame over and over through the job filters, and one job after the other exchanged in a full set."""

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Where the time of a packet goes: perf on the running capture, its symbols put together by stage."""
+"""Where the time of a packet goes: perf on the running capture, its symbols put together by stage, its stacks as a flame graph."""
 import re
 import shutil
 import subprocess
 import time
 
-from .measure import Bench, Spec
-from .rig import BenchError, Rig
+from . import flame, svg
+from .measure import Spec
+from .pictures import STAGES as FIGURE
+from .rig import BenchError, Unavailable
 from .tools import Skep
 
 # first match wins; names are those of functions
@@ -17,8 +19,6 @@ STAGES = (
     ("pack", r"^(ZSTD|HUF|FSE|HIST|XXH|cap_pack|cap_level|cap_zframe|pack_|FASTCOVER)"),
     ("submit", r"^(io_uring|__io_uring|cap_sink|cap_io|cap_segment|cap_digest|cap_writer|crypto_|SHA256|sha256|sink_)"),
 )
-CASES = (("64", "random", "null"), ("1500", "random", "disk"), ("1500", "compressible", "disk"))
-SECONDS = 3.0
 
 
 def stage_of(dso, symbol):
@@ -29,7 +29,7 @@ def stage_of(dso, symbol):
 
 
 def read_report(data):
-    text = subprocess.run(["perf", "report", "-i", str(data), "--stdio", "--no-children", "-F", "overhead,dso,symbol", "-t", "\t"],
+    text = subprocess.run(["perf", "report", "-i", str(data), "--stdio", "--no-children", "-g", "none", "-F", "overhead,dso,symbol", "-t", "\t"],
                           capture_output=True, text=True).stdout
     for line in text.splitlines():
         cells = [c.strip() for c in line.split("\t")]
@@ -37,58 +37,72 @@ def read_report(data):
             yield float(cells[0][:-1]), cells[1], cells[2]
 
 
+def read_stacks(data):
+    text = subprocess.run(["perf", "script", "-i", str(data), "--no-inline", "-F", "comm,pid,tid,time,event,ip,sym,dso"],
+                          capture_output=True, text=True, errors="replace").stdout
+    return flame.fold(text)
+
+
 class ProfiledSkep(Skep):
     """skep-capture with perf looking on from its own process."""
 
-    def __init__(self, bin_dir, data):
+    name = "skep-capture, profiled"
+
+    def __init__(self, bin_dir, data, seconds):
         super().__init__(bin_dir)
-        self.data = data
+        self.data, self.seconds = data, seconds
         self.perf = None
 
     def start(self, rig, work, sink, level):
         processes = super().start(rig, work, sink, level)
         rig.wait_ready(processes[0], self.ready)
-        self.perf = subprocess.Popen(["perf", "record", "-q", "-e", "cpu-clock", "-F", "2000", "-p", str(processes[0].pid), "-o",
-                                      str(self.data), "--", "sleep", str(SECONDS + 0.5)], stderr=subprocess.PIPE)
+        self.perf = subprocess.Popen(["perf", "record", "-q", "-e", "cpu-clock", "-F", "1999", "--call-graph", "dwarf,4096", "-p",
+                                      str(processes[0].pid), "-o", str(self.data), "--", "sleep", str(self.seconds + 0.5)],
+                                     stderr=subprocess.PIPE)
         time.sleep(0.3)
         return processes
 
 
-def profile(rig, bin_dir, work_dir, size, payload, sink):
-    data = work_dir / "perf.data"
-    tool = ProfiledSkep(bin_dir, data)
-    bench = Bench(rig, {tool.name: tool}, bin_dir, work_dir, print)
+def record(bench, plan, size, payload, sink):
+    data = bench.work_dir / "perf.data"
+    tool = ProfiledSkep(bench.bin_dir, data, plan.duration_s)
+    bench.tools[tool.name] = tool
     try:
-        row = bench.measure(Spec("profile", tool.name, size=size, payload=payload, duration_s=SECONDS, sink=sink))
-        tool.perf.wait(SECONDS + 10)
-        lines = list(read_report(data))
+        row = bench.measure(Spec(plan.name, tool.name, size=size, payload=payload, duration_s=plan.duration_s, sink=sink))
+        tool.perf.wait(plan.duration_s + 10)
+        lines, stacks = list(read_report(data)), read_stacks(data)
     finally:
         if tool.perf and tool.perf.poll() is None:
             tool.perf.kill()
             tool.perf.wait()
         data.unlink(missing_ok=True)
-        (work_dir / "perf.data.old").unlink(missing_ok=True)
+        (bench.work_dir / "perf.data.old").unlink(missing_ok=True)
     if not lines:
         raise BenchError(f"perf recorded nothing: {tool.perf.stderr.read().decode(errors='replace').strip()}")
-    return row, lines
+    return row, lines, stacks
 
 
-def main(bin_dir, work_dir):
+def profile(bench, plan):
+    """perf record of three captures: figures by stage, and a picture of the stacks of each."""
     if not shutil.which("perf"):
-        raise BenchError("perf is not installed (package linux-perf)")
-    with Rig() as rig:
-        for size, payload, sink in CASES:
-            row, lines = profile(rig, bin_dir, work_dir, size, payload, sink)
-            total = row["cpu_ns_per_packet"]
-            print(f"\n{size} B {payload}, sink {sink}: {row['stored_pps'] / 1e6:.3f} Mpps stored, {row['lost']} lost, "
-                  f"{total:.0f} ns of CPU per packet\n")
-            print("| stage | share | ns/packet |\n|---|---|---|")
-            shares = {}
-            for share, dso, symbol in lines:
-                stage = stage_of(dso, symbol)
-                shares[stage] = shares.get(stage, 0) + share
-            for stage in [s for s, _ in STAGES] + ["kernel", "other"]:
-                share = shares.get(stage, 0)
-                print(f"| {stage} | {share:.1f} % | {share * total / 100:.0f} |")
-            print("\nlargest: " + ", ".join(f"{s.split(' ', 1)[-1]} {p:.1f} %" for p, _, s in lines[:8]))
-    return 0
+        raise Unavailable("perf is not installed (package linux-perf)")
+    rows, folder = [], bench.out_dir / "pictures"
+    folder.mkdir(parents=True, exist_ok=True)
+    for size, payload, sink in plan.of:
+        row, lines, stacks = record(bench, plan, size, payload, sink)
+        bench.say(row)
+        rows.append(row)
+        total, shares = row["cpu_ns_per_packet"], {}
+        for share, dso, symbol in lines:
+            stage = stage_of(dso, symbol)
+            shares[stage] = shares.get(stage, 0) + share
+        case = f"{size} B {payload}, {'nothing written' if sink == 'null' else 'to disk'}"
+        for stage in [s for s, _ in STAGES] + ["kernel", "other"]:
+            bench.figure(plan.name, FIGURE, shares.get(stage, 0) * total / 100, "ns", series=stage, x=case)
+        # by name of the program's functions; what lies below them is in the picture
+        for share, _, symbol in lines[:plan.largest]:
+            bench.figure(plan.name, f"largest, {case}", share * total / 100, "ns", series=symbol.split(" ", 1)[-1][:60])
+        if stacks:
+            (folder / f"flame-{size}-{payload}-{sink}.svg").write_text(
+                svg.flame(f"skep-capture, {case}", stacks, "Made by scripts/bench profile. Do not edit."))
+    return rows, []

@@ -2,8 +2,8 @@
 """Tables for people. The JSON file holds every single measurement; the tables hold the medians."""
 import statistics
 
-from . import jobs
-from .goals import median
+from . import jobs, pictures
+from .figures import median, spread
 from .scenarios import DROP, SIZES
 
 
@@ -39,6 +39,12 @@ def middle(rows, field):
     return statistics.median(values) if values else None
 
 
+def off(rows, field):
+    """How far the rounds lie apart, as people read it."""
+    found = spread([r[field] for r in rows if r.get(field) is not None])
+    return "-" if found is None else f"± {100 * found:.0f} %"
+
+
 def limits_table(limits):
     rows = [[l["limit"], l["size"], l["payload"], rate(l["pps"]), volume(l["bytes_per_s"]),
              f"{l['ratio']:.2f}" if "ratio" in l else "-"]
@@ -51,11 +57,11 @@ def flat_table(rows):
     for (size, payload, tool, level), group in grouped(rows, "size", "payload", "tool", "level"):
         cpu, ratio = middle(group, "cpu_ns_per_packet"), middle(group, "ratio")
         out.append([size, payload, tool + (f" --level {level}" if level not in ("auto", "1") or tool == "skep-capture" else ""),
-                    rate(middle(group, "offered_pps")), rate(middle(group, "stored_pps")), rate(middle(group, "sustained_pps")),
+                    rate(middle(group, "offered_pps")), rate(middle(group, "stored_pps")), rate(middle(group, "sustained_pps")), off(group, "sustained_pps"),
                     volume(middle(group, "stored_bytes_per_s")),
                     percent(sum(r["lost"] for r in group), sum(r["sent"] for r in group)), "-" if cpu is None else f"{cpu:.0f}",
                     f"{middle(group, 'rss_bytes') / 1e6:.0f}", "-" if ratio is None else f"{ratio:.3f}"])
-    return table(["size", "payload", "tool", "offered Mpps", "stored Mpps", "sustained Mpps", "stored MB/s", "lost", "CPU ns/packet",
+    return table(["size", "payload", "tool", "offered Mpps", "stored Mpps", "sustained Mpps", "spread", "stored MB/s", "lost", "CPU ns/packet",
                   "memory MB", "ratio"], out)
 
 
@@ -65,8 +71,8 @@ def classify_table(rows):
     for (tool,), group in grouped(rows, "tool"):
         pps = middle(group, "offered_pps")
         compared = [f"{pps / drop:.3f}", f"{1e9 / pps - 1e9 / drop:.0f}"] if drop and pps else ["-", "-"]
-        out.append([tool, rate(pps)] + compared)
-    return table(["at the receiving end", "offered Mpps", "of XDP_DROP", "ns more a frame"], out)
+        out.append([tool, rate(pps), off(group, "offered_pps")] + compared)
+    return table(["at the receiving end", "offered Mpps", "spread", "of XDP_DROP", "ns more a frame"], out)
 
 
 def frame_table(limits):
@@ -104,9 +110,9 @@ def zero_loss_table(rows):
 def low_table(rows):
     out = []
     for (wanted, tool), group in grouped(rows, "rate", "tool"):
-        out.append([f"{(wanted or 0) / 1e3:.0f} kpps", tool, f"{100 * middle(group, 'cpu_share'):.2f} %",
+        out.append([f"{(wanted or 0) / 1e3:.0f} kpps", tool, f"{100 * middle(group, 'cpu_share'):.2f} %", off(group, "cpu_share"),
                     percent(sum(r["lost"] for r in group), sum(r["sent"] for r in group))])
-    return table(["rate", "tool", "share of a core", "lost"], out)
+    return table(["rate", "tool", "share of a core", "spread", "lost"], out)
 
 
 def account_table(rows):
@@ -115,13 +121,34 @@ def account_table(rows):
     return table(["sent", "level", "offered Mpps", "stored", "rejected", "dropped, by reason", "residual"], out)
 
 
+def quantity(value, unit=""):
+    if value is None:
+        return "-"
+    shown = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{shown} {unit}".strip()
+
+
+def verdict(g):
+    if g["met"] is None:
+        return "not measured"
+    if not g["met"]:
+        return "missed" + (f" by {100 * g['short_by']:.0f} %" if g["short_by"] is not None else "")
+    return "met" + {None: "", True: ", the wish too", False: ", the wish not"}[g["stretch_met"]]
+
+
 def goals_table(goals):
+    """One line for each goal; what it was compared with in the same run stands beside it."""
     out = []
     for g in goals:
-        verdict = "met" if g["met"] else "missed" + (f" by {100 * g['short_by']:.0f} %" if g["short_by"] is not None else "")
         sign = "≥" if g["at_least"] else "≤"
-        out.append([g["name"], f"{g['value']:.3g} {g['unit']}".strip(), f"{sign} {g['target']:.3g} {g['unit']}".strip(), verdict])
-    return table(["goal", "measured", "wanted", "result"], out)
+        wanted = "-" if g["target"] is None else f"{sign} {quantity(g['target'], g['unit'])}"
+        if g["stretch"] is not None:
+            wanted += f" (wish {sign} {quantity(g['stretch'])})"
+        out.append([g["of"] or "-", g["name"] + (f" ({g['why']})" if g["why"] else ""), quantity(g["ours"]),
+                    ", ".join(f"{n} {quantity(v)}" for n, v in g["peers"].items()) or "-",
+                    f"{g['limit']['name']} {quantity(g['limit']['value'])}" if g["limit"] else "-",
+                    quantity(g["value"], g["unit"]), wanted, verdict(g)])
+    return table(["", "goal", "ours", "peers", "limit", "result", "wanted", ""], out)
 
 
 def ratios_table(rows):
@@ -142,36 +169,92 @@ def ratios_table(rows):
     return table(["what", "size", "payload", "skep-capture divided by"], out) if out else ""
 
 
-TABLES = {"null": ("Flat out, nothing written", flat_table), "disk": ("Flat out, to disk", flat_table),
-          "compress": ("Compressing, one core for everything, to disk", flat_table), "lowrate": ("Low rates", low_table),
-          "zero-loss": ("Highest rate without loss, to disk", zero_loss_table), "curve": ("Loss over offered rate, to disk", curve_table),
-          "account": ("Account", account_table),
-          "jobs": ("Eight jobs that all match, flat out, to disk; packets of all jobs together", flat_table),
-          "jobs-classify": ("Jobs that match nothing, flat out", classify_table)}
+def sent_cost(group):
+    """Nanoseconds of CPU for each frame that was sent: also those count that a job did not take."""
+    return middle([{"ns": 1e9 * r["cpu_s"] / r["sent"]} for r in group if r["sent"]], "ns")
 
 
-def markdown(result):
-    host = result["host"]
-    parts = [f"# Benchmark, {result['mode']}, {result['started']}",
-             f"{host['cpu']}, {host['cpus']} CPUs, {host['memory_bytes'] / 2**30:.0f} GiB, Linux {host['kernel']} "
-             f"({host['virtualization']}), {host['os']}, {host['file_system']}; fingerprint {host['fingerprint']}, commit "
-             f"{host['commit']}, load before {host['load_before']:.2f}.",
-             "Versions: " + ", ".join(f"{k} {v}" for k, v in result["versions"].items()) + "."]
+def over_table(rows, field, head):
+    out = []
+    for (tool, x), group in grouped(rows, "tool", field):
+        cost = sent_cost(group)
+        out.append([tool, x or "none", rate(middle(group, "offered_pps")), off(group, "offered_pps"), "-" if cost is None else f"{cost:.0f}",
+                    f"{middle(group, 'rss_bytes') / 1e6:.0f}"])
+    return table(["tool", head, "offered Mpps", "spread", "CPU ns/packet sent", "memory MB"], out)
+
+
+def flows_table(rows):
+    return over_table(rows, "flows", "flows")
+
+
+def filters_table(rows):
+    return over_table(rows, "filter", "filter")
+
+
+def figures_table(figures):
+    """Anything that is no row: medians over what has the same name, series and place."""
+    out = []
+    for (name, series, x, unit), group in grouped(figures, "name", "series", "x", "unit"):
+        out.append([name, series or "-", "-" if x is None else x, quantity(middle(group, "value"), unit), off(group, "value")])
+    return table(["what", "of", "at", "measured", "spread"], out)
+
+
+# by the word `table` in a scenario's file
+MAKERS = {"flat": flat_table, "low": low_table, "zero_loss": zero_loss_table, "curve": curve_table, "account": account_table,
+          "classify": classify_table, "flows": flows_table, "filters": filters_table}
+
+
+def about_host(host, result):
+    return (f"{host['cpu']}, {host['cpus']} CPUs, {host['memory_bytes'] / 2**30:.0f} GiB, Linux {host['kernel']} "
+            f"({host['virtualization']}), governor {host['governor']}, {host['os']}, {host['file_system']} on {host['disk']}; fingerprint "
+            f"{host['fingerprint']}, commit {host['commit']}{' and changes' if host['changed'] else ''}, load before "
+            f"{host['load_before']:.2f}, {result['seconds']:.0f} s.")
+
+
+def sections(result):
+    """[(title, table)] of what was measured, in the order of the scenarios."""
+    out = []
+    plain = [l for l in result["limits"] if "ns" not in l and "p99_ms" not in l and not jobs.is_ours(l)]
+    memory = [l for l in result["limits"] if l["limit"] == "gather in memory"]
+    if plain + memory:
+        out.append(("Limits", limits_table(plain + memory)))
+    for scenario, (title, kind) in result["titles"].items():
+        rows = [r for r in result["rows"] if r["scenario"] == scenario]
+        if rows and kind in MAKERS:
+            out.append((title, MAKERS[kind](rows)))
+        found = [f for f in result["figures"] if f["scenario"] == scenario]
+        if found:
+            out.append((title, figures_table(found)))
+    extra = jobs.tables(result["limits"], table)
+    out += [(title.removeprefix("## "), text) for title, text in zip(extra[::2], extra[1::2])]
+    if any("p99_ms" in l for l in result["limits"]):
+        out += [("Job filters, one frame over and over", frame_table(result["limits"])),
+                ("One job of a set exchanged", change_table(result["limits"]))]
+    ratios = ratios_table(result["rows"])
+    return out + [("Ratios", ratios)] if ratios else out
+
+
+def markdown(result, pictures_at="pictures"):
+    parts = [f"# Benchmark, {result['mode']}, {result['started']}", about_host(result["host"], result),
+             "Versions: " + ", ".join(f"{k} {v}" for k, v in {**result["versions"], **result["host"]["libraries"]}.items()) + "."]
     parts += [f"**{w}**" for w in result["warnings"]]
+    parts += [f"**{name}: not finished: {why}**" for name, why in result["missing"].items()]
     if result["goals"]:
         parts += ["## Goals", goals_table(result["goals"])]
-    plain = [l for l in result["limits"] if "ns" not in l and "p99_ms" not in l and not jobs.is_ours(l)]
-    if plain:
-        parts += ["## Limits", limits_table(plain)]
-    for scenario, (title, make) in TABLES.items():
-        rows = [r for r in result["rows"] if r["scenario"] == scenario]
-        if rows:
-            parts += [f"## {title}", make(rows)]
-    parts += jobs.tables(result["limits"], table)
-    if any("p99_ms" in l for l in result["limits"]):
-        parts += ["## Job filters, one frame over and over", frame_table(result["limits"]),
-                  "## One job of a set exchanged", change_table(result["limits"])]
-    ratios = ratios_table(result["rows"])
-    if ratios:
-        parts += ["## Ratios", ratios]
+    drawn = pictures.draw(result)
+    if drawn:
+        parts += ["## Pictures", "\n".join(f"![{title}]({pictures_at}/{name})" for name, (title, _) in drawn.items())]
+    for title, text in sections(result):
+        parts += [f"## {title}", text]
     return "\n\n".join(parts) + "\n"
+
+
+def write_docs(result, folder):
+    """The page of results and its pictures, as a repository keeps them."""
+    pictures.write(result, folder / "pictures")
+    command = f"scripts/bench --{result['mode']} --docs {folder.name}"
+    text = markdown(result, "../pictures").split("\n", 1)[1]
+    page = folder / "reference" / "bench-results.md"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(f"# Results of the benchmark\n\nWritten by `sudo ./{command}`, {result['mode']}, {result['started']}; what the words mean is in "
+                    f"[bench/README.md](../../bench/README.md). Do not edit: run it again.\n{text}")

@@ -24,6 +24,14 @@ class BenchError(Exception):
     """Something that the person who runs the benchmark must know; the text is the whole message."""
 
 
+class Unavailable(BenchError):
+    """A scenario that this machine, or what is installed on it, cannot run. It is named in the result, and no failure."""
+
+
+class OutOfTime(Exception):
+    """The time that the run was given is over: what is measured stays, nothing more is begun."""
+
+
 def run(*words, check=True):
     done = subprocess.run(words, capture_output=True, text=True)
     if check and done.returncode != 0:
@@ -84,7 +92,6 @@ class Process:
             self.popen.kill()
             return self.popen.wait()
 
-
     def kill(self):
         if self.alive():
             self.popen.kill()
@@ -92,10 +99,13 @@ class Process:
 
 
 class Rig:
-    def __init__(self, mtu=1500):
-        self.tx = f"skep-bench-{os.getpid()}-tx"
-        self.rx = f"skep-bench-{os.getpid()}-rx"
+    """`label` tells rigs of one process apart. Frames of the generator arrive on the queue that has the number of its CPU."""
+
+    def __init__(self, mtu=1500, queues=1, label=""):
+        self.tx = f"skep-bench{label}-tx-{os.getpid()}"
+        self.rx = f"skep-bench{label}-rx-{os.getpid()}"
         self.mtu = mtu
+        self.queues = queues
         self.processes = []
 
     def __enter__(self):
@@ -115,8 +125,9 @@ class Rig:
             # no router solicitations or multicast reports among the counted frames
             run("ip", "netns", "exec", namespace, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1",
                 "net.ipv6.conf.default.disable_ipv6=1")
-        run("ip", "-n", self.tx, "link", "add", TX_LINK, "mtu", str(self.mtu), "type", "veth", "peer", "name", RX_LINK, "mtu",
-            str(self.mtu), "netns", self.rx)
+        many = ("numrxqueues", str(self.queues), "numtxqueues", str(self.queues))
+        run("ip", "-n", self.tx, "link", "add", TX_LINK, "mtu", str(self.mtu), *many, "type", "veth", "peer", "name", RX_LINK, "mtu",
+            str(self.mtu), *many, "netns", self.rx)
         run("ip", "-n", self.tx, "link", "set", TX_LINK, "up")
         run("ip", "-n", self.rx, "link", "set", RX_LINK, "up")
         # without XDP or GRO at the receiving end, a veth throws redirected frames away

@@ -31,6 +31,8 @@ class Tool:
     settle_s = 0.6
     # each of its processes gets a SIGINT; else those behind the first end by themselves
     end_together = False
+    # what the scenario asks for, as an expression of pcap-filter(7)
+    filter = ""
 
     def __init__(self, bin_dir):
         self.bin_dir = Path(bin_dir)
@@ -53,6 +55,9 @@ class Tool:
 
     def command(self, work, sink, level):
         raise NotImplementedError
+
+    def filter_words(self):
+        return [self.filter] if self.filter else []
 
     def target(self, work, sink, suffix):
         return "/dev/null" if sink == "null" else str(work / f"out{suffix}")
@@ -81,7 +86,7 @@ class Skep(Tool):
 
     def command(self, work, sink, level):
         return [self.path(), "-i", RX_LINK, "-w", self.target(work, sink, ".pcap.zst"), "--cpus", "1", "--stats",
-                "json"] + (["--level", level] if level != "auto" else [])
+                "json"] + (["--level", level] if level != "auto" else []) + self.filter_words()
 
     def account(self, processes, work, sink, frame_bytes):
         lines = processes[0].out().strip().splitlines()
@@ -96,6 +101,24 @@ class Skep(Tool):
                 "seen": said["seen"], "reasons": {k: v for k, v in said["dropped"].items() if v}, "raw_bytes": said["bytes_raw"]}
 
 
+class SkepPlain(Skep):
+    """The file as any reader takes it: nothing is compressed, nothing is tried."""
+
+    name = "skep-capture, plain"
+
+    def command(self, work, sink, level):
+        return [self.path(), "-i", RX_LINK, "-w", self.target(work, sink, ".pcap"), "--cpus", "1", "--stats", "json"] + self.filter_words()
+
+
+class SkepCutOff(Skep):
+    """Keeps the beginning of each flow, so it has to remember every flow. What it takes of none is rejected, not lost."""
+
+    name = "skep-capture, first 10 of a flow"
+
+    def command(self, work, sink, level):
+        return super().command(work, sink, level) + ["--cut-off", "packets:10"]
+
+
 class Tcpdump(Tool):
     name = "tcpdump"
     program = "tcpdump"
@@ -103,7 +126,8 @@ class Tcpdump(Tool):
     settle_s = 1.3  # its poll timeout is 1 s
 
     def command(self, work, sink, level):
-        return [self.path(), "-n", "-i", RX_LINK, "-B", "524288", "-Z", "root", "-w", self.target(work, sink, ".pcap")]
+        return [self.path(), "-n", "-i", RX_LINK, "-B", "524288", "-Z", "root", "-w", self.target(work, sink, ".pcap")] + \
+            self.filter_words()
 
     def account(self, processes, work, sink, frame_bytes):
         log = processes[0].log()
@@ -269,11 +293,13 @@ class TcpdumpMany(Tcpdump):
 
 
 JOBS = 64
+FEW_JOBS = 16
 KINDS = ("merged", "mixed", "general")
 PEERS = (Tcpdump, Dumpcap, NetsniffNg, Stenotype)
 
 
 def all_tools(bin_dir):
-    tools = [cls(bin_dir) for cls in (Skep,) + PEERS + (TcpdumpZstd,)] + [RxNull(bin_dir, "drop"), RxNull(bin_dir, "afxdp")]
-    tools += [Classify(bin_dir, 0, "merged")] + [Classify(bin_dir, JOBS, kind) for kind in KINDS] + [TcpdumpMany(bin_dir, JOBS)]
+    tools = [cls(bin_dir) for cls in (Skep, SkepPlain, SkepCutOff) + PEERS + (TcpdumpZstd,)] + [RxNull(bin_dir, "drop"), RxNull(bin_dir, "afxdp")]
+    tools += [Classify(bin_dir, n, "merged") for n in (0, FEW_JOBS)] + [Classify(bin_dir, JOBS, kind) for kind in KINDS]
+    tools += [TcpdumpMany(bin_dir, n) for n in (FEW_JOBS, JOBS)]
     return {tool.name: tool for tool in tools}
