@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * skep-memspeed: what the one copy of a packet costs that no capture to a file can do without. Frames lie in a
- * ring of buffers as AF_XDP fills them; each is copied, with a record header in front, behind the one before
+ * skep-memspeed: what the one copy of a packet costs that no capture to a file can do without. Frames lie in
+ * a ring of buffers as AF_XDP fills them; each is copied, with a record header in front, behind the last one
  * into a memory as large as a worker's. Nothing else is done to them, so this is the limit that the capture's
  * own CPU time per packet is compared with. Besides: how fast memcpy is on large pieces.
  *
- * The ring was written by this thread long before, not by another core just now: the capture cannot be as fast.
- * One thread.
+ * The ring was written by this thread long before, not by another core just now: a capture cannot be as fast.
+ * Never touches a network. One thread.
  */
 #include "bench/args.h"
 #include "common/util.h"

@@ -36,7 +36,8 @@ def parse(argv):
     how.add_argument("--compare", metavar="BASE", help="build revision BASE and this one, measure both in turns, fail on a real loss")
     how.add_argument("--render", metavar="RESULT", type=Path, help="measure nothing: tables and pictures of this result.json")
     parser.add_argument("--minutes", type=float, metavar="N", help="begin nothing more after N minutes; what is measured is written")
-    parser.add_argument("--resume", action="store_true", help="go on where the last run of the same mode and commit ended, was stopped or killed")
+    parser.add_argument("--resume", action="store_true",
+                        help="go on where the last run of the same mode and commit ended, was stopped or killed")
     parser.add_argument("--build", default=SOURCE / "build", type=Path, help="build folder (default: build)")
     parser.add_argument("--dir", type=Path, help="where captures are written and removed (default: build/bench/tmp)")
     parser.add_argument("--out", type=Path, help="folder for the result (default: build/bench)")
@@ -162,7 +163,7 @@ def write(args, result):
 def new_result(args, plans, tools, work_dir, warnings):
     result = {"version": VERSION, "mode": args.mode, "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
               "seconds": 0.0, "host": host.describe(work_dir, SOURCE),
-              "versions": {n: t.version() for n, t in tools.items() if not n.startswith(("limit", "classify"))},
+              "versions": {t.program: t.version() for n, t in tools.items() if not n.startswith(("limit", "classify"))},
               "plan": {plan.name: plan.described() for plan in plans}, "titles": {plan.name: [plan.title, plan.table] for plan in plans},
               "warnings": warnings, "missing": {}, "limits": [], "rows": [], "figures": [], "goals": []}
     if result["host"]["load_before"] > BUSY_LOAD:

@@ -5,7 +5,8 @@ What "real" means. A pair is one run of each revision, one directly after the ot
 says how much the new one lost. The machine is noisy, so one pair says nothing. A loss of more than 10 % is real when the sign test over
 the pairs refuses, at 5 %, that it is at most 10 %: all of 5 pairs lost more, or 7 of 8, or 9 of 11. It is refuted likewise. As long as
 neither holds, more pairs are measured, up to 11; then it is undecided, which is said and is no failure. The chance of a false alarm at a
-true loss of just 10 % is below one in ten for each number; without any loss it is that of noise beyond 10 % in one direction five times in a row.
+true loss of just 10 % is below one in ten for each number; without any loss it is that of noise beyond 10 % in one direction,
+five times in a row.
 Instructions (callgrind, where valgrind is) have no noise to speak of: there one run decides.
 """
 import math
@@ -121,11 +122,13 @@ def report(measured, path):
         for field, (pairs, verdict) in fields.items():
             losses = [loss(b, n, FIELDS[field]) for b, n in pairs]
             middle = [statistics.median(side) for side in zip(*pairs)] or [None, None]
-            rows.append([case, WORDS[field], len(pairs), *map(quantity, middle), f"{-100 * statistics.median(losses):+.1f} %" if losses else "-",
+            rows.append([case, WORDS[field], len(pairs), *map(quantity, middle),
+                         f"{-100 * statistics.median(losses):+.1f} %" if losses else "-",
                          f"{-100 * max(losses):+.1f} to {-100 * min(losses):+.1f} %" if losses else "-", verdict])
     for case, base, new, verdict in path:
         gained = -100 * loss(base, new, more_is_better=False)
-        rows.append([" ".join(map(str, case[:3])), "instructions a packet", 1, quantity(base), quantity(new), f"{gained:+.1f} %", "-", verdict])
+        rows.append([" ".join(map(str, case[:3])), "instructions a packet", 1, quantity(base), quantity(new), f"{gained:+.1f} %", "-",
+                     verdict])
     return table(["case", "what", "pairs", "base", "new", "new does (median)", "pairs from, to", "result"], rows), \
         any(row[-1] == "lost" for row in rows)
 

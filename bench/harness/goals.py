@@ -91,7 +91,8 @@ def g2(data):
 def g3(data):
     out = []
     for payload in ("random", "compressible"):
-        ours, theirs = (median(data.rows, "sustained_pps", scenario="jobs", tool=tool, payload=payload) for tool in (jobs.OURS, jobs.THEIRS))
+        ours, theirs = (median(data.rows, "sustained_pps", scenario="jobs", tool=tool, payload=payload)
+                        for tool in (jobs.OURS, jobs.THEIRS))
         if ours and theirs:
             out.append(goal(f"{len(jobs.MATCHING)} jobs that all match, 512 B {payload} to disk, Mpps of all jobs: of as many tcpdumps",
                             ours / theirs, 3, stretch=4, of="G3", ours=ours / 1e6, peers={f"tcpdump x {len(jobs.MATCHING)}": theirs / 1e6}))
@@ -250,8 +251,10 @@ def from_figures(data):
 # number, what it is about, scenario that measures it
 ALL = (("G1", "stored packets to disk", "disk"), ("G2", "64 jobs that match nothing", "jobs-classify"), ("G3", "8 jobs that match", "jobs"),
        ("G4", "64 B, nothing written", "null"), ("G5", "CPU time a packet", "disk"), ("G6", "low rates", "lowrate"),
-       ("G7", "compressing in line", "compress"), ("G8", "payload that does not compress", "disk"), ("G9", "start of a job", "control-start"),
-       ("G10", "changes of jobs under load", "jobs"), ("G11", "account", "account"), ("G12", "one flow out of a large capture", "control-extract"),
+       ("G7", "compressing in line", "compress"), ("G8", "payload that does not compress", "disk"),
+       ("G9", "start of a job", "control-start"),
+       ("G10", "changes of jobs under load", "jobs"), ("G11", "account", "account"),
+       ("G12", "one flow out of a large capture", "control-extract"),
        ("G13", "kill -9", "crash"), ("G14", "flight recorder", "control-ring"), ("G15", "the host's own TCP", "intrusive"),
        ("G16", "emulated machine", "vm"))
 BY_NUMBER = {"G1": g1, "G2": g2, "G3": g3, "G4": g4, "G5": g5, "G6": g6, "G7": g7, "G8": g8, "G10": g10, "G11": g11}

@@ -97,7 +97,8 @@ def intrusive(bench, plan):
                 bench.figure(plan.name, "one TCP stream of the host's own", value / 1e9, "Gbit/s", series=name)
     middle = {name: statistics.median(values) / 1e9 for name, values in found.items()}
     if "tcpdump" in middle:
-        bench.figure(plan.name, "the host's own TCP while we capture: of what tcpdump leaves", middle["skep-capture"] / middle["tcpdump"], "x",
+        bench.figure(plan.name, "the host's own TCP while we capture: of what tcpdump leaves", middle["skep-capture"] / middle["tcpdump"],
+                     "x",
                      of="G15", target=0.95, ours=middle["skep-capture"], peers={"tcpdump": middle["tcpdump"]},
                      limit={"name": "nobody captures, Gbit/s", "value": middle["nobody"]})
     return [], []

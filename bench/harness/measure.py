@@ -66,7 +66,8 @@ class Bench:
     def figure(self, scenario, name, value, unit, series="", x=None, **more):
         """Something measured that is no row: `name` says what it is, `series` and `x` place it in a picture."""
         self.figures.append({"scenario": scenario, "name": name, "series": series, "x": x, "value": value, "unit": unit, **more})
-        print(f"  {scenario:9} {name}{' ' + series if series else ''}{f' {x}' if x is not None else ''}: {value:.6g} {unit}", file=sys.stderr,
+        print(f"  {scenario:9} {name}{' ' + series if series else ''}{f' {x}' if x is not None else ''}: {value:.6g} {unit}",
+              file=sys.stderr,
               flush=True)
 
     def generate(self, size, payload, rate, duration_s, count=0, dry=False, flows=FLOWS):
@@ -130,7 +131,8 @@ class Bench:
         drain_s = self._drain(processes, work, tool.settle_s)
         row = {"drain_s": drain_s,
                "scenario": spec.scenario, "tool": spec.tool, "size": spec.size, "payload": spec.payload, "rate": spec.rate,
-               "sink": spec.sink, "level": spec.level, "flows": spec.flows, "filter": spec.filter, "count": spec.count, "sent": sent["sent"], "refused": sent["refused"],
+               "sink": spec.sink, "level": spec.level, "flows": spec.flows, "filter": spec.filter, "count": spec.count,
+               "sent": sent["sent"], "refused": sent["refused"],
                "duration_ns": sent["duration_ns"], "sent_bytes": sent["bytes"],
                "cpu_s": (sum(p.cpu_ns() for p in processes) - sum(cpu)) / 1e9, "cpu_share": in_traffic / 1e9 / wall_s,
                "rss_bytes": sum(p.rss_peak_bytes() for p in processes)}
@@ -174,7 +176,8 @@ class Bench:
         said = json.loads(run("taskset", "-c", str(CPU_RX), str(self.bin_dir / "skep-memspeed"), "-d", f"{duration_s}s"))
         found = [{"limit": "gather in memory", "size": str(g["size"]), "payload": "-", "pps": 1e9 / g["ns"],
                   "bytes_per_s": g["size"] * 1e9 / g["ns"], "ns": g["ns"]} for g in said["gather"]]
-        return found + [{"limit": "memcpy, 32 MiB pieces", "size": "-", "payload": "-", "pps": None, "bytes_per_s": said["copy_bytes_per_s"]}]
+        return found + [{"limit": "memcpy, 32 MiB pieces", "size": "-", "payload": "-", "pps": None,
+                         "bytes_per_s": said["copy_bytes_per_s"]}]
 
     def limit_disk(self, duration_s):
         """Sequential O_DIRECT writes of 1 MiB, 4 in flight, into the directory that the captures go to."""

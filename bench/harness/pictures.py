@@ -76,11 +76,13 @@ def wanted(data):
     yield "rate-1500.svg", svg.bars, rates(data, "disk", "1500", "Flat out at 1500 B, to disk")
     yield "stages.svg", svg.bars, stages(data)
     yield "jobs-filter.svg", svg.lines, classified(data)
-    yield "jobs-path.svg", svg.lines, over(data, "scale-path", f"{INSTRUCTIONS}, over jobs", "Instructions a packet over jobs that take it, 64 B",
+    yield "jobs-path.svg", svg.lines, over(data, "scale-path", f"{INSTRUCTIONS}, over jobs",
+                                           "Instructions a packet over jobs that take it, 64 B",
                                            "jobs", "instructions")
     yield "queues-path.svg", svg.lines, over(data, "scale-path", f"{INSTRUCTIONS}, over queues", "Instructions a packet over queues, 64 B",
                                              "queues", "instructions")
-    yield "memory-jobs.svg", svg.lines, over(data, "scale-memory", f"{MEMORY}, over jobs", "Resident memory of the engine over jobs", "jobs", "MB")
+    yield "memory-jobs.svg", svg.lines, over(data, "scale-memory", f"{MEMORY}, over jobs", "Resident memory of the engine over jobs",
+                                             "jobs", "MB")
     yield "memory-queues.svg", svg.lines, over(data, "scale-memory", f"{MEMORY}, over queues", "Resident memory of the engine over queues",
                                                "queues", "MB")
     yield "flows.svg", svg.lines, over_flows(data)

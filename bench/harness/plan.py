@@ -16,7 +16,8 @@ FOLDER = Path(__file__).resolve().parents[1] / "scenarios"
 MODES = ("quick", "full")
 TOP = {"about", "title", "order", "routine", "table", "modes", "rig", "run", *MODES}
 # key of a run: what each of its values must be
-RUN = {"tool": str, "size": str, "payload": str, "rate": (int, str), "level": str, "sink": str, "flows": int, "filter": str, "duration_s": (int, float),
+RUN = {"tool": str, "size": str, "payload": str, "rate": (int, str), "level": str, "sink": str, "flows": int, "filter": str,
+       "duration_s": (int, float),
        "count": int, "modes": str}
 
 

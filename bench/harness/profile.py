@@ -29,7 +29,8 @@ def stage_of(dso, symbol):
 
 
 def read_report(data):
-    text = subprocess.run(["perf", "report", "-i", str(data), "--stdio", "--no-children", "-g", "none", "-F", "overhead,dso,symbol", "-t", "\t"],
+    text = subprocess.run(["perf", "report", "-i", str(data), "--stdio", "--no-children", "-g", "none", "-F", "overhead,dso,symbol", "-t",
+                           "\t"],
                           capture_output=True, text=True).stdout
     for line in text.splitlines():
         cells = [c.strip() for c in line.split("\t")]

@@ -21,8 +21,9 @@ def percent(part, whole):
     return "0" if part == 0 else f"{100 * part / whole:.2f} %"
 
 
-def table(head, rows):
-    widths = [max(len(str(row[i])) for row in [head] + rows) for i in range(len(head))]
+def table(head, rows, pad=True):
+    """Markdown; without `pad` for tables whose cells are sentences."""
+    widths = [max(len(str(row[i])) for row in [head] + rows) if pad else max(3, len(head[i])) for i in range(len(head))]
     line = lambda row: "| " + " | ".join(str(c).ljust(w) for c, w in zip(row, widths)) + " |"  # noqa: E731
     return "\n".join([line(head), "|" + "|".join("-" * (w + 2) for w in widths) + "|"] + [line(r) for r in rows])
 
@@ -57,12 +58,12 @@ def flat_table(rows):
     for (size, payload, tool, level), group in grouped(rows, "size", "payload", "tool", "level"):
         cpu, ratio = middle(group, "cpu_ns_per_packet"), middle(group, "ratio")
         out.append([size, payload, tool + (f" --level {level}" if level not in ("auto", "1") or tool == "skep-capture" else ""),
-                    rate(middle(group, "offered_pps")), rate(middle(group, "stored_pps")), rate(middle(group, "sustained_pps")), off(group, "sustained_pps"),
-                    volume(middle(group, "stored_bytes_per_s")),
+                    rate(middle(group, "offered_pps")), rate(middle(group, "stored_pps")), rate(middle(group, "sustained_pps")),
+                    off(group, "sustained_pps"), volume(middle(group, "stored_bytes_per_s")),
                     percent(sum(r["lost"] for r in group), sum(r["sent"] for r in group)), "-" if cpu is None else f"{cpu:.0f}",
                     f"{middle(group, 'rss_bytes') / 1e6:.0f}", "-" if ratio is None else f"{ratio:.3f}"])
-    return table(["size", "payload", "tool", "offered Mpps", "stored Mpps", "sustained Mpps", "spread", "stored MB/s", "lost", "CPU ns/packet",
-                  "memory MB", "ratio"], out)
+    return table(["size", "payload", "tool", "offered Mpps", "stored Mpps", "sustained Mpps", "spread", "stored MB/s", "lost",
+                  "CPU ns/packet", "memory MB", "ratio"], out)
 
 
 def classify_table(rows):
@@ -124,7 +125,7 @@ def account_table(rows):
 def quantity(value, unit=""):
     if value is None:
         return "-"
-    shown = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    shown = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}" if 1 < abs(value) < 1.01 else f"{value:.3g}"
     return f"{shown} {unit}".strip()
 
 
@@ -132,7 +133,8 @@ def verdict(g):
     if g["met"] is None:
         return "not measured"
     if not g["met"]:
-        return "missed" + (f" by {100 * g['short_by']:.0f} %" if g["short_by"] is not None else "")
+        by = g["short_by"]
+        return "missed" + ("" if by is None else f" by {100 * by:.0f} %" if by < 2 else f", {by + 1:.0f} times")
     return "met" + {None: "", True: ", the wish too", False: ", the wish not"}[g["stretch_met"]]
 
 
@@ -144,11 +146,11 @@ def goals_table(goals):
         wanted = "-" if g["target"] is None else f"{sign} {quantity(g['target'], g['unit'])}"
         if g["stretch"] is not None:
             wanted += f" (wish {sign} {quantity(g['stretch'])})"
-        out.append([g["of"] or "-", g["name"] + (f" ({g['why']})" if g["why"] else ""), quantity(g["ours"]),
+        out.append([g["of"] or "-", g["name"], quantity(g["ours"]),
                     ", ".join(f"{n} {quantity(v)}" for n, v in g["peers"].items()) or "-",
                     f"{g['limit']['name']} {quantity(g['limit']['value'])}" if g["limit"] else "-",
-                    quantity(g["value"], g["unit"]), wanted, verdict(g)])
-    return table(["", "goal", "ours", "peers", "limit", "result", "wanted", ""], out)
+                    quantity(g["value"], g["unit"]), wanted, verdict(g), g["why"] or "-"])
+    return table(["", "goal", "ours", "peers", "limit", "result", "wanted", "", "note"], out, pad=False)
 
 
 def ratios_table(rows):
@@ -178,7 +180,8 @@ def over_table(rows, field, head):
     out = []
     for (tool, x), group in grouped(rows, "tool", field):
         cost = sent_cost(group)
-        out.append([tool, x or "none", rate(middle(group, "offered_pps")), off(group, "offered_pps"), "-" if cost is None else f"{cost:.0f}",
+        out.append([tool, x or "none", rate(middle(group, "offered_pps")), off(group, "offered_pps"),
+                    "-" if cost is None else f"{cost:.0f}",
                     f"{middle(group, 'rss_bytes') / 1e6:.0f}"])
     return table(["tool", head, "offered Mpps", "spread", "CPU ns/packet sent", "memory MB"], out)
 
@@ -256,5 +259,5 @@ def write_docs(result, folder):
     text = markdown(result, "../pictures").split("\n", 1)[1]
     page = folder / "reference" / "bench-results.md"
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(f"# Results of the benchmark\n\nWritten by `sudo ./{command}`, {result['mode']}, {result['started']}; what the words mean is in "
-                    f"[bench/README.md](../../bench/README.md). Do not edit: run it again.\n{text}")
+    page.write_text(f"# Results of the benchmark\n\nWritten by `sudo ./{command}`, {result['mode']}, {result['started']}; what the words "
+                    f"mean is in [bench/README.md](../../bench/README.md). Do not edit: run it again.\n{text}")

@@ -40,7 +40,8 @@ def path(bench, plan):
                     if queues == 1:
                         bench.figure(plan.name, f"{INSTRUCTIONS}, over jobs", value, "instructions", series=words, x=jobs)
                     if jobs in plan.jobs_over_queues:
-                        bench.figure(plan.name, f"{INSTRUCTIONS}, over queues", value, "instructions", series=f"{jobs} jobs, {words}", x=queues)
+                        bench.figure(plan.name, f"{INSTRUCTIONS}, over queues", value, "instructions", series=f"{jobs} jobs, {words}",
+                                     x=queues)
     finally:
         out.unlink(missing_ok=True)
         shutil.rmtree(build, ignore_errors=True)

@@ -299,7 +299,8 @@ PEERS = (Tcpdump, Dumpcap, NetsniffNg, Stenotype)
 
 
 def all_tools(bin_dir):
-    tools = [cls(bin_dir) for cls in (Skep, SkepPlain, SkepCutOff) + PEERS + (TcpdumpZstd,)] + [RxNull(bin_dir, "drop"), RxNull(bin_dir, "afxdp")]
+    tools = [cls(bin_dir) for cls in (Skep, SkepPlain, SkepCutOff) + PEERS + (TcpdumpZstd,)] + [RxNull(bin_dir, mode)
+                                                                                             for mode in ("drop", "afxdp")]
     tools += [Classify(bin_dir, n, "merged") for n in (0, FEW_JOBS)] + [Classify(bin_dir, JOBS, kind) for kind in KINDS]
     tools += [TcpdumpMany(bin_dir, n) for n in (FEW_JOBS, JOBS)]
     return {tool.name: tool for tool in tools}

@@ -18,6 +18,7 @@ def vm(bench, plan):
     if not passed + failed:
         raise Unavailable(f"{log} holds no check")
     hours = (time.time() - log.stat().st_mtime) / 3600
-    bench.figure(plan.name, f"checks in the emulated machine that passed, of {passed + failed}", passed, "", of="G16", target=passed + failed,
+    bench.figure(plan.name, f"checks in the emulated machine that passed, of {passed + failed}", passed, "", of="G16",
+                 target=passed + failed,
                  why=f"scripts/test vm, {hours:.0f} hours ago, {skipped} skipped")
     return [], []

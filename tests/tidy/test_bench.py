@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Proves the arithmetic and the files of the benchmark's harness without measuring anything: every scenario file is one that the harness
 understands; a result is refused if it is not what the schema says; goals come out as they should, and none is left out; the rule of
---compare raises no false alarm and does find a loss; a run that was killed goes on; pictures are well-formed and say what they were given."""
+--compare raises no false alarm and does find a loss; a run that was killed goes on; pictures are well-formed and hold what they were
+given."""
 import json
 import pathlib
 import random
@@ -23,20 +24,23 @@ from harness.tools import all_tools  # noqa: E402
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOST = {"cpu": "one", "cpus": 2, "memory_bytes": 2**34, "kernel": "6", "os": "some", "virtualization": "none", "governor": "none",
-        "file_system": "ext4", "disk": "vda", "libraries": {"libc6": "2.36"}, "fingerprint": "f", "load_before": 0.1, "commit": "c", "changed": False}
+        "file_system": "ext4", "disk": "vda", "libraries": {"libc6": "2.36"}, "fingerprint": "f", "load_before": 0.1,
+        "commit": "c", "changed": False}
 
 
 def row(tool, scenario="disk", **values):
     base = {"scenario": scenario, "tool": tool, "size": "1500", "payload": "random", "rate": 0, "sink": "disk", "level": "auto",
             "flows": 1024, "filter": "", "count": 0, "round": 0, "sent": 1000, "refused": 0, "stored": 1000, "lost": 0,
             "duration_ns": 10**9, "offered_pps": 1000.0, "stored_pps": 1000.0, "sustained_pps": 1000.0, "drain_s": 0.0,
-            "stored_bytes_per_s": 1.5e6, "cpu_s": 0.1, "cpu_share": 0.1, "cpu_ns_per_packet": 100.0, "rss_bytes": 10**8, "disk_bytes": 10**6,
+            "stored_bytes_per_s": 1.5e6, "cpu_s": 0.1, "cpu_share": 0.1, "cpu_ns_per_packet": 100.0, "rss_bytes": 10**8,
+            "disk_bytes": 10**6,
             "killed": False, "sent_bytes": 1500000}
     return {**base, **values}
 
 
 def result(rows=(), limits=(), found=(), missing=None):
-    out = {"version": 2, "mode": "quick", "started": "2026-01-01T00:00:00+00:00", "seconds": 1.0, "host": HOST, "versions": {"a": "1"},
+    out = {"version": 2, "mode": "quick", "started": "2026-01-01T00:00:00+00:00", "seconds": 1.0, "host": dict(HOST),
+           "versions": {"a": "1"},
            "plan": {}, "titles": {"disk": ["Flat out, to disk", "flat"], "curve": ["Loss", "curve"]}, "warnings": [],
            "missing": missing or {}, "limits": list(limits), "rows": list(rows), "figures": list(found), "goals": []}
     out["goals"] = goals.evaluate(out)
@@ -69,7 +73,8 @@ def scenario(tmp_path, text):
 
 
 def test_lists_of_a_run_are_combined(tmp_path):
-    plan = load(scenario(tmp_path, '[quick]\nduration_s = 2.5\n[[run]]\ntool = ["a", "b"]\nsize = ["64", "1500"]\nrate = ["none", 7]\n'), "quick")
+    plan = load(scenario(tmp_path, '[quick]\nduration_s = 2.5\n[[run]]\ntool = ["a", "b"]\nsize = ["64", "1500"]\nrate = ["none", 7]\n'),
+                "quick")
     assert len(plan.specs) == 8
     assert {(s.tool, s.size, s.rate) for s in plan.specs} == {(t, s, r) for t in "ab" for s in ("64", "1500") for r in (None, 7)}
     assert {s.duration_s for s in plan.specs} == {2.5}
@@ -77,7 +82,8 @@ def test_lists_of_a_run_are_combined(tmp_path):
 
 @pytest.mark.parametrize("text, says", [
     ('[[run]]\ntool = "a"\nsizes = ["64"]\n', "there is no sizes"), ('[[run]]\nsize = "64"\n', "tool is missing"),
-    ('[[run]]\ntool = "a"\nrate = "fast"\n', "rate 'fast'"), ('[[run]]\ntool = "a"\nsize = 64\n', "size = 64"), ("typo = 1\n", "there is no typo"),
+    ('[[run]]\ntool = "a"\nrate = "fast"\n', "rate 'fast'"), ('[[run]]\ntool = "a"\nsize = 64\n', "size = 64"), ("typo = 1\n",
+                                                                                                                 "there is no typo"),
     ("[quick\n", "x.toml")])
 def test_a_scenario_file_with_a_fault_is_refused_in_words(tmp_path, text, says):
     with pytest.raises(BenchError, match=says):
@@ -201,7 +207,8 @@ def test_a_loss_is_a_loss_of_speed_or_a_growth_of_cost():
 def test_the_table_of_a_comparison_says_lost():
     text, lost = compare.report([("64 B", {"stored_pps": ([(100.0, 50.0)] * 5, "lost"), "cpu_ns_per_packet": ([], "undecided")})], [])
     assert lost and "-50.0 %" in text
-    assert not compare.report([("64 B", {"stored_pps": ([(100.0, 99.0)] * 5, "kept")})], [(("64", "random", "store"), 300.0, 301.0, "kept")])[1]
+    assert not compare.report([("64 B", {"stored_pps": ([(100.0, 99.0)] * 5, "kept")})], [(("64", "random", "store"), 300.0, 301.0,
+                                                                                           "kept")])[1]
 
 
 # --- a run that is killed -----------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
  * The packet path over queues and jobs, for an instruction counter: as many workers as queues, each with the
  * AF_XDP source's own code on rings in its own memory, and a channel for each job on each of them, written to
  * /dev/null. Every packet is wanted by all jobs, or by one of them in turns. As pathcost.c, which counts one
- * job on one queue in more detail, it is no test: bench/harness/scale.py runs it and reads what callgrind says.
+ * job on one queue in more detail, it is no test: bench/harness/scale.py runs it and reads callgrind's count.
  * What was counted is compared with the accounts of the jobs: a packet that was dropped has cost too little.
  *
  * The AF_XDP source is included rather than linked, because its rings are its own business.
@@ -69,11 +69,15 @@ static void make_rings(struct queue *q)
 	xsk->clock = &clock_of_xsk;
 	xsk->fd = -1;
 	must(map_area(xsk, -1) == 0, "no memory for the rings");
-	xsk->rx = (struct xsk_ring_cons){ .mask = SLOTS - 1, .size = SLOTS, .producer = &q->rx_prod,
-					  .consumer = &q->rx_cons, .ring = q->rx_descs, .flags = &q->no_flags };
-	xsk->fill = (struct xsk_ring_prod){ .mask = 2 * SLOTS - 1, .size = 2 * SLOTS, .producer = &q->fill_prod,
-					    .consumer = &q->fill_cons, .ring = q->fill_addrs,
-					    .flags = &q->no_flags, .cached_cons = 2 * SLOTS };
+	xsk->rx = (struct xsk_ring_cons){ .mask = SLOTS - 1, .size = SLOTS, .ring = q->rx_descs };
+	xsk->rx.producer = &q->rx_prod;
+	xsk->rx.consumer = &q->rx_cons;
+	xsk->rx.flags = &q->no_flags;
+	xsk->fill = (struct xsk_ring_prod){ .mask = 2 * SLOTS - 1, .size = 2 * SLOTS, .ring = q->fill_addrs };
+	xsk->fill.producer = &q->fill_prod;
+	xsk->fill.consumer = &q->fill_cons;
+	xsk->fill.flags = &q->no_flags;
+	xsk->fill.cached_cons = 2 * SLOTS;
 	for (uint32_t i = 0; i < SLOTS; i++)
 		q->fill_addrs[i] = (uint64_t)i * xsk->chunk;
 	q->fill_prod = xsk->fill.cached_prod = SLOTS;
@@ -244,8 +248,8 @@ int main(int argc, char **argv)
 		cfg.one = strcmp(argv[4], "one") == 0;
 		cfg.packets = strtoull(argv[5], NULL, 10);
 	}
-	if (argc != 6 || cfg.queues < 1 || cfg.queues > MAX_QUEUES || cfg.jobs < 1 || cfg.jobs > CAP_MAX_JOBS ||
-	    cfg.bytes < 60 || cfg.bytes > MAX_BYTES || (!cfg.one && strcmp(argv[4], "all") != 0) || !cfg.packets) {
+	if (argc != 6 || cfg.queues < 1 || cfg.queues > MAX_QUEUES || cfg.jobs < 1 ||
+	    cfg.jobs > CAP_MAX_JOBS || cfg.bytes < 60 || cfg.bytes > MAX_BYTES || (!cfg.one && strcmp(argv[4], "all") != 0) || !cfg.packets) {
 		(void)fprintf(stderr, "usage: pathscale QUEUES(1-16) JOBS(1-64) BYTES(60-1514) one|all PACKETS-OF-A-QUEUE\n");
 		return 2;
 	}
