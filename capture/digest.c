@@ -7,6 +7,8 @@
 #include "capture/digest.h"
 
 #include "capture/sidecar.h"
+#include "capture/sketch.h"
+#include "capture/sketch_feed.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,7 +41,12 @@ static void free_item(struct item *item)
 	free(item);
 }
 
-static int hash_file(struct cap_digest *digest, const struct item *item,
+static void feed_unref(struct cap_sketch_feed **feed)
+{
+	cap_sketch_feed_free(*feed);
+}
+
+static int hash_file(struct cap_digest *digest, const struct item *item, struct cap_sketch_feed *feed,
 		     char hex[2 * crypto_hash_sha256_BYTES + 1])
 {
 	_skep_free_ uint8_t *chunk = malloc(CHUNK_BYTES);
@@ -60,6 +67,7 @@ static int hash_file(struct cap_digest *digest, const struct item *item,
 		if (__atomic_load_n(&digest->abandon, __ATOMIC_RELAXED))
 			return -ECANCELED;
 		crypto_hash_sha256_update(&state, chunk, (unsigned long long)n);
+		cap_sketch_feed_bytes(feed, chunk, (size_t)n);
 		/* The page cache is better used for others. */
 		(void)posix_fadvise(fd, at, n, POSIX_FADV_DONTNEED);
 		at += n;
@@ -73,16 +81,19 @@ static void digest_one(struct cap_digest *digest, const struct item *item)
 {
 	char hex[2 * crypto_hash_sha256_BYTES + 1];
 	_cap_sidecar_free_ struct cap_sidecar *sc = NULL;
+	SKEP_CLEANUP(feed_unref) struct cap_sketch_feed *feed = NULL;
 	struct stat st;
 
-	if (hash_file(digest, item, hex) < 0)
-		return;
 	if (cap_sidecar_read(item->dirfd, item->name, &sc, NULL) != 0)
 		return;
+	feed = cap_sketch_feed_new(sc);
+	if (hash_file(digest, item, feed, hex) < 0)
+		return;
+	(void)cap_sketch_feed_end(feed, item->dirfd, item->name); /* first: who sees the digest finds it */
 	sc->sha256 = hex;
 	(void)!cap_sidecar_write(item->dirfd, item->name, sc);
 	/*
-	 * Rotated away meanwhile: its sidecar must not come back. Not access(), which asks without
+	 * Rotated away meanwhile: what is beside it must not come back. Not access(), which asks without
 	 * CAP_DAC_OVERRIDE.
 	 */
 	if (fstatat(item->dirfd, item->name, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT) {
@@ -90,6 +101,7 @@ static void digest_one(struct cap_digest *digest, const struct item *item)
 
 		(void)snprintf(side, sizeof(side), "%s%s", item->name, CAP_SIDECAR_SUFFIX);
 		(void)unlinkat(item->dirfd, side, 0);
+		cap_sketch_remove(item->dirfd, item->name);
 	}
 }
 

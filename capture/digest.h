@@ -3,7 +3,7 @@
 #define CAP_DIGEST_H
 /*
  * SHA-256 of completed segments, computed by a thread of idle priority while the capture goes on, and written
- * into their sidecars.
+ * into their sidecars; and on the same way through the file its sketch (sketch.h).
  */
 #include "common/err.h"
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Extraction: each file is a cursor over the blocks that its index offers for the time span; the cursor with
- * the earliest packet goes first. A file is opened when its first packet can be next, so that thousands of
- * segments of a ring cost a handful of descriptors. Blocks of a segment decode alone
- * (docs/reference/segment-format.md), so what lies between two of them is never read; records never cross a
- * block's border.
+ * Extraction: each file is a cursor over the blocks that its index offers for the time span, and its sketch
+ * for the filter; the cursor with the earliest packet goes first. A file is opened when its first packet can
+ * be next, so that thousands of segments of a ring cost a handful of descriptors. Blocks of a segment decode
+ * alone (docs/reference/segment-format.md), so what lies between two of them is never read; records never
+ * cross a block's border.
  *
  * Files without an index (not ours, or the sidecar is lost) are read from one end to the other.
  *
@@ -17,6 +17,7 @@
 #include "capture/capwrite.h"
 #include "capture/filter_user.h"
 #include "capture/frame.h"
+#include "capture/prune.h"
 #include "capture/sidecar.h"
 #include "capture/zframe.h"
 #include "capture/zread.h"
@@ -37,6 +38,7 @@
 struct cursor {
 	char *path;
 	struct cap_sidecar *sc; /* NULL: no index */
+	struct cap_sketch *sketch; /* NULL: none, or not asked */
 	uint64_t first_ns;	/* no packet of it is earlier */
 	uint32_t iface;		/* of the output */
 	bool opened, ended;
@@ -46,7 +48,7 @@ struct cursor {
 	size_t entry; /* the next to be read */
 	bool finished; /* no more bytes will come */
 	bool zstd;
-	uint8_t *in; /* compressed piece of a file without index */
+	uint8_t *in; /* compressed piece of a file without index; what the parser had no room for */
 	size_t in_at, in_n;
 	struct cap_zread *stream;
 	struct cap_capfile_packet packet;
@@ -58,6 +60,8 @@ struct extract {
 	struct cursor *cursors;
 	uint32_t n, room;
 	struct cap_filter_user *filter;
+	struct cap_prune *prune; /* NULL: sketches cannot tell */
+	bool filters_alone;	 /* a packet alone decides, whatever was before it in other files */
 	uint8_t *scratch;
 	struct cap_batch *batch;
 	uint8_t *packed, *raw; /* ENTRY_MAX_BYTES each */
@@ -203,18 +207,33 @@ static int bad(const struct cursor *c, const char *why, struct skep_err *err)
 	return skep_err_set(err, SKEP_E_BAD_DATA, "%s: %s", c->path, why);
 }
 
-static void feed(struct cursor *c, const uint8_t *bytes, size_t n)
+/* As much to the parser as it has room for; returns how much that is. */
+static size_t feed_some(struct cursor *c, const uint8_t *bytes, size_t n)
 {
-	while (n > 0) {
-		size_t room, k;
-		uint8_t *p = cap_capfile_room(c->file, &room);
+	size_t room, k;
+	uint8_t *p = cap_capfile_room(c->file, &room);
 
-		k = SKEP_MIN(room, n);
-		memcpy(p, bytes, k);
-		cap_capfile_fed(c->file, k);
-		bytes += k;
-		n -= k;
-	}
+	k = SKEP_MIN(room, n);
+	memcpy(p, bytes, k);
+	cap_capfile_fed(c->file, k);
+	return k;
+}
+
+/* All of it to the parser; what it has no room for waits for feed_more. */
+static int feed(struct cursor *c, const uint8_t *bytes, size_t n, struct skep_err *err)
+{
+	size_t k = feed_some(c, bytes, n);
+
+	if (k == n)
+		return 0;
+	if (!c->in)
+		c->in = malloc(ENTRY_MAX_BYTES);
+	if (!c->in)
+		return skep_err_set(err, -ENOMEM, "%s: no memory", c->path);
+	c->in_at = 0;
+	c->in_n = n - k;
+	memcpy(c->in, bytes + k, n - k);
+	return 0;
 }
 
 static ssize_t read_at(int fd, void *p, size_t n, uint64_t at)
@@ -250,31 +269,37 @@ static int feed_stretch(struct extract *x, struct cursor *c, uint64_t at, uint64
 		return skep_err_set(err, (int)k, "%s: %s", c->path, strerror((int)-k));
 	if ((uint64_t)k < n)
 		return bad(c, "its index names a block behind its end", err);
-	if (!c->zstd) {
-		feed(c, x->packed, SKEP_MIN(n, raw));
-		return 0;
-	}
+	if (!c->zstd)
+		return feed(c, x->packed, SKEP_MIN(n, raw), err);
 	wrong = cap_zread_stretch(x->zread, x->packed, n, x->raw, ENTRY_MAX_BYTES, &got);
 	if (wrong)
 		return bad(c, wrong, err);
 	if (got < raw)
 		return bad(c, "a block of it does not decode", err);
-	feed(c, x->raw, raw);
-	return 0;
+	return feed(c, x->raw, raw, err);
 }
 
-static bool entry_wanted(const struct extract *x, const struct cap_sidecar_entry *e)
+static bool entry_wanted(const struct extract *x, const struct cursor *c)
 {
+	const struct cap_sidecar_entry *e = &c->sc->index[c->entry];
+
 	return e->pkts > 0 && e->ts_first_ns != CAP_SIDECAR_UNKNOWN && e->ts_first_ns <= x->cfg->to_ns &&
-	       e->ts_last_ns >= x->cfg->from_ns;
+	       e->ts_last_ns >= x->cfg->from_ns &&
+	       (!c->sketch || cap_prune_may_match(x->prune, c->sketch, c->entry));
 }
 
-/* The next block that can hold something; -ENODATA: none. */
+/* On to the next block that can hold something; false: there is none. */
+static bool find_entry(const struct extract *x, struct cursor *c)
+{
+	while (c->entry < c->sc->n_index && !entry_wanted(x, c))
+		c->entry++;
+	return c->entry < c->sc->n_index;
+}
+
+/* -ENODATA: nothing is left. */
 static int feed_entry(struct extract *x, struct cursor *c, struct skep_err *err)
 {
-	while (c->entry < c->sc->n_index && !entry_wanted(x, &c->sc->index[c->entry]))
-		c->entry++;
-	if (c->entry == c->sc->n_index)
+	if (!find_entry(x, c))
 		return -ENODATA;
 	x->account.blocks_read++;
 	c->entry++;
@@ -302,8 +327,7 @@ static int feed_piece(struct cursor *c, struct skep_err *err)
 		c->in_n = (size_t)k;
 	}
 	if (!c->zstd) {
-		feed(c, c->in + c->in_at, c->in_n - c->in_at);
-		c->in_at = c->in_n;
+		c->in_at += feed_some(c, c->in + c->in_at, c->in_n - c->in_at);
 		return 0;
 	}
 	io.in_at = c->in_at;
@@ -321,8 +345,13 @@ static int feed_piece(struct cursor *c, struct skep_err *err)
 
 static int feed_more(struct extract *x, struct cursor *c, struct skep_err *err)
 {
-	int r = c->sc ? feed_entry(x, c, err) : feed_piece(c, err);
+	int r;
 
+	if (c->sc && c->in_at < c->in_n) {
+		c->in_at += feed_some(c, c->in + c->in_at, c->in_n - c->in_at);
+		return 0;
+	}
+	r = c->sc ? feed_entry(x, c, err) : feed_piece(c, err);
 	if (r == -ENODATA) {
 		cap_capfile_finish(c->file);
 		c->finished = true;
@@ -335,13 +364,27 @@ static void close_cursor(struct cursor *c)
 {
 	c->file = cap_capfile_free(c->file);
 	c->stream = cap_zread_free(c->stream);
+	c->sketch = cap_sketch_free(c->sketch);
 	free(c->in);
 	c->in = NULL;
 	skep_closep(&c->fd);
 	c->ended = true;
 }
 
-/* The next packet of the file that lies in the time span, or the end. */
+static bool matches(struct extract *x, const struct cap_capfile_packet *p)
+{
+	if (!x->filter)
+		return true;
+	x->batch->n = 1;
+	x->batch->frames[0] = (struct cap_frame){ .data = p->data,
+						  .len = p->cap_len,
+						  .cap_len = p->cap_len,
+						  .wire_len = p->wire_len,
+						  .ts_ns = p->ts_ns };
+	return cap_filter_user_match(x->filter, x->batch, &x->batch->frames[0], x->scratch);
+}
+
+/* The next packet that lies in the time span (and matches, if that can be said yet), or the end. */
 static int advance(struct extract *x, struct cursor *c, struct skep_err *err)
 {
 	for (;;) {
@@ -349,7 +392,8 @@ static int advance(struct extract *x, struct cursor *c, struct skep_err *err)
 
 		if (r == 0) {
 			x->account.looked_pkts++;
-			if (c->packet.ts_ns >= x->cfg->from_ns && c->packet.ts_ns <= x->cfg->to_ns)
+			if (c->packet.ts_ns >= x->cfg->from_ns && c->packet.ts_ns <= x->cfg->to_ns &&
+			    (!x->filters_alone || matches(x, &c->packet)))
 				return 0;
 			continue;
 		}
@@ -390,29 +434,20 @@ static int feed_header(struct extract *x, struct cursor *c, struct skep_err *err
 	return feed_stretch(x, c, skip, first->file_offset - skip, first->raw_offset, err);
 }
 
-static int note_linktype(struct extract *x, const struct cursor *c, struct skep_err *err)
-{
-	uint16_t linktype = cap_capfile_info(c->file)->linktype;
-
-	if (!x->headed) {
-		x->linktype = linktype;
-		return 0;
-	}
-	if (linktype == x->linktype)
-		return 0;
-	skep_err_set(err, SKEP_E_UNSUPPORTED, "%s has another link type than the files before it", c->path);
-	skep_err_hint(err, "extract from each kind of link by itself");
-	return SKEP_E_UNSUPPORTED;
-}
-
 static int open_cursor(struct extract *x, struct cursor *c, struct skep_err *err)
 {
 	int r;
 
 	c->opened = true;
+	if (c->sc && x->prune && cap_sketch_read(c->path, c->sc, &c->sketch) != 0)
+		c->sketch = NULL; /* then every block is read */
+	if (c->sc && !find_entry(x, c)) {
+		close_cursor(c);
+		return 0;
+	}
 	c->fd = open(c->path, O_RDONLY | O_CLOEXEC);
 	if (c->fd < 0 && errno == ENOENT) {
-		c->ended = true;
+		close_cursor(c);
 		return 0;
 	}
 	if (c->fd < 0)
@@ -423,8 +458,8 @@ static int open_cursor(struct extract *x, struct cursor *c, struct skep_err *err
 	r = c->sc ? feed_header(x, c, err) : open_unindexed(c, err);
 	while (r == 0 && (r = cap_capfile_head(c->file, err)) == -EAGAIN && !c->finished)
 		r = feed_more(x, c, err);
-	if (r == 0)
-		r = note_linktype(x, c, err);
+	if (r == 0 && !x->linktype)
+		x->linktype = cap_capfile_info(c->file)->linktype;
 	return r ? r : advance(x, c, err);
 }
 
@@ -527,17 +562,20 @@ static int put_packet(struct extract *x, const struct cursor *c, struct skep_err
 	return r;
 }
 
-static bool matches(struct extract *x, const struct cap_capfile_packet *p)
+/* A file of one link type: that of the first packet in it. */
+static int check_linktype(struct extract *x, const struct cursor *c, struct skep_err *err)
 {
-	if (!x->filter)
-		return true;
-	x->batch->n = 1;
-	x->batch->frames[0] = (struct cap_frame){ .data = p->data,
-						  .len = p->cap_len,
-						  .cap_len = p->cap_len,
-						  .wire_len = p->wire_len,
-						  .ts_ns = p->ts_ns };
-	return cap_filter_user_match(x->filter, x->batch, &x->batch->frames[0], x->scratch);
+	uint16_t linktype = cap_capfile_info(c->file)->linktype;
+
+	if (!x->headed) {
+		x->linktype = linktype;
+		return put_header(x, err);
+	}
+	if (linktype == x->linktype)
+		return 0;
+	skep_err_set(err, SKEP_E_UNSUPPORTED, "%s has another link type than the files before it", c->path);
+	skep_err_hint(err, "extract from each kind of link by itself");
+	return SKEP_E_UNSUPPORTED;
 }
 
 /* ---- all of it ---- */
@@ -582,10 +620,10 @@ static int run(struct extract *x, struct skep_err *err)
 			r = open_cursor(x, c, err);
 			continue;
 		}
-		if (!x->headed)
-			r = put_header(x, err);
-		if (r == 0 && matches(x, &c->packet))
-			r = put_packet(x, c, err);
+		if (x->filters_alone || matches(x, &c->packet)) {
+			r = check_linktype(x, c, err);
+			r = r ? r : put_packet(x, c, err);
+		}
 		if (r == 0)
 			r = advance(x, c, err);
 		while (from < x->n && x->cursors[from].ended)
@@ -598,6 +636,19 @@ static int run(struct extract *x, struct skep_err *err)
 	return r ? r : flush(x, err);
 }
 
+static int make_filter(struct extract *x, struct skep_err *err)
+{
+	const struct flt_cbpf *prog;
+	uint32_t n;
+	int r = cap_filter_user_new(x->cfg->filter, 1, &x->filter, err);
+
+	if (r)
+		return r;
+	prog = cap_filter_user_program(x->filter, &n);
+	x->filters_alone = !x->filter || prog;
+	return prog ? cap_prune_new(prog, n, &x->prune, err) : 0;
+}
+
 static int make(struct extract *x, struct skep_err *err)
 {
 	x->scratch = malloc(CAP_SNAPLEN_MAX);
@@ -608,7 +659,7 @@ static int make(struct extract *x, struct skep_err *err)
 	x->zread = cap_zread_new();
 	if (!x->scratch || !x->batch || !x->packed || !x->raw || !x->out || !x->zread)
 		return skep_err_set(err, -ENOMEM, "no memory to extract");
-	return cap_filter_user_new(x->cfg->filter, 1, &x->filter, err);
+	return make_filter(x, err);
 }
 
 int cap_extract(const struct cap_extract_cfg *cfg, struct cap_extract_account *ret, struct skep_err *err)
@@ -627,6 +678,7 @@ int cap_extract(const struct cap_extract_cfg *cfg, struct cap_extract_account *r
 	}
 	free(x.cursors);
 	cap_filter_user_free(x.filter);
+	cap_prune_free(x.prune);
 	free(x.scratch);
 	free(x.batch);
 	free(x.packed);

@@ -77,6 +77,13 @@ void cap_filter_user_look_inside(struct cap_filter_user *filter, uint32_t kinds)
 		filter->inside = kinds;
 }
 
+const struct flt_cbpf *cap_filter_user_program(const struct cap_filter_user *filter, uint32_t *ret_n)
+{
+	if (!filter || filter->eval || filter->inside)
+		return NULL;
+	return flt_front_insns(&filter->prog, ret_n);
+}
+
 /* The second half of scratch is for packets inside of frames that are in the first half: no link has longer
  * ones. */
 static bool match_inside(const struct cap_filter_user *filter, const uint8_t *data, uint32_t wire_len,

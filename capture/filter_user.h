@@ -26,6 +26,12 @@ int cap_filter_user_new(const char *expr, uint16_t linktype, struct cap_filter_u
  * filter/inside.h) lead to. Before the first match; Ethernet only. NULL is everything, and stays that.
  */
 void cap_filter_user_look_inside(struct cap_filter_user *filter, uint32_t kinds);
+/*
+ * The compiled program, the filter's own, if it is all that there is to the filter: so that a frame's bytes
+ * and length alone decide. NULL: there is more (presets that learn, lists, packets inside), or no filter.
+ */
+struct flt_cbpf;
+const struct flt_cbpf *cap_filter_user_program(const struct cap_filter_user *filter, uint32_t *ret_n);
 /* Takes NULL, returns NULL. */
 struct cap_filter_user *cap_filter_user_free(struct cap_filter_user *filter);
 

@@ -16,6 +16,7 @@
 #include "capture/keeper_sidecar.h"
 #include "capture/mono.h"
 #include "capture/level.h"
+#include "capture/sketch.h"
 #include "capture/source.h"
 #include "capture/zframe.h"
 #include "common/clock.h"
@@ -384,6 +385,7 @@ static void forget_oldest(struct cap_keeper *keeper, struct cap_keeper_lane *lan
 		(void)keeper->io->unlinkat(keeper->io->arg, lane->output->dirfd, k->name);
 		(void)snprintf(side, sizeof(side), "%s%s", k->name, CAP_SIDECAR_SUFFIX);
 		(void)keeper->io->unlinkat(keeper->io->arg, lane->output->dirfd, side);
+		cap_sketch_remove(lane->output->dirfd, k->name);
 		remove_kept(keeper, i);
 	}
 	pthread_mutex_unlock(&keeper->lock);
