@@ -2,7 +2,6 @@
 """Fixtures for the daemon: a real skep-control in a folder of its own, on a free port of loopback, with a token; and clients for it, one
 that speaks HTTP properly and one that sends what it is told."""
 import contextlib
-import ctypes
 import http.client
 import json
 import os
@@ -25,6 +24,7 @@ PATIENCE = 4 if os.environ.get("SKEP_SANITIZED") else 1
 TIMEOUT_S = 60 * PATIENCE
 
 sys.path.insert(0, str(ROOT / "tests" / "net"))
+from netns import inside  # noqa: E402
 
 
 def pytest_configure(config):
@@ -51,23 +51,6 @@ def pytest_runtest_protocol(item):
 
 # Every answer of every test is checked against it.
 DESCRIPTION = Description((ROOT / "control" / "api" / "openapi.yaml").read_text(encoding="utf-8"))
-CLONE_NEWNET = 0x40000000
-
-
-@contextlib.contextmanager
-def inside(namespace):
-    """Sockets made in here by this thread belong to the network namespace; None: nothing changes."""
-    if not namespace:
-        yield
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open("/proc/thread-self/ns/net", encoding="ascii") as home, open(f"/run/netns/{namespace}", encoding="ascii") as there:
-        if libc.setns(there.fileno(), CLONE_NEWNET):
-            raise OSError(ctypes.get_errno(), "setns")
-        try:
-            yield
-        finally:
-            libc.setns(home.fileno(), CLONE_NEWNET)
 
 
 class Answer:

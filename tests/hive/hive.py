@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A running hive for tests: its own state folder and port on loopback, a client over http.client that sees headers and cookies, and the
 API's description, against which every answer is checked."""
-import contextlib
-import ctypes
 import http.client
 import json
 import os
@@ -10,6 +8,7 @@ import pathlib
 import re
 import signal
 import subprocess
+import sys
 import time
 
 import jsonschema
@@ -22,24 +21,8 @@ PASSWORD = "correct horse battery"
 SPEC = yaml.safe_load((ROOT / "hive" / "api" / "openapi.yaml").read_text(encoding="utf-8"))
 RIGHTS = ["jobs", "jobs-group", "jobs-all", "download", "users", "groups", "probes", "audit"]
 
-
-CLONE_NEWNET = 0x40000000
-
-
-@contextlib.contextmanager
-def inside(namespace):
-    """Sockets made in here by this thread belong to the network namespace; None: nothing changes."""
-    if not namespace:
-        yield
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open("/proc/thread-self/ns/net", encoding="ascii") as home, open(f"/run/netns/{namespace}", encoding="ascii") as there:
-        if libc.setns(there.fileno(), CLONE_NEWNET):
-            raise OSError(ctypes.get_errno(), "setns")
-        try:
-            yield
-        finally:
-            libc.setns(home.fileno(), CLONE_NEWNET)
+sys.path.insert(0, str(ROOT / "tests" / "net"))
+from netns import inside  # noqa: E402
 
 
 def find_operation(method, path):

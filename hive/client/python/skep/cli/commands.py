@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Commands that are more than one call: logging in and out, making a job and waiting for it, downloads, raw calls, completion."""
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import pathlib
+import socket
+import sys
+from datetime import datetime, timezone
+from typing import Any
+
+import skep
+
+from .. import extcap
+from ..errors import JobFailedError, LoginError, SkepError, UsageError
+from ..models import JobDetail
+from ..values import show_bytes
+from . import arguments, config, output
+
+INCOMPLETE = 3
+
+
+def connect(options: argparse.Namespace) -> skep.Hive:
+    """The hive of the environment or of the profile; with --as, in a session that ends with the command."""
+    profile = config.load(options.profile)
+    if not profile.url:
+        raise UsageError("which hive? Run: skep login URL, or set SKEP_URL and SKEP_TOKEN")
+    name = getattr(options, "as_name", None)
+    if name:
+        hive = skep.Hive(profile.url, ca_file=profile.ca_file or None, pin=profile.pin or None)
+        hive.login(name, arguments.read_secret("password", getattr(options, "as_password_file", None)))
+        options.session = hive
+        return hive
+    return skep.Hive(profile.url, profile.token or None, ca_file=profile.ca_file or None, pin=profile.pin or None)
+
+
+def remark(options: argparse.Namespace, text: str) -> None:
+    if not getattr(options, "quiet", False):
+        print(f"skep: {output.printable(text)}", file=sys.stderr)
+
+
+def _show(options: argparse.Namespace, item: Any) -> None:
+    output.print_one(item, getattr(options, "output", "table"), getattr(options, "columns", None))
+
+
+# --- login ---
+
+def login(options: argparse.Namespace) -> int:
+    """With a token that exists, or with a name and a password: then a token is made, and the password forgotten."""
+    profile = config.Profile(url=options.url, ca_file=str(pathlib.Path(options.ca_file).resolve()) if options.ca_file else "",
+                             pin=options.pin or "")
+    hive = skep.Hive(profile.url, ca_file=profile.ca_file or None, pin=profile.pin or None)
+    if options.token_file:
+        profile.token = arguments.read_secret("token", options.token_file)
+        hive = skep.Hive(profile.url, profile.token, ca_file=profile.ca_file or None, pin=profile.pin or None)
+        who = hive.whoami()
+    else:
+        name = options.user or (input("name: ") if sys.stdin.isatty() else getpass.getuser())
+        if options.claim_file:
+            who = hive.claim(arguments.read_secret("claim", options.claim_file), name,
+                             arguments.read_secret("password", options.password_file))
+        else:
+            who = hive.login(name, arguments.read_secret("password", options.password_file))
+        made = hive.create_token(f"skep on {socket.gethostname()}", rights=who.rights, expires=f"+{options.expires}")
+        profile.token, profile.token_id = made.token, str(made.id)
+        hive.logout()
+    path = config.save(options.profile, profile)
+    remark(options, f"logged in to {profile.url} as {who.name}; the token is in {path}")
+    return 0
+
+
+def logout(options: argparse.Namespace) -> int:
+    """Revokes the token that login made, and forgets it."""
+    profile = config.load(options.profile)
+    if profile.token and profile.token_id:
+        try:
+            connect(options).delete_token(profile.token_id)
+        except LoginError:
+            pass  # it is not valid any more
+    config.save(options.profile, None)
+    return 0
+
+
+def whoami(options: argparse.Namespace) -> int:
+    """Who am I, and what may I do?"""
+    _show(options, connect(options).whoami())
+    return 0
+
+
+# --- jobs ---
+
+def _follow(options: argparse.Namespace, hive: skep.Hive, job: Any) -> JobDetail:
+    progress = output.JobProgress(getattr(options, "quiet", False))
+    try:
+        return hive.wait(job, timeout=options.timeout, check=False, progress=progress)
+    except KeyboardInterrupt:
+        remark(options, f"the job goes on; see it with: skep job show {job.id if hasattr(job, 'id') else job}")
+        raise
+    finally:
+        progress.close()
+
+
+def _verdict(options: argparse.Namespace, job: JobDetail) -> int:
+    if job.state != "done":
+        raise JobFailedError(f"job {job.id} has ended as {job.state}: {job.reasons or 'no reasons given'}", job)
+    if job.outcome == "incomplete":
+        remark(options, f"job {job.id} is incomplete: {job.reasons}")
+        return INCOMPLETE
+    return 0
+
+
+def create_job(options: argparse.Namespace) -> int:
+    hive = connect(options)
+    if not options.name:
+        options.name = f"{getattr(options, 'filter', None) or 'all'} {datetime.now(timezone.utc):%Y-%m-%d %H:%M}"[:64]
+    _, named = arguments.take(options, skep.Hive.create_job, lambda _, text: text, skip={"name", "links"})
+    job = hive.create_job(options.name, options.links, **named)
+    code = 0
+    if options.wait or options.download is not None:
+        remark(options, f"job {job.id} is {job.state}")
+        job = _follow(options, hive, job)
+        code = _verdict(options, job)
+    if options.download is not None:
+        options.dataset = hive.dataset_of(job)
+        code = max(code, _download(options, hive))
+    _show(options, job)
+    return code
+
+
+def wait_job(options: argparse.Namespace) -> int:
+    """Waits until a job has ended."""
+    job = _follow(options, connect(options), options.job)
+    _show(options, job)
+    return _verdict(options, job)
+
+
+# --- datasets ---
+
+def _download(options: argparse.Namespace, hive: skep.Hive) -> int:
+    progress = output.DownloadProgress(getattr(options, "quiet", False))
+    try:
+        paths = hive.download_files(options.dataset, options.download, progress=progress)
+    finally:
+        progress.close()
+    for path in paths:
+        remark(options, f"{path}: {show_bytes(path.stat().st_size)}")
+    return 0
+
+
+def download(options: argparse.Namespace) -> int:
+    hive = connect(options)
+    dataset = hive.dataset_of(options.dataset) if options.job else hive.get_dataset(options.dataset)
+    options.dataset = dataset
+    code = _download(options, hive)
+    if dataset.state == "incomplete":
+        remark(options, f"the dataset is incomplete: {dataset.reasons}")
+        return INCOMPLETE
+    return code
+
+
+# --- raw calls, completion ---
+
+def api(options: argparse.Namespace) -> int:
+    """Any call: what a hive that is newer than this command can do."""
+    body = None
+    if options.data:
+        try:
+            body = json.loads(sys.stdin.read() if options.data == "-" else pathlib.Path(options.data).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{options.data}: {error}") from error
+    headers = {"If-Match": options.if_match} if options.if_match else {}
+    response = connect(options)._http.request(options.verb.upper(), options.path, json=body, headers=headers,
+                                              key=options.verb.upper() == "POST", repeatable=False)
+    sys.stdout.buffer.write(response.content)
+    return 0
+
+
+def run_extcap(options: argparse.Namespace) -> int:
+    """Wireshark asks every extcap program at its start: without a hive, or with one that does not answer, there are no interfaces."""
+    words = options.words
+    known = bool(config.load(options.profile).url)
+    try:
+        return extcap.run(connect(options) if known else None, words)
+    except SkepError:
+        if "--extcap-interfaces" in words:
+            return 0
+        raise
+
+
+def completion(options: argparse.Namespace) -> int:
+    """A line for ~/.bashrc: eval "$(skep completion)"."""
+    try:
+        import argcomplete
+    except ImportError as error:
+        raise SkepError("completion needs python3-argcomplete") from error
+    print(argcomplete.shellcode(["skep"], shell=options.shell))
+    return 0
+
+
+def complete_links(**context: Any) -> list[str]:
+    """Names of links, while somebody presses the tabulator; quickly or not at all."""
+    try:
+        profile = config.load("default")
+        hive = skep.Hive(profile.url, profile.token, ca_file=profile.ca_file or None, pin=profile.pin or None, timeout_s=2, retries=0)
+        return [link.name for link in hive.get_links(limit=1000)]
+    except (SkepError, OSError):
+        return []
+
+
+def add(nouns: Any, places: dict[str, Any], common: argparse.ArgumentParser) -> None:
+    def entry(place: Any, name: str, about: str, run: Any) -> argparse.ArgumentParser:
+        made = place.add_parser(name, help=about, description=about, parents=[common], allow_abbrev=False)
+        made.set_defaults(run=run)
+        return made
+
+    command = entry(nouns, "login", "remember a hive and a token for it", login)
+    command.add_argument("url", metavar="URL")
+    command.add_argument("--user", metavar="NAME")
+    command.add_argument("--password-file", metavar="FILE", help="file with the password; -: standard input; without it, it is asked for")
+    command.add_argument("--token-file", metavar="FILE", help="use this token instead of a password; -: standard input")
+    command.add_argument("--claim-file", metavar="FILE", help="become the first administrator, with what stands behind #claim=")
+    command.add_argument("--expires", metavar="DURATION", default="30d", help="how long the token is valid (default: 30d)")
+    command.add_argument("--ca-file", metavar="FILE", help="who vouches for the hive's certificate (default: the system's)")
+    command.add_argument("--pin", metavar="sha256//…", help="the hive's public key, instead of a certificate that somebody vouches for")
+    entry(nouns, "logout", "revoke and forget the token", logout)
+    entry(nouns, "whoami", "who am I, and what may I do?", whoami)
+
+    command = entry(places["job"], "create", "ask for a capture", create_job)
+    command.add_argument("name", nargs="?", metavar="NAME", help="default: the filter and the time")
+    links = command.add_argument("--link", dest="links", metavar="NAME", action="append", required=True,
+                                 help="a link; several: one --link each; '*': all that you may use")
+    links.completer = complete_links  # type: ignore[attr-defined]
+    arguments.add_arguments(command, skep.Hive.create_job, skip={"name", "links"})
+    command.add_argument("--wait", action="store_true", help="until it has ended")
+    command.add_argument("--download", metavar="FOLDER", help="wait, then fetch the dataset")
+    command.add_argument("--timeout", metavar="DURATION", help="how long to wait (default: for ever); the job goes on after it")
+    command = entry(places["job"], "wait", "wait until a job has ended", wait_job)
+    command.add_argument("job", metavar="JOB")
+    command.add_argument("--timeout", metavar="DURATION", help="how long to wait (default: for ever)")
+
+    command = entry(places["dataset"], "download", "fetch the files of a dataset, each verified", download)
+    command.add_argument("dataset", metavar="DATASET", help="its id; with --job, that of its job")
+    command.add_argument("download", metavar="FOLDER", nargs="?", default=".")
+    command.add_argument("--job", action="store_true", help="the id is a job's")
+
+    command = entry(nouns, "api", "any call of the API", api)
+    command.add_argument("verb", choices=["get", "post", "put", "patch", "delete"])
+    command.add_argument("path", metavar="PATH", help="/api/v1/…")
+    command.add_argument("--data", metavar="FILE", help="JSON to send; -: standard input")
+    command.add_argument("--if-match", metavar="ETAG")
+    command = nouns.add_parser("extcap", help="links as interfaces of Wireshark; see skep extcap --help", add_help=False, prefix_chars="\0")
+    command.add_argument("words", nargs="*")
+    command.set_defaults(run=run_extcap)
+    command = entry(nouns, "completion", 'for ~/.bashrc: eval "$(skep completion)"', completion)
+    command.add_argument("shell", nargs="?", choices=["bash", "zsh", "fish"], default="bash")

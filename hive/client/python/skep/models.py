@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the hive answers with. Times are aware datetimes in UTC, sizes bytes, durations seconds; 0 is "no limit". `raw` is the answer as
+it came: nanoseconds, and fields of a hive that is newer than this package. What each field means: docs/reference/hive-api.md and the
+hive's own /api/v1/openapi.json."""
+from __future__ import annotations
+
+import functools
+import types
+import typing
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any, Literal, TypeVar
+
+from .values import parse_time
+
+Right = Literal["jobs", "jobs-group", "jobs-all", "download", "users", "groups", "probes", "audit"]
+Priority = Literal["low", "normal", "high", "critical"]
+StartMode = Literal["each", "together"]
+Missing = Literal["wait", "skip", "fail"]
+Format = Literal["pcap", "pcapng"]
+
+ENDED = ("done", "failed", "cancelled")
+"""The states in which a job stays."""
+
+T = TypeVar("T", bound="Answer")
+
+
+@functools.cache
+def _converters(kind: type) -> dict[str, typing.Callable[[Any], Any]]:
+    """Field → what makes a Python value of JSON, for those fields that need it."""
+    found: dict[str, typing.Callable[[Any], Any]] = {}
+    for name, hint in typing.get_type_hints(kind).items():
+        options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+        for option in options:
+            if option is datetime:
+                found[name] = parse_time
+            elif isinstance(option, type) and issubclass(option, Answer):
+                found[name] = option.from_json
+            elif typing.get_origin(option) is list:
+                inner = typing.get_args(option)[0]
+                if isinstance(inner, type) and issubclass(inner, Answer):
+                    found[name] = lambda items, make=inner.from_json: [make(item) for item in items]
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """Anything the hive answers with. A field that an older hive does not have is None."""
+    raw: dict[str, Any] = field(repr=False, compare=False, default_factory=dict)
+
+    @classmethod
+    def from_json(cls: type[T], data: dict[str, Any]) -> T:
+        make = _converters(cls)
+        known = {one.name: data.get(one.name) for one in fields(cls) if one.name != "raw"}
+        return cls(raw=data, **{name: make[name](value) if value is not None and name in make else value for name, value in known.items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thing(Answer):
+    """Something with an id. A change names the version that it was made from, so that nobody undoes what they have not seen."""
+    id: int
+    version: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Actor(Answer):
+    """Who one is, and what one may do."""
+    user_id: int
+    name: str
+    rights: list[Right]
+    csrf: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status(Answer):
+    status: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class User(Thing):
+    name: str
+    full_name: str | None
+    email: str | None
+    source: Literal["local", "ldap"]
+    disabled: bool
+    created: datetime | None
+    last_login: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group(Thing):
+    name: str
+    description: str | None
+    rights: list[Right]
+    all_links: bool
+    quota_bytes: int
+    quota_jobs: int
+    quota_duration_s: int
+    quota_priority: Priority
+    forced_filter: str | None
+    ldap_group: str | None
+    created: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member(Thing):
+    group_id: int
+    user_id: int
+    source: Literal["local", "ldap"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Token(Thing):
+    user_id: int
+    name: str
+    rights: list[Right]
+    created: datetime | None
+    expires: datetime | None
+    used: datetime | None
+    used_from: str | None
+    revoked: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewToken(Token):
+    """The only time that the token itself is shown."""
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session(Thing):
+    user_id: int
+    created: datetime | None
+    seen: datetime | None
+    address: str | None
+    agent: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe(Thing):
+    name: str
+    address: str
+    key_pin: str | None
+    description: str | None
+    disabled: bool
+    created: datetime | None
+    seen: datetime | None
+    info: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link(Thing):
+    probe_id: int
+    name: str
+    interface: str
+    description: str | None
+    speed_bps: int
+    max_jobs: int
+    max_bps: int
+    disabled: bool
+    created: datetime | None
+    info: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobLink(Thing):
+    """A job on one of its links."""
+    job_id: int
+    link_id: int
+    probe_id: int
+    link_name: str | None
+    probe_name: str | None
+    state: Literal["waiting", "starting", "running", "pausing", "paused", "resuming", "stopping", "collecting", "ended"]
+    result: Literal["none", "collected", "unneeded", "skipped", "failed", "lost", "cancelled"]
+    on_probe: bool
+    capturing: bool
+    alive: bool
+    preempted: bool
+    reason: str | None
+    started: datetime | None
+    ended: datetime | None
+    seen_pkts: int
+    stored_pkts: int
+    rejected_pkts: int
+    dropped_pkts: int
+    stored_bytes: int
+    gap: bool
+    collected_pkts: int
+    collected_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(Thing):
+    """A capture on one or more links; seen_pkts = stored_pkts + rejected_pkts + dropped_pkts."""
+    owner_id: int
+    name: str
+    filter: str | None
+    forced_filter: str | None
+    description: str | None
+    priority: Priority
+    start_mode: StartMode
+    missing: Missing
+    limit_duration_s: int
+    limit_bytes: int
+    limit_pkts: int
+    link_limit_bytes: int
+    link_limit_pkts: int
+    snaplen: int
+    trim: str | None
+    sample_every: int
+    sample_by_flow: bool
+    format: Format
+    expected_bps: int
+    start: datetime | None
+    created: datetime | None
+    state: Literal["scheduled", "queued", "starting", "running", "paused", "draining", "collecting", "processing", "done", "failed",
+                   "cancelled"]
+    outcome: Literal["none", "complete", "incomplete"]
+    reasons: str | None
+    held: bool
+    finish: Literal["no", "limit", "stop", "fail", "cancel"]
+    finish_by: str | None
+    started: datetime | None
+    ended: datetime | None
+    archived: datetime | None
+    cloned_from: int | None
+    seen_pkts: int
+    stored_pkts: int
+    rejected_pkts: int
+    dropped_pkts: int
+    stored_bytes: int
+    kept_pkts: int
+    kept_bytes: int
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in ENDED
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobDetail(Job):
+    links: list[JobLink]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobEvent(Thing):
+    """One line of what happened to a job."""
+    job_id: int
+    time: datetime
+    link_id: int | None
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter(Thing):
+    """A filter with a name."""
+    owner_id: int
+    name: str
+    expression: str
+    description: str | None
+    shared: bool
+    created: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset(Thing):
+    owner_id: int
+    job_id: int | None
+    name: str
+    notes: str | None
+    state: Literal["open", "whole", "incomplete", "deleted"]
+    pinned: bool
+    created: datetime
+    expires: datetime | None
+    first: datetime | None
+    last: datetime | None
+    pkts: int
+    bytes: int
+    stored_bytes: int
+    reasons: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class File(Thing):
+    """A file of a dataset: a segment as the probe wrote it."""
+    dataset_id: int
+    job_link_id: int | None
+    link_name: str | None
+    name: str
+    bytes: int
+    sha256: str
+    first: datetime | None
+    last: datetime | None
+    pkts: int
+    created: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditEntry(Thing):
+    time: datetime
+    actor: str
+    address: str | None
+    action: str
+    object: str | None
+    detail: str | None
+    hash: str
