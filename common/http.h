@@ -4,21 +4,21 @@
 /*
  * An HTTP/1.1 server for JSON APIs, files and event streams, from one table of routes.
  *
- * Threads. One server thread (epoll) does all reading and sending. A request whose head and body are complete
- * is taken off that thread and handed to one of `workers` threads, which runs the handler; so handlers may
- * block, and two may run at once. A handler of a route marked SKEP_HTTP_INLINE runs on the server's thread
- * and must not block. One more thread, the watch, keeps the deadlines and wakes streams. authorize() runs on
- * the server's thread, before the body is read.
+ * Threads. One server thread (epoll) does all reading and sending. A request whose head and body are
+ * complete is taken off that thread and handed to one of `workers` threads, which runs the handler; so
+ * handlers may block, and two may run at once. A handler of a route marked SKEP_HTTP_INLINE runs on the
+ * server's thread and must not block. One more thread, the watch, keeps the deadlines and wakes streams.
+ * authorize() runs on the server's thread, before the body is read.
  *
- * Deadlines are absolute, per request: the head (TLS handshake included) head_ms after the connection or the
- * answer before it; the body body_ms after the head. While an answer is sent, what was outstanding (at most
- * 16 KiB of it) must have been taken within each stall_ms. Who misses one is cut off.
+ * Deadlines are absolute, per request: the head (TLS handshake included) head_ms after the connection or
+ * the answer before it; the body body_ms after the head. While an answer is sent, what was outstanding (at
+ * most 16 KiB of it) must have been taken within each stall_ms. Who misses one is cut off.
  *
- * Refused before a handler sees it, with an answer of application/problem+json: a target with "%00", control
- * bytes, "." or ".." as a segment, an encoded slash or a bad escape; a header name that is no token;
- * two Content-Length or Host, Content-Length beside Transfer-Encoding, any coding but "chunked"; heads over
- * 16 KiB or 100 fields; bodies over the route's limit, and any body where the limit is 0; no such route, or
- * not with this method.
+ * Refused before a handler sees it, with an answer of application/problem+json: a target with "%00",
+ * control bytes, "." or ".." as a segment, an encoded slash or a bad escape; a header name that is no
+ * token; two Content-Length or Host, Content-Length beside Transfer-Encoding, any coding but "chunked";
+ * heads over 16 KiB or 100 fields; bodies over the route's limit, and any body where the limit is 0; no
+ * such route, or not with this method.
  *
  * Only common/http.c and common/http_answer.c know the HTTP library.
  */
@@ -41,8 +41,8 @@ struct skep_http_route {
 	 * empty) */
 	const char *pattern;
 	/*
-	 * Sets exactly one answer. Returns 0; a positive skep_refusal or -errno if it has set none: then the
-	 * client gets 500 and the log a line. Answers that were set before such a return are dropped.
+	 * Sets exactly one answer. Returns 0; a positive skep_refusal or -errno if it has set none: then
+	 * the client gets 500 and the log a line. Answers that were set before such a return are dropped.
 	 */
 	int (*handler)(struct skep_http_req *req, void *app);
 	int permission; /* the program's own meaning, for its authorize() */
@@ -98,8 +98,8 @@ const char *skep_http_header(const struct skep_http_req *req, const char *name);
 const char *skep_http_cookie(const struct skep_http_req *req, const char *name); /* NULL */
 const void *skep_http_body(const struct skep_http_req *req, size_t *ret_len);
 /*
- * The body as one strict JSON object, the caller's. SKEP_E_BAD_DATA: it is none, and the answer (400 or 415)
- * is set; the handler returns 0 then.
+ * The body as one strict JSON object, the caller's. SKEP_E_BAD_DATA: it is none, and the answer (400 or
+ * 415) is set; the handler returns 0 then.
  */
 int skep_http_body_json(struct skep_http_req *req, json_t **ret);
 /*
@@ -148,6 +148,11 @@ struct skep_http_stream {
 	int fd;			   /* a pipe or a socket, taken, made non-blocking; the answer ends with it */
 	void (*closed)(void *arg); /* once, when the answer is over, however; on any of the server's threads;
 				      may be NULL */
+	/*
+	 * At the end of fd: is that all? false: the connection is cut, so that nobody takes the part for
+	 * the whole; so it is when the server stops meanwhile. On the server's thread. NULL: it always is.
+	 */
+	bool (*whole)(void *arg);
 	void *arg;
 };
 

@@ -3,8 +3,8 @@
  * What a handler sees of a request, and its answers as responses of the HTTP library: JSON, problems, files
  * by range, and streams without an end.
  *
- * A stream sleeps by suspending its connection; whoever has something for it wakes it. `woken` closes the gap
- * between looking and sleeping: it is cleared before looking, and who finds it set does not sleep.
+ * A stream sleeps by suspending its connection; whoever has something for it wakes it. `woken` closes the
+ * gap between looking and sleeping: it is cleared before looking, and who finds it set does not sleep.
  */
 #include "common/http_priv.h"
 #include "common/http_range.h"
@@ -495,13 +495,16 @@ static ssize_t live_read(void *cls, uint64_t pos, char *buf, size_t max)
 		live->ping = false;
 		pthread_mutex_unlock(&http->lock);
 		if (over)
-			return MHD_CONTENT_READER_END_OF_STREAM;
+			return live->stream.whole ? MHD_CONTENT_READER_END_WITH_ERROR
+						  : MHD_CONTENT_READER_END_OF_STREAM;
 		n = live->stream.fd >= 0 ? take_from_fd(live, buf, max)
 					 : take_from_events(live, buf, max, ping);
 		if (n > 0)
 			return n;
 		if (n < 0)
-			return MHD_CONTENT_READER_END_OF_STREAM;
+			return live->stream.whole && !live->stream.whole(live->stream.arg)
+				       ? MHD_CONTENT_READER_END_WITH_ERROR
+				       : MHD_CONTENT_READER_END_OF_STREAM;
 		pthread_mutex_lock(&http->lock);
 		sleep = !live->woken;
 		if (sleep) {

@@ -26,6 +26,8 @@ struct ctl_config {
 	bool tls;
 	char tls_key[256], tls_cert[256];
 	uint32_t max_connections, max_per_address;
+	uint32_t extractions_max, live_max; /* streams at once */
+	uint64_t live_bps;		    /* of each */
 	char name[64];
 	char state_dir[256], spool_dir[256], program_dir[256];
 	char run_dir[84]; /* /LINK.sock behind it must fit into a sockaddr_un */

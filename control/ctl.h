@@ -9,6 +9,8 @@
 #include "control/config.h"
 #include "control/job.h"
 #include "control/links.h"
+#include "control/live.h"
+#include "control/relay.h"
 #include "control/tokens.h"
 
 #define CTL_API_VERSION 1
@@ -20,6 +22,8 @@ struct ctl {
 	struct ctl_tokens *tokens;
 	struct ctl_links *links;
 	struct ctl_jobs *jobs;
+	struct ctl_relays *relays;
+	struct ctl_live_totals live_totals;
 	uint64_t started_utc_ns;
 };
 

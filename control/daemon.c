@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Start, once a second, stop. The main thread sits here: it takes the signals, samples the links and tells
- * systemd that it is alive; requests are served on the HTTP server's threads meanwhile. Engines are processes
- * of their own and are left alone when the daemon ends.
+ * systemd that it is alive; requests are served on the HTTP server's threads meanwhile. Engines are
+ * processes of their own and are left alone when the daemon ends.
  */
 #include "control/daemon.h"
 
@@ -25,6 +25,7 @@
 #define EVENTS_KEPT 4096
 #define STOP_GRACE_MS 5000
 #define TICK_MS 200
+#define HTTP_WORKERS 4u
 
 static int make_dir(const char *path, mode_t mode, struct skep_err *err)
 {
@@ -96,6 +97,7 @@ static int start_http(struct ctl *ctl, struct skep_err *err)
 		.app = ctl,
 		.max_connections = ctl->cfg.max_connections,
 		.max_per_address = ctl->cfg.max_per_address,
+		.workers = HTTP_WORKERS + ctl->cfg.extractions_max, /* each may wait for its first byte */
 	};
 	int r;
 
@@ -154,6 +156,7 @@ static void stop(struct ctl *ctl)
 {
 	ctl_sd_notify("STOPPING=1");
 	ctl->http = skep_http_stop(ctl->http, STOP_GRACE_MS);
+	ctl->relays = ctl_relays_free(ctl->relays);
 	ctl->jobs = ctl_jobs_close(ctl->jobs);
 	ctl->events = skep_events_free(ctl->events);
 	ctl->tokens = ctl_tokens_close(ctl->tokens);
@@ -179,7 +182,11 @@ int ctl_daemon_run(const struct ctl_config *cfg, struct skep_err *err)
 	ctl.events = skep_events_new(EVENTS_KEPT);
 	ctl.tokens = ctl_tokens_open(cfg->state_dir);
 	ctl.links = ctl_links_new(&ctl.cfg);
-	if (!ctl.events || !ctl.tokens || !ctl.links)
+	ctl.relays = ctl_relays_new((const uint32_t[CTL_RELAY_KINDS]){
+		[CTL_RELAY_PACKETS] = cfg->extractions_max,
+		[CTL_RELAY_LIVE] = cfg->live_max,
+	});
+	if (!ctl.events || !ctl.tokens || !ctl.links || !ctl.relays)
 		r = skep_err_set(err, -ENOMEM, "no memory to start");
 	r = r ?: ctl_jobs_open(&ctl.cfg, ctl.events, &ctl.jobs, err);
 	r = r ?: start_http(&ctl, err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Jobs as the rest of the program sees them: accept, show, stop, remove; and what all changes share: a change
- * counts when the journal has it, then the view is replaced and an event is published.
+ * Jobs as the rest of the program sees them: accept, show, stop, remove; and what all changes share: a
+ * change counts when the journal has it, then the view is replaced and an event is published.
  *
  * A job is accepted when it is in the journal and its engines have taken it. If an engine refuses it, the
  * journal forgets it again and the client gets the engine's words; if we die in between, the job is in the
@@ -158,9 +158,11 @@ int ctl_jobs_open(const struct ctl_config *cfg, struct skep_events *events, stru
 	jobs->cfg = cfg;
 	jobs->events = events;
 	jobs->views = json_object();
+	jobs->spool = ctl_spool_new(cfg, events);
 	pthread_mutex_init(&jobs->ops, NULL);
 	pthread_mutex_init(&jobs->view_lock, NULL);
-	r = ctl_journal_open(cfg->state_dir, on_record, jobs, &jobs->journal, err);
+	r = jobs->spool ? 0 : skep_err_set(err, -ENOMEM, "no memory for jobs");
+	r = r ?: ctl_journal_open(cfg->state_dir, on_record, jobs, &jobs->journal, err);
 	if (r) {
 		(void)ctl_jobs_close(jobs);
 		return r;
@@ -183,6 +185,7 @@ struct ctl_jobs *ctl_jobs_close(struct ctl_jobs *jobs)
 		(void)ctl_job_free(job);
 	}
 	jobs->journal = ctl_journal_close(jobs->journal);
+	jobs->spool = ctl_spool_free(jobs->spool);
 	json_decref(jobs->views);
 	pthread_mutex_destroy(&jobs->view_lock);
 	pthread_mutex_destroy(&jobs->ops);
@@ -263,8 +266,10 @@ static uint32_t jobs_on(const struct ctl_jobs *jobs, const char *link)
 /* Is there room for it: slots on its links, space on the disk? */
 static void check_room(struct ctl_jobs *jobs, const struct job *job, struct skep_problems *problems)
 {
+	struct ctl_spool_figures spool;
 	struct statvfs vfs;
 
+	ctl_spool_get_figures(jobs->spool, &spool);
 	for (uint32_t i = 0; i < job->n_links; i++) {
 		const struct ctl_link_config *cfg = ctl_config_link(jobs->cfg, job->links[i].name);
 		uint32_t max = cfg ? cfg->jobs_max : 32, n = jobs_on(jobs, job->links[i].name);
@@ -277,7 +282,7 @@ static void check_room(struct ctl_jobs *jobs, const struct job *job, struct skep
 		skep_problems_add(problems, "link-full", pointer, "%s has %u jobs already, as many as it may",
 				  job->links[i].name, n);
 	}
-	if (jobs->cfg->quota_bytes && jobs->spool_bytes >= jobs->cfg->quota_bytes) {
+	if (jobs->cfg->quota_bytes && spool.used_bytes >= jobs->cfg->quota_bytes) {
 		problems->status = 507;
 		skep_problems_add(problems, "quota", NULL, "the spool holds as much as it may");
 		skep_problems_hint(
@@ -315,6 +320,7 @@ static struct job *new_job(struct ctl_jobs *jobs, const struct ctl_job_request *
 	if (problems->n)
 		return ctl_job_free(job);
 	make_id(job->id);
+	job->temporary = request->temporary;
 	if (request->key) {
 		(void)snprintf(job->key, sizeof(job->key), "%s", request->key);
 		digest_body(request->body, job->key_digest);
@@ -422,16 +428,28 @@ static int pause_or_resume(struct ctl_jobs *jobs, struct job *job, bool pause, s
 	return r;
 }
 
-int ctl_jobs_do(struct ctl_jobs *jobs, const char *id, enum ctl_job_verb verb, struct skep_err *err)
+/* The job, with `ops` held; NULL, and nothing held: there is none. */
+static struct job *hold(struct ctl_jobs *jobs, const char *id, struct skep_err *err)
 {
 	struct job *job;
-	int r = 0;
 
 	pthread_mutex_lock(&jobs->ops);
 	job = find(jobs, id);
+	if (!job) {
+		skep_err_set(err, SKEP_E_NOT_FOUND, "there is no job %.40s", id);
+		pthread_mutex_unlock(&jobs->ops);
+	}
+	return job;
+}
+
+int ctl_jobs_do(struct ctl_jobs *jobs, const char *id, enum ctl_job_verb verb, struct skep_err *err)
+{
+	struct job *job = hold(jobs, id, err);
+	int r = 0;
+
 	if (!job)
-		r = skep_err_set(err, SKEP_E_NOT_FOUND, "there is no job %.40s", id);
-	else if (job_ended(job) && verb != CTL_JOB_STOP)
+		return SKEP_E_NOT_FOUND;
+	if (job_ended(job) && verb != CTL_JOB_STOP)
 		r = skep_err_set(err, SKEP_E_BUSY, "the job has ended");
 	else if (verb == CTL_JOB_STOP && !job_ended(job))
 		ctl_job_stop(jobs, job);
@@ -441,38 +459,64 @@ int ctl_jobs_do(struct ctl_jobs *jobs, const char *id, enum ctl_job_verb verb, s
 	return r;
 }
 
+static int remove_ended(struct ctl_jobs *jobs, struct job *job, struct skep_err *err)
+{
+	int r = forget(jobs, job->id);
+
+	if (r < 0)
+		return skep_err_set(err, r, "the journal cannot be written: %s", strerror(-r));
+	ctl_job_remove_files(jobs, job);
+	unlink_job(jobs, job);
+	return 0;
+}
+
 int ctl_jobs_remove(struct ctl_jobs *jobs, const char *id, struct skep_err *err)
 {
-	struct job *job;
-	int r = 0;
+	struct job *job = hold(jobs, id, err);
+	int r;
 
-	pthread_mutex_lock(&jobs->ops);
-	job = find(jobs, id);
 	if (!job)
-		r = skep_err_set(err, SKEP_E_NOT_FOUND, "there is no job %.40s", id);
-	else if (!job_ended(job))
-		r = skep_err_set(err, SKEP_E_BUSY, "the job has not ended; stop it first");
-	if (r == 0 && (r = forget(jobs, id)) < 0)
-		skep_err_set(err, r, "the journal cannot be written: %s", strerror(-r));
-	if (r == 0) {
-		ctl_job_remove_files(jobs, job);
-		unlink_job(jobs, job);
-	}
+		return SKEP_E_NOT_FOUND;
+	r = job_ended(job) ? remove_ended(jobs, job, err)
+			   : skep_err_set(err, SKEP_E_BUSY, "the job has not ended; stop it first");
 	pthread_mutex_unlock(&jobs->ops);
 	return r;
 }
 
+void ctl_jobs_release(struct ctl_jobs *jobs, const char *id)
+{
+	struct job *job = hold(jobs, id, NULL);
+
+	if (!job)
+		return;
+	job->released = true;
+	pthread_mutex_unlock(&jobs->ops);
+}
+
+/* Temporary jobs that nobody needs any more. */
+static void sweep(struct ctl_jobs *jobs)
+{
+	struct job *next;
+
+	for (struct job *job = jobs->head; job; job = next) {
+		next = job->next;
+		if (!job->temporary || !job->released)
+			continue;
+		if (job_ended(job))
+			(void)remove_ended(jobs, job, NULL);
+		else if (!job->stop_wanted)
+			ctl_job_stop(jobs, job);
+	}
+}
+
 int ctl_jobs_rotate(struct ctl_jobs *jobs, const char *id, struct skep_err *err)
 {
-	struct job *job;
-	int r = 0;
+	struct job *job = hold(jobs, id, err);
+	int r;
 
-	pthread_mutex_lock(&jobs->ops);
-	job = find(jobs, id);
 	if (!job)
-		r = skep_err_set(err, SKEP_E_NOT_FOUND, "there is no job %.40s", id);
-	else
-		r = ctl_job_rotate(jobs, job, err);
+		return SKEP_E_NOT_FOUND;
+	r = ctl_job_rotate(jobs, job, err);
 	pthread_mutex_unlock(&jobs->ops);
 	return r;
 }
@@ -527,14 +571,12 @@ static int trigger(struct ctl_jobs *jobs, struct job *ring, uint64_t before_ns, 
 int ctl_jobs_trigger(struct ctl_jobs *jobs, const char *id, uint64_t before_ns, uint64_t after_ns,
 		     json_t **ret, struct skep_err *err)
 {
-	struct job *ring;
+	struct job *ring = hold(jobs, id, err);
 	int r;
 
-	pthread_mutex_lock(&jobs->ops);
-	ring = find(jobs, id);
 	if (!ring)
-		r = skep_err_set(err, SKEP_E_NOT_FOUND, "there is no job %.40s", id);
-	else if (!ring->ring_bytes && !ring->ring_ns)
+		return SKEP_E_NOT_FOUND;
+	if (!ring->ring_bytes && !ring->ring_ns)
 		r = skep_err_set(err, SKEP_E_BUSY, "the job is no ring");
 	else if (job_ended(ring) || ring->state < JOB_RUNNING)
 		r = skep_err_set(err, SKEP_E_BUSY, "the ring is %s", ctl_job_state_names[ring->state]);
@@ -544,15 +586,23 @@ int ctl_jobs_trigger(struct ctl_jobs *jobs, const char *id, uint64_t before_ns, 
 	return r;
 }
 
-uint64_t ctl_jobs_spool_bytes(struct ctl_jobs *jobs)
+struct ctl_spool *ctl_jobs_spool(struct ctl_jobs *jobs)
 {
-	return jobs->spool_bytes;
+	return jobs->spool;
+}
+
+static json_t *list_for_spool(void *arg)
+{
+	return ctl_jobs_list(arg);
 }
 
 void ctl_jobs_tick(struct ctl_jobs *jobs)
 {
+	ctl_spool_look(jobs->spool, list_for_spool, jobs);
 	pthread_mutex_lock(&jobs->ops);
 	ctl_job_run(jobs);
+	sweep(jobs);
+	ctl_job_remove_remains(jobs);
 	if (ctl_journal_is_long(jobs->journal)) {
 		json_t *records = json_array();
 

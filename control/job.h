@@ -2,12 +2,13 @@
 #ifndef CTL_JOB_H
 #define CTL_JOB_H
 /*
- * Jobs of this probe: accepted once, journalled, run by the engines of their links, and ended in exactly one
- * end state. Any thread.
+ * Jobs of this probe: accepted once, journalled, run by the engines of their links, and ended in exactly
+ * one end state. Any thread.
  */
 #include "common/events.h"
 #include "common/problem.h"
 #include "control/config.h"
+#include "control/spool.h"
 
 struct ctl_jobs;
 
@@ -22,6 +23,7 @@ struct ctl_jobs *ctl_jobs_close(struct ctl_jobs *jobs);
 struct ctl_job_request {
 	json_t *body;	 /* borrowed: an object */
 	const char *key; /* Idempotency-Key, or NULL */
+	bool temporary;	 /* until ctl_jobs_release, or our end */
 };
 
 /*
@@ -42,6 +44,8 @@ enum ctl_job_verb { CTL_JOB_STOP, CTL_JOB_PAUSE, CTL_JOB_RESUME };
 int ctl_jobs_do(struct ctl_jobs *jobs, const char *id, enum ctl_job_verb verb, struct skep_err *err);
 /* Removes a job that has ended, and its files. */
 int ctl_jobs_remove(struct ctl_jobs *jobs, const char *id, struct skep_err *err);
+/* A temporary job is no longer needed: it is stopped, and removed as soon as it has ended. */
+void ctl_jobs_release(struct ctl_jobs *jobs, const char *id);
 /* Completes the files of a running job, so that everything taken so far can be read. */
 int ctl_jobs_rotate(struct ctl_jobs *jobs, const char *id, struct skep_err *err);
 
@@ -51,8 +55,8 @@ int ctl_jobs_rotate(struct ctl_jobs *jobs, const char *id, struct skep_err *err)
  */
 int ctl_jobs_trigger(struct ctl_jobs *jobs, const char *ring, uint64_t before_ns, uint64_t after_ns,
 		     json_t **ret, struct skep_err *err);
-/* What the spool held when it was last looked at, some seconds ago. */
-uint64_t ctl_jobs_spool_bytes(struct ctl_jobs *jobs);
+/* Of the jobs; for its figures. */
+struct ctl_spool *ctl_jobs_spool(struct ctl_jobs *jobs);
 
 /* What is to be done now and then: call it about five times a second, on one thread. */
 void ctl_jobs_tick(struct ctl_jobs *jobs);

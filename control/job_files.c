@@ -165,7 +165,8 @@ bool ctl_job_has_files(struct ctl_jobs *jobs, const struct job *job, const struc
 	return access(path, F_OK) == 0;
 }
 
-static void remove_dir(int spool, const char *name)
+/* false: something was written into it meanwhile (a digest of an engine that goes on). */
+static bool remove_dir(int spool, const char *name)
 {
 	int fd = openat(spool, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
@@ -176,8 +177,20 @@ static void remove_dir(int spool, const char *name)
 			(void)unlinkat(fd, entry->d_name, 0);
 	if (dir)
 		closedir(dir);
-	if (fd >= 0 && unlinkat(spool, name, AT_REMOVEDIR) < 0)
-		skep_log(SKEP_LOG_WARNING, "spool: %s cannot be removed: %s", name, strerror(errno));
+	return fd < 0 || unlinkat(spool, name, AT_REMOVEDIR) == 0;
+}
+
+void ctl_job_remove_remains(struct ctl_jobs *jobs)
+{
+	_skep_close_ int spool = -1;
+
+	if (jobs->n_remains)
+		spool = open(jobs->cfg->spool_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	for (uint32_t i = jobs->n_remains; spool >= 0 && i-- > 0;)
+		if (remove_dir(spool, jobs->remains[i]))
+			memmove(jobs->remains[i], jobs->remains[--jobs->n_remains],
+				sizeof(jobs->remains[0]));
 }
 
 void ctl_job_remove_files(struct ctl_jobs *jobs, const struct job *job)
@@ -190,41 +203,14 @@ void ctl_job_remove_files(struct ctl_jobs *jobs, const struct job *job)
 		lives = SKEP_MAX(lives, job->links[i].life);
 	for (uint32_t life = 1; spool >= 0 && life <= lives; life++) {
 		ctl_job_dir(job, life, name);
-		remove_dir(spool, name);
+		if (remove_dir(spool, name))
+			continue;
+		if (jobs->n_remains < REMAINS_MAX)
+			memcpy(jobs->remains[jobs->n_remains++], name, sizeof(name));
+		else
+			skep_log(SKEP_LOG_WARNING, "spool: %s cannot be removed: %s", name, strerror(errno));
 	}
 	(void)snprintf(name, sizeof(name), "%s.budget", job->id);
 	if (spool >= 0)
 		(void)unlinkat(spool, name, 0);
-}
-
-/* Bytes on disk below one directory of the spool. */
-static uint64_t dir_bytes(int spool, const char *name)
-{
-	int fd = openat(spool, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-	struct dirent *entry;
-	uint64_t sum = 0;
-	struct stat st;
-
-	while (dir && (entry = readdir(dir)))
-		if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
-			sum += (uint64_t)st.st_blocks * 512;
-	if (dir)
-		closedir(dir);
-	return sum;
-}
-
-uint64_t ctl_job_spool_bytes(const struct ctl_config *cfg)
-{
-	int fd = open(cfg->spool_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-	struct dirent *entry;
-	uint64_t sum = 0;
-
-	while (dir && (entry = readdir(dir)))
-		if (entry->d_name[0] != '.')
-			sum += dir_bytes(fd, entry->d_name);
-	if (dir)
-		closedir(dir);
-	return sum;
 }

@@ -32,6 +32,7 @@ enum link_state {
 
 #define GAPS_MAX 32
 #define REASONS_MAX 32
+#define REMAINS_MAX 32
 
 struct job_gap {
 	char link[CTL_LINK_NAME];
@@ -57,6 +58,7 @@ struct job {
 	char key[128], key_digest[33];
 	enum job_state state;
 	bool stop_wanted, incomplete, budget;
+	bool temporary, released; /* see ctl_jobs_release */
 	json_t *spec; /* what the engine is given, but for names and limits */
 	uint64_t limit_packets, limit_bytes, limit_duration_ns; /* 0: none */
 	uint64_t start_at_ns, end_at_ns;			/* 0: now, never */
@@ -79,9 +81,10 @@ struct ctl_jobs {
 	struct job *head; /* newest first */
 	uint32_t n_engines;
 	struct ctl_engine engines[CTL_LINKS_MAX];
-	uint64_t progress_ns, spool_ns;
-	_Atomic uint64_t spool_bytes; /* every SPOOL_LOOK_NS */
-	bool over_quota;
+	uint64_t progress_ns;
+	struct ctl_spool *spool;
+	uint32_t n_remains;
+	char remains[REMAINS_MAX][64]; /* directories of jobs that are gone */
 	bool journal_failing;
 
 	pthread_mutex_t view_lock;
@@ -119,9 +122,8 @@ void ctl_job_sum(struct ctl_jobs *jobs, const struct job *job, struct job_link *
 /* Has an engine begun this life of the link's job? */
 bool ctl_job_has_files(struct ctl_jobs *jobs, const struct job *job, const struct job_link *link);
 void ctl_job_remove_files(struct ctl_jobs *jobs, const struct job *job);
-
-/* What the spool holds, on disk. */
-uint64_t ctl_job_spool_bytes(const struct ctl_config *cfg);
+/* What could not be removed at once. */
+void ctl_job_remove_remains(struct ctl_jobs *jobs);
 
 /* job.c, for job_run.c */
 int ctl_job_keep(struct ctl_jobs *jobs, const struct job *job);	 /* journal and view */

@@ -73,6 +73,8 @@ json_t *ctl_job_record(const struct job *job)
 	json_object_set_new(record, "stop_wanted", json_boolean(job->stop_wanted));
 	json_object_set_new(record, "incomplete", json_boolean(job->incomplete));
 	json_object_set_new(record, "budget", json_boolean(job->budget));
+	if (job->temporary)
+		json_object_set_new(record, "temporary", json_true());
 	json_object_set(record, "spec", job->spec);
 	json_object_set_new(record, "limit_packets", count(job->limit_packets));
 	json_object_set_new(record, "limit_bytes", count(job->limit_bytes));
@@ -141,6 +143,8 @@ int ctl_job_of_record(const json_t *record, struct job **ret)
 	job->stop_wanted = json_is_true(json_object_get(json, "stop_wanted"));
 	job->incomplete = json_is_true(json_object_get(json, "incomplete"));
 	job->budget = json_is_true(json_object_get(json, "budget"));
+	job->temporary = json_is_true(json_object_get(json, "temporary"));
+	job->released = job->temporary; /* whoever wanted it was a client of the daemon before us */
 	job->limit_packets = number(json, "limit_packets");
 	job->limit_bytes = number(json, "limit_bytes");
 	job->limit_duration_ns = number(json, "limit_duration_ns");
@@ -237,7 +241,8 @@ json_t *ctl_job_view(const struct job *job)
 	json_object_set_new(view, "reasons", json_copy(job->reasons));
 	json_object_set_new(view, "gaps", gaps_view(job));
 	json_object_set_new(view, "kind",
-			    json_string(job->saved_of[0]		  ? "saved"
+			    json_string(job->temporary			  ? "temporary"
+					: job->saved_of[0]		  ? "saved"
 					: job->ring_bytes || job->ring_ns ? "ring"
 									  : "capture"));
 	if (job->ring_bytes || job->ring_ns)

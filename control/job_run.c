@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Keeps jobs and engines together: gives jobs to engines, asks the engines how their jobs are, ends what has
- * ended, and brings back what was lost. An engine that has died, or that came up again without the job, costs
- * a gap: its torn files are ended, what they hold is counted, and the job goes on in a new life with what is
- * left of its limits. Called with `ops` held; on the main thread but for the first start of a job.
+ * Keeps jobs and engines together: gives jobs to engines, asks the engines how their jobs are, ends what
+ * has ended, and brings back what was lost. An engine that has died, or that came up again without the job,
+ * costs a gap: its torn files are ended, what they hold is counted, and the job goes on in a new life with
+ * what is left of its limits. Called with `ops` held; on the main thread but for the first start of a job.
  *
  * Invariant: the name of a life (ID, then ID.2, …) is given to an engine once. After a doubt (a restart of
  * ours, a lost connection) the engine is asked for the name before it is given the job again.
@@ -18,7 +18,6 @@
 #include <string.h>
 
 #define TRIES_MAX 6u
-#define SPOOL_LOOK_NS (5 * SKEP_NSEC_PER_SEC)
 #define LATE_NS (2 * SKEP_NSEC_PER_SEC)
 
 uint64_t ctl_job_now_ns(void)
@@ -191,8 +190,8 @@ static void lost(struct ctl_jobs *jobs, struct job *job, struct job_link *link)
 }
 
 /*
- * Gives this life to the engine, or finds that it has it. A life that an engine had begun, and that this one
- * does not know, is lost, and the next one begins. 0 with the link ended: nothing is left to capture.
+ * Gives this life to the engine, or finds that it has it. A life that an engine had begun, and that this
+ * one does not know, is lost, and the next one begins. 0 with the link ended: nothing is left to capture.
  */
 static int hand_over(struct ctl_jobs *jobs, struct ctl_engine *engine, struct job *job, struct job_link *link,
 		     struct skep_err *err)
@@ -522,30 +521,11 @@ static void on_event(const json_t *event, void *arg)
 					  text);
 }
 
-/* Never removes anything: what was not collected is not ours to throw away. It says so, and takes no new
- * jobs. */
-static void look_at_spool(struct ctl_jobs *jobs, uint64_t now)
-{
-	bool over;
-
-	if (jobs->spool_ns && now - jobs->spool_ns < SPOOL_LOOK_NS)
-		return;
-	jobs->spool_ns = now;
-	jobs->spool_bytes = ctl_job_spool_bytes(jobs->cfg);
-	over = jobs->cfg->quota_bytes && jobs->spool_bytes >= jobs->cfg->quota_bytes;
-	if (over && !jobs->over_quota)
-		(void)skep_events_publish(
-			jobs->events, "alarm",
-			"{\"text\":\"the spool holds as much as it may; no new jobs are taken\"}");
-	jobs->over_quota = over;
-}
-
 void ctl_job_run(struct ctl_jobs *jobs)
 {
 	uint64_t now = mono_ns();
 	bool second = now - jobs->progress_ns >= SKEP_NSEC_PER_SEC;
 
-	look_at_spool(jobs, now);
 	for (uint32_t i = 0; i < jobs->n_engines; i++)
 		if (jobs->engines[i].events_fd >= 0)
 			(void)ctl_engine_events(&jobs->engines[i], on_event, jobs);

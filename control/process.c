@@ -148,11 +148,20 @@ void ctl_process_end(pid_t pid)
 		;
 }
 
+int ctl_process_wait(pid_t pid)
+{
+	int status = 0;
+
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
 int ctl_process_run(const struct ctl_run *run, struct ctl_answer *ret, struct skep_err *err)
 {
 	_skep_close_ int out_r = -1, out_w = -1, err_r = -1, err_w = -1;
 	struct ctl_answer answer = { .exit_code = -1 };
-	int pipe_out[2], pipe_err[2], status = 0, r;
+	int pipe_out[2], pipe_err[2], r;
 	pid_t pid;
 
 	if (pipe2(pipe_out, O_CLOEXEC) < 0)
@@ -177,26 +186,8 @@ int ctl_process_run(const struct ctl_run *run, struct ctl_answer *ret, struct sk
 				    : r == -EFBIG ? "its answer is too long"
 						  : strerror(-r));
 	}
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	answer.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	answer.exit_code = ctl_process_wait(pid);
 	*ret = answer;
-	return 0;
-}
-
-int ctl_process_pipe(const struct ctl_run *run, pid_t *ret_pid, int *ret_fd, struct skep_err *err)
-{
-	_skep_close_ int fd_r = -1, fd_w = -1;
-	int fds[2], r;
-
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return skep_err_set(err, -errno, "no pipe: %s", strerror(errno));
-	fd_r = fds[0];
-	fd_w = fds[1];
-	r = start(run, fd_w, STDERR_FILENO, false, ret_pid, err);
-	if (r)
-		return r;
-	*ret_fd = TAKE_FD(fd_r);
 	return 0;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Reads directories of the spool. A file counts as a segment if its sidecar is beside it and neither is being
- * written. Names come from clients, so they are checked against what an engine calls its files, opened below
- * one directory, and never followed through a link.
+ * Reads directories of the spool. A file counts as a segment if its sidecar is beside it and neither is
+ * being written. Names come from clients, so they are checked against what an engine calls its files,
+ * opened below one directory, and never followed through a link.
  */
 #include "control/segment.h"
 
@@ -20,7 +20,7 @@
 
 static const char *const endings[] = { ".pcap.zst", ".pcapng.zst", ".pcap", ".pcapng" };
 
-static bool is_segment(const char *name)
+bool ctl_segment_is_one(const char *name)
 {
 	size_t n = strlen(name);
 
@@ -33,6 +33,31 @@ static bool is_segment(const char *name)
 			return true;
 	}
 	return false;
+}
+
+/* The mark is a file beside the segment: it goes where the segment goes, and nowhere else. */
+static void mark_name(const char *name, char buf[static 300])
+{
+	(void)snprintf(buf, 300, "%.240s.collected", name);
+}
+
+bool ctl_segment_is_collected(int dir, const char *name)
+{
+	char mark[300];
+
+	mark_name(name, mark);
+	return faccessat(dir, mark, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+int ctl_segment_unlink(int dir, const char *name)
+{
+	char mark[300];
+
+	if (unlinkat(dir, name, 0) < 0)
+		return -errno;
+	mark_name(name, mark);
+	(void)unlinkat(dir, mark, 0);
+	return 0;
 }
 
 /* "j" and 18 hexadecimal digits. */
@@ -99,6 +124,7 @@ static json_t *describe(int dir, const char *name, uint32_t life)
 	json_object_set(row, "complete", json_object_get(sidecar, "complete") ?: json_null());
 	json_object_set_new(row, "recovered",
 			    json_boolean(json_is_true(json_object_get(sidecar, "recovered"))));
+	json_object_set_new(row, "collected", json_boolean(ctl_segment_is_collected(dir, name)));
 	return row;
 }
 
@@ -116,7 +142,7 @@ static char **names_in(int fd, size_t *ret_n)
 	size_t n = 0, room = 0;
 
 	while (dir && (entry = readdir(dir))) {
-		if (!is_segment(entry->d_name))
+		if (!ctl_segment_is_one(entry->d_name))
 			continue;
 		if (n == room) {
 			room = room ? 2 * room : 64;
@@ -182,7 +208,7 @@ static int locate(const struct ctl_config *cfg, const char *job, const char *nam
 	const char *file = split_name(name, &life);
 	int dir;
 
-	if (!is_job(job) || !is_segment(file))
+	if (!is_job(job) || !ctl_segment_is_one(file))
 		return SKEP_E_NOT_FOUND;
 	dir = open_dir(cfg, job, life);
 	if (dir < 0)
@@ -223,14 +249,29 @@ int ctl_segment_remove(const struct ctl_config *cfg, const char *job, const char
 {
 	_skep_close_ int dir = -1;
 	const char *file;
-	char side[300];
+	int r = locate(cfg, job, name, &dir, &file);
+
+	r = r ?: ctl_segment_unlink(dir, file);
+	return r == -ENOENT ? SKEP_E_NOT_FOUND : r;
+}
+
+int ctl_segment_mark(const struct ctl_config *cfg, const char *job, const char *name, const char *sha256)
+{
+	_skep_close_ int dir = -1, fd = -1;
+	_skep_json_ json_t *sidecar = NULL;
+	const char *file, *digest;
+	char mark[300];
+	struct stat st;
 	int r = locate(cfg, job, name, &dir, &file);
 
 	if (r)
 		return r;
-	if (unlinkat(dir, file, 0) < 0)
-		return errno == ENOENT ? SKEP_E_NOT_FOUND : -errno;
-	(void)snprintf(side, sizeof(side), "%s.json", file);
-	(void)unlinkat(dir, side, 0);
-	return 0;
+	if (fstatat(dir, file, &st, AT_SYMLINK_NOFOLLOW) < 0 || load_sidecar(dir, file, &sidecar))
+		return SKEP_E_NOT_FOUND;
+	digest = json_string_value(json_object_get(sidecar, "sha256"));
+	if (!digest || strcasecmp(digest, sha256) != 0)
+		return digest ? SKEP_E_BAD_DATA : SKEP_E_BUSY;
+	mark_name(file, mark);
+	fd = openat(dir, mark, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+	return fd < 0 || fsync(dir) < 0 ? -errno : 0;
 }

@@ -2,8 +2,8 @@
 #ifndef CTL_SEGMENT_H
 #define CTL_SEGMENT_H
 /*
- * Complete segments of a job, found in the spool by their sidecars. Any thread. Names: as the file, and with
- * "rN." in front for those of the N-th life of an engine.
+ * Complete segments of a job, found in the spool by their sidecars. Any thread. Names: as the file, and
+ * with "rN." in front for those of the N-th life of an engine.
  */
 #include "control/config.h"
 
@@ -23,7 +23,18 @@ struct ctl_segment {
 /* SKEP_E_NOT_FOUND. The descriptor is the caller's. */
 int ctl_segment_open(const struct ctl_config *cfg, const char *job, const char *name,
 		     struct ctl_segment *ret);
-/* Removes file and sidecar. SKEP_E_NOT_FOUND or -errno. */
+/* Removes the file; the sidecar stays with the job, for its account. SKEP_E_NOT_FOUND or -errno. */
 int ctl_segment_remove(const struct ctl_config *cfg, const char *job, const char *name);
+/*
+ * Notes, on disk, that the segment is safe elsewhere: it may go when room is needed. sha256: what was
+ * verified there, in hexadecimal. SKEP_E_NOT_FOUND; SKEP_E_BUSY: the digest is not known yet;
+ * SKEP_E_BAD_DATA: it is another one; -errno.
+ */
+int ctl_segment_mark(const struct ctl_config *cfg, const char *job, const char *name, const char *sha256);
+
+/* Within a directory of segments: is this the name of one, was it collected, remove it as above (-errno). */
+bool ctl_segment_is_one(const char *name);
+bool ctl_segment_is_collected(int dir, const char *name);
+int ctl_segment_unlink(int dir, const char *name);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * DIR/tokens.json: { "tokens": [ { "id", "name", "created", "sha256" } ] }, mode 0600, replaced by rename, so
- * a reader sees the old or the new file. The daemon looks at the file's time of change before each use, so a
- * revoked token is refused from the next request on. A file that cannot be read lets nobody in.
+ * DIR/tokens.json: { "tokens": [ { "id", "name", "created", "sha256" } ] }, mode 0600, replaced by rename,
+ * so a reader sees the old or the new file. The daemon looks at the file's time of change before each use,
+ * so a revoked token is refused from the next request on. A file that cannot be read lets nobody in.
  */
 #include "control/tokens.h"
 
@@ -173,6 +173,17 @@ static int load(const char *dir, json_t **ret, struct skep_err *err)
 	return read_file(path, ret, err);
 }
 
+/* What is there, to be changed: nobody else changes it while *ret_dir_fd is open. */
+static int load_locked(const char *dir, int *ret_dir_fd, json_t **ret, struct skep_err *err)
+{
+	_skep_close_ int dir_fd = lock_dir(dir, err);
+	int r = dir_fd < 0 ? dir_fd : load(dir, ret, err);
+
+	if (r == 0)
+		*ret_dir_fd = TAKE_FD(dir_fd);
+	return r;
+}
+
 static void make_secret(char text[static CTL_TOKEN_TEXT], char id[static CTL_TOKEN_ID], char hex[static 65])
 {
 	uint8_t secret[SECRET_BYTES], digest[crypto_hash_sha256_BYTES];
@@ -199,10 +210,7 @@ int ctl_tokens_new(const char *dir, const char *name, char ret[static CTL_TOKEN_
 	if (!name[0] || strlen(name) >= CTL_TOKEN_NAME || strpbrk(name, "\n\r\t"))
 		return skep_err_set(err, SKEP_E_USAGE, "token: a name has 1 to %d characters",
 				    CTL_TOKEN_NAME - 1);
-	dir_fd = lock_dir(dir, err);
-	if (dir_fd < 0)
-		return dir_fd;
-	r = load(dir, &root, err);
+	r = load_locked(dir, &dir_fd, &root, err);
 	if (r)
 		return r;
 	list = json_object_get(root, "tokens");
@@ -244,15 +252,12 @@ int ctl_tokens_list(const char *dir, FILE *out, struct skep_err *err)
 
 int ctl_tokens_revoke(const char *dir, const char *id, struct skep_err *err)
 {
-	_skep_close_ int dir_fd = lock_dir(dir, err);
+	_skep_close_ int dir_fd = -1;
 	_skep_json_ json_t *root = NULL;
 	size_t found = 0;
 	json_t *list;
-	int r;
+	int r = load_locked(dir, &dir_fd, &root, err);
 
-	if (dir_fd < 0)
-		return dir_fd;
-	r = load(dir, &root, err);
 	if (r)
 		return r;
 	list = json_object_get(root, "tokens");

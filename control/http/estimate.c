@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * POST /v1/estimate: how much would this filter match? A job of a few seconds that keeps nothing but the
- * first bytes of packets in one small file, which is removed with it; so what is measured is what a job would
- * get, with the same filter in the same place. One at a time; the handler's thread waits meanwhile.
+ * first bytes of packets in one small file, which is removed with it; so what is measured is what a job
+ * would get, with the same filter in the same place. One at a time; the handler's thread waits meanwhile.
  */
 #include "common/json.h"
 #include "control/http/handlers.h"
@@ -60,7 +60,7 @@ static json_t *wait_end(struct ctl *ctl, const char *id, uint64_t wait_ms)
 static int measure(struct skep_http_req *req, struct ctl *ctl, const json_t *body, json_int_t seconds)
 {
 	_skep_json_ json_t *spec = job_of(body, seconds), *job = NULL, *ended = NULL;
-	struct ctl_job_request request = { .body = spec };
+	struct ctl_job_request request = { .body = spec, .temporary = true };
 	struct skep_problems problems = { 0 };
 	json_t *links, *link;
 	const char *id;
@@ -71,9 +71,10 @@ static int measure(struct skep_http_req *req, struct ctl *ctl, const json_t *bod
 		return skep_http_answer_problems(req, &problems);
 	id = json_string_value(json_object_get(job, "id"));
 	ended = wait_end(ctl, id, (uint64_t)seconds * 1000 + END_MS);
+	if (ended)
+		(void)ctl_jobs_remove(ctl->jobs, id, NULL);
+	ctl_jobs_release(ctl->jobs, id); /* if it is still there */
 	if (!ended)
-		(void)ctl_jobs_do(ctl->jobs, id, CTL_JOB_STOP, NULL);
-	if (!ended || ctl_jobs_remove(ctl->jobs, id, NULL))
 		return skep_http_refuse(req, 504, "too-slow", NULL,
 					"the measuring job %s did not end in time", id);
 	links = json_array();

@@ -18,6 +18,15 @@ extern const size_t ctl_openapi_len;
 
 int ctl_http_authorize(struct skep_http_req *req, const struct skep_http_route *route, void *app);
 
+/*
+ * Would the filter be taken? false: it would not, and the answer is set. pointer: where the request has it;
+ * NULL: not in a body.
+ */
+bool ctl_http_filter_is_right(struct skep_http_req *req, struct ctl *ctl, const char *filter,
+			      const char *pointer);
+/* How many lives a job's engines had, by what ctl_jobs_get gives; 0: job is NULL. */
+uint32_t ctl_http_job_lives(const json_t *job);
+
 int ctl_http_health(struct skep_http_req *req, void *app);
 int ctl_http_ready(struct skep_http_req *req, void *app);
 int ctl_http_openapi(struct skep_http_req *req, void *app);
@@ -35,9 +44,12 @@ int ctl_http_job_pause(struct skep_http_req *req, void *app);
 int ctl_http_job_resume(struct skep_http_req *req, void *app);
 int ctl_http_job_rotate(struct skep_http_req *req, void *app);
 int ctl_http_job_remove(struct skep_http_req *req, void *app);
+int ctl_http_packets(struct skep_http_req *req, void *app);
+int ctl_http_live(struct skep_http_req *req, void *app);
 int ctl_http_ring_trigger(struct skep_http_req *req, void *app);
 int ctl_http_segments(struct skep_http_req *req, void *app);
 int ctl_http_segment(struct skep_http_req *req, void *app);
+int ctl_http_segment_collected(struct skep_http_req *req, void *app);
 int ctl_http_segment_remove(struct skep_http_req *req, void *app);
 int ctl_http_events(struct skep_http_req *req, void *app);
 

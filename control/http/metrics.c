@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * GET /metrics: the Prometheus text format 0.0.4, names with skep_ and base units. Gathers what others count;
- * counts nothing itself.
+ * GET /metrics: the Prometheus text format 0.0.4, names with skep_ and base units. Gathers what others
+ * count; counts nothing itself.
  */
 #include "control/http/handlers.h"
 #include "control/text.h"
@@ -86,13 +86,41 @@ static void add_http(struct ctl_text *text, struct ctl *ctl)
 	ctl_text_add(text, "skep_http_cut_total %llu\n", (unsigned long long)stats.cut);
 }
 
+static void add_streams(struct ctl_text *text, struct ctl *ctl)
+{
+	head(text, "skep_extractions", "gauge", "Clients that are sent packets out of segments.");
+	ctl_text_add(text, "skep_extractions %u\n", ctl_relays_count(ctl->relays, CTL_RELAY_PACKETS));
+	head(text, "skep_live_streams", "gauge", "Clients that watch a link.");
+	ctl_text_add(text, "skep_live_streams %u\n", ctl_relays_count(ctl->relays, CTL_RELAY_LIVE));
+	head(text, "skep_live_packets_total", "counter", "Packets for clients that watch a link, by fate.");
+	ctl_text_add(text, "skep_live_packets_total{fate=\"sent\"} %llu\n",
+		     (unsigned long long)ctl->live_totals.sent_pkts);
+	ctl_text_add(text, "skep_live_packets_total{fate=\"dropped\"} %llu\n",
+		     (unsigned long long)ctl->live_totals.dropped_pkts);
+	head(text, "skep_live_bytes_total", "counter", "Bytes sent to clients that watch a link.");
+	ctl_text_add(text, "skep_live_bytes_total %llu\n", (unsigned long long)ctl->live_totals.sent_bytes);
+}
+
 static void add_spool(struct ctl_text *text, struct ctl *ctl)
 {
+	struct ctl_spool_figures spool;
 	struct statvfs vfs;
 
+	ctl_spool_get_figures(ctl_jobs_spool(ctl->jobs), &spool);
 	head(text, "skep_spool_used_bytes", "gauge", "What the spool holds.");
-	ctl_text_add(text, "skep_spool_used_bytes %llu\n",
-		     (unsigned long long)ctl_jobs_spool_bytes(ctl->jobs));
+	ctl_text_add(text, "skep_spool_used_bytes %llu\n", (unsigned long long)spool.used_bytes);
+	head(text, "skep_spool_collected_bytes", "gauge", "What could go: segments that were collected.");
+	ctl_text_add(text, "skep_spool_collected_bytes %llu\n", (unsigned long long)spool.collected_bytes);
+	head(text, "skep_spool_quota_bytes", "gauge", "What the spool may hold; 0: as much as there is.");
+	ctl_text_add(text, "skep_spool_quota_bytes %llu\n", (unsigned long long)ctl->cfg.quota_bytes);
+	head(text, "skep_spool_reserve_bytes", "gauge", "Free space that jobs leave.");
+	ctl_text_add(text, "skep_spool_reserve_bytes %llu\n", (unsigned long long)ctl->cfg.reserve_bytes);
+	head(text, "skep_spool_full", "gauge", "1: quota or reserve is not kept, and nothing may go.");
+	ctl_text_add(text, "skep_spool_full %d\n", spool.full);
+	head(text, "skep_spool_removed_segments_total", "counter", "Segments removed to make room.");
+	ctl_text_add(text, "skep_spool_removed_segments_total %llu\n", (unsigned long long)spool.freed_segments);
+	head(text, "skep_spool_removed_bytes_total", "counter", "Bytes on disk that were freed by it.");
+	ctl_text_add(text, "skep_spool_removed_bytes_total %llu\n", (unsigned long long)spool.freed_bytes);
 	if (statvfs(ctl->cfg.spool_dir, &vfs) < 0)
 		return;
 	head(text, "skep_spool_free_bytes", "gauge", "Free space of the file system of the spool.");
@@ -172,6 +200,7 @@ int ctl_http_metrics(struct skep_http_req *req, void *app)
 	add_http(&text, ctl);
 	add_links(&text, ctl);
 	add_jobs(&text, ctl);
+	add_streams(&text, ctl);
 	add_spool(&text, ctl);
 	r = text.failed ? -ENOMEM
 			: skep_http_answer_data(req, 200, "text/plain; version=0.0.4; charset=utf-8",

@@ -65,6 +65,9 @@ static json_t *disk_json(struct ctl *ctl)
 	struct statvfs vfs;
 	json_t *disk = json_object();
 	bool known = statvfs(cfg->spool_dir, &vfs) == 0;
+	struct ctl_spool_figures spool;
+
+	ctl_spool_get_figures(ctl_jobs_spool(ctl->jobs), &spool);
 
 	json_object_set_new(disk, "spool", json_string(cfg->spool_dir));
 	json_object_set_new(disk, "total_bytes",
@@ -72,7 +75,9 @@ static json_t *disk_json(struct ctl *ctl)
 	json_object_set_new(disk, "free_bytes",
 			    known ? count((uint64_t)vfs.f_bavail * vfs.f_frsize) : json_null());
 	json_object_set_new(disk, "quota_bytes", cfg->quota_bytes ? count(cfg->quota_bytes) : json_null());
-	json_object_set_new(disk, "used_bytes", count(ctl_jobs_spool_bytes(ctl->jobs)));
+	json_object_set_new(disk, "used_bytes", count(spool.used_bytes));
+	json_object_set_new(disk, "collected_bytes", count(spool.collected_bytes));
+	json_object_set_new(disk, "full", json_boolean(spool.full));
 	json_object_set_new(disk, "reserve_bytes", count(cfg->reserve_bytes));
 	return disk;
 }
@@ -101,12 +106,13 @@ int ctl_http_probe(struct skep_http_req *req, void *app)
 	json_t *probe;
 
 	(void)uname(&host);
-	probe = json_pack("{s:s,s:s,s:i,s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:{s:i,s:i,s:i}}", "name", ctl->cfg.name,
+	probe = json_pack("{s:s,s:s,s:i,s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:{s:i,s:i,s:i,s:i,s:i}}", "name", ctl->cfg.name,
 			  "version", SKEP_VERSION, "api", CTL_API_VERSION, "host", host.nodename, "kernel",
 			  host.release, "architecture", host.machine, "started_at",
 			  skep_format_time(started, ctl->started_utc_ns), "memory", memory_json(), "clock",
 			  clock_json(), "disk", disk_json(ctl), "limits", "links", CTL_LINKS_MAX,
-			  "jobs_per_link", 64, "filter_bytes", 65536);
+			  "jobs_per_link", 64, "filter_bytes", 65536, "extractions",
+			  (int)ctl->cfg.extractions_max, "live", (int)ctl->cfg.live_max);
 	if (!probe)
 		return -ENOMEM;
 	add_probed(ctl, probe);

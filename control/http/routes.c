@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Every route of the API in one table, and who may use it: everything but the program's health needs a bearer
- * token. Runs on the HTTP server's thread; looks at no body.
+ * Every route of the API in one table, and who may use it: everything but the program's health needs a
+ * bearer token. Runs on the HTTP server's thread; looks at no body.
  */
 #include "control/http/handlers.h"
 
@@ -9,6 +9,7 @@
 
 #define TRIGGER_BODY_BYTES 4096u
 #define JOB_BODY_BYTES (512u * 1024)
+#define COLLECTED_BODY_BYTES 1024u
 #define FILTER_BODY_BYTES (256u * 1024) /* a filter of 64 KiB, escaped */
 
 const struct skep_http_route ctl_routes[] = {
@@ -22,15 +23,18 @@ const struct skep_http_route ctl_routes[] = {
 	{ "POST", "/v1/jobs", ctl_http_jobs_create, CTL_TOKEN, JOB_BODY_BYTES, 0 },
 	{ "GET", "/v1/jobs/{id}", ctl_http_job, CTL_TOKEN, 0, 0 },
 	{ "DELETE", "/v1/jobs/{id}", ctl_http_job_remove, CTL_TOKEN, 0, 0 },
+	{ "GET", "/v1/jobs/{id}/packets", ctl_http_packets, CTL_TOKEN, 0, 0 },
 	{ "POST", "/v1/jobs/{id}/pause", ctl_http_job_pause, CTL_TOKEN, 0, 0 },
 	{ "POST", "/v1/jobs/{id}/resume", ctl_http_job_resume, CTL_TOKEN, 0, 0 },
 	{ "POST", "/v1/jobs/{id}/rotate", ctl_http_job_rotate, CTL_TOKEN, 0, 0 },
 	{ "GET", "/v1/jobs/{id}/segments", ctl_http_segments, CTL_TOKEN, 0, 0 },
 	{ "GET", "/v1/jobs/{id}/segments/{name}", ctl_http_segment, CTL_TOKEN, 0, 0 },
 	{ "DELETE", "/v1/jobs/{id}/segments/{name}", ctl_http_segment_remove, CTL_TOKEN, 0, 0 },
+	{ "POST", "/v1/jobs/{id}/segments/{name}/collected", ctl_http_segment_collected, CTL_TOKEN, COLLECTED_BODY_BYTES, 0 },
 	{ "POST", "/v1/jobs/{id}/stop", ctl_http_job_stop, CTL_TOKEN, 0, 0 },
 	{ "GET", "/v1/links", ctl_http_links, CTL_TOKEN, 0, 0 },
 	{ "GET", "/v1/links/{name}", ctl_http_link, CTL_TOKEN, 0, 0 },
+	{ "GET", "/v1/live/{link}", ctl_http_live, CTL_TOKEN, 0, 0 },
 	{ "GET", "/v1/openapi.yaml", ctl_http_openapi, CTL_ANYBODY, 0, 0 },
 	{ "POST", "/v1/rings/{id}/trigger", ctl_http_ring_trigger, CTL_TOKEN, TRIGGER_BODY_BYTES, 0 },
 	{ "GET", "/v1/probe", ctl_http_probe, CTL_TOKEN, 0, 0 },

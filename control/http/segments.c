@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * /v1/jobs/{id}/segments: lists, serves and removes complete segments. Bytes go by Range with a strong ETag,
- * so that a fetch that was cut goes on where it was; Repr-Digest is there as soon as the engine has computed
- * it.
+ * /v1/jobs/{id}/segments: lists, serves and removes complete segments. Bytes go by Range with a strong
+ * ETag, so that a fetch that was cut goes on where it was; Repr-Digest is there as soon as the engine has
+ * computed it.
  */
 #include "control/segment.h"
 
@@ -17,10 +17,8 @@ static int no_such_segment(struct skep_http_req *req)
 	return skep_http_refuse(req, 404, "no-such-segment", NULL, "the job has no such complete segment");
 }
 
-/* How many lives the job's engines had; 0: there is no such job. */
-static uint32_t lives_of(struct ctl *ctl, const char *id)
+uint32_t ctl_http_job_lives(const json_t *job)
 {
-	_skep_json_ json_t *job = ctl_jobs_get(ctl->jobs, id);
 	json_int_t lives = 0;
 	json_t *link;
 	size_t i;
@@ -28,6 +26,13 @@ static uint32_t lives_of(struct ctl *ctl, const char *id)
 	json_array_foreach(json_object_get(job, "links"), i, link) lives =
 		SKEP_MAX(lives, json_integer_value(json_object_get(link, "lives")));
 	return (uint32_t)lives;
+}
+
+static uint32_t lives_of(struct ctl *ctl, const char *id)
+{
+	_skep_json_ json_t *job = ctl_jobs_get(ctl->jobs, id);
+
+	return ctl_http_job_lives(job);
 }
 
 int ctl_http_segments(struct skep_http_req *req, void *app)
@@ -68,6 +73,34 @@ int ctl_http_segment(struct skep_http_req *req, void *app)
 		.name = segment.name,
 	};
 	return skep_http_answer_file(req, &file);
+}
+
+int ctl_http_segment_collected(struct skep_http_req *req, void *app)
+{
+	struct ctl *ctl = app;
+	const char *id = skep_http_param(req, "id"), *sha256;
+	_skep_json_ json_t *body = NULL;
+	int r;
+
+	if (skep_http_body_json(req, &body))
+		return 0;
+	sha256 = json_string_value(json_object_get(body, "sha256"));
+	if (!sha256 || strlen(sha256) != 64 || strspn(sha256, "0123456789abcdefABCDEF") != 64)
+		return skep_http_refuse(req, 422, "bad-value", "/sha256",
+					"sha256: must be the digest that was verified, 64 hexadecimal digits");
+	if (json_object_size(body) != 1)
+		return skep_http_refuse(req, 422, "unknown-field", NULL, "only \"sha256\" is known here");
+	if (!lives_of(ctl, id))
+		return no_such_segment(req);
+	r = ctl_segment_mark(&ctl->cfg, id, skep_http_param(req, "name"), sha256);
+	if (r == SKEP_E_BUSY)
+		return skep_http_refuse(req, 409, "no-digest", NULL, "the segment's digest is not computed yet");
+	if (r == SKEP_E_BAD_DATA)
+		return skep_http_refuse(req, 409, "other-digest", "/sha256",
+					"sha256: is not that of the segment: what was collected is something else");
+	if (r > 0)
+		return no_such_segment(req);
+	return r ? r : skep_http_answer_empty(req, 204);
 }
 
 int ctl_http_segment_remove(struct skep_http_req *req, void *app)
