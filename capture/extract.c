@@ -38,7 +38,7 @@
 struct cursor {
 	char *path;
 	struct cap_sidecar *sc; /* NULL: no index */
-	struct cap_sketch *sketch; /* NULL: none, or not asked */
+	bool *hopeless; /* of each block: nothing in it matches; NULL: not known */
 	uint64_t first_ns;	/* no packet of it is earlier */
 	uint32_t iface;		/* of the output */
 	bool opened, ended;
@@ -285,7 +285,7 @@ static bool entry_wanted(const struct extract *x, const struct cursor *c)
 
 	return e->pkts > 0 && e->ts_first_ns != CAP_SIDECAR_UNKNOWN && e->ts_first_ns <= x->cfg->to_ns &&
 	       e->ts_last_ns >= x->cfg->from_ns &&
-	       (!c->sketch || cap_prune_may_match(x->prune, c->sketch, c->entry));
+	       !(c->hopeless && c->hopeless[c->entry]);
 }
 
 /* On to the next block that can hold something; false: there is none. */
@@ -364,7 +364,8 @@ static void close_cursor(struct cursor *c)
 {
 	c->file = cap_capfile_free(c->file);
 	c->stream = cap_zread_free(c->stream);
-	c->sketch = cap_sketch_free(c->sketch);
+	free(c->hopeless);
+	c->hopeless = NULL;
 	free(c->in);
 	c->in = NULL;
 	skep_closep(&c->fd);
@@ -439,8 +440,8 @@ static int open_cursor(struct extract *x, struct cursor *c, struct skep_err *err
 	int r;
 
 	c->opened = true;
-	if (c->sc && x->prune && cap_sketch_read(c->path, c->sc, &c->sketch) != 0)
-		c->sketch = NULL; /* then every block is read */
+	if (c->sc && x->prune)
+		c->hopeless = cap_prune_blocks(x->prune, c->path, c->sc);
 	if (c->sc && !find_entry(x, c)) {
 		close_cursor(c);
 		return 0;

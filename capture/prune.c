@@ -14,6 +14,7 @@
 #include "capture/prune.h"
 
 #include "capture/filter/merge_terms.h"
+#include "capture/sidecar.h"
 
 #include <errno.h>
 #include <string.h>
@@ -219,35 +220,57 @@ struct cap_prune *cap_prune_free(struct cap_prune *p)
 	return NULL;
 }
 
-static bool may_hold_one(const struct question *q, const struct cap_sketch *s, size_t block)
+static bool may_hold_one(const struct question *q, const struct cap_sketch_block *b)
 {
 	for (uint32_t i = 0; i < q->n; i++)
-		if (cap_sketch_may_hold(s, block, &q->keys[i]))
+		if (cap_sketch_may_hold(b, &q->keys[i]))
 			return true;
 	return false;
 }
 
-static bool may_hold(enum cap_sketch_class class, const struct cap_sketch *s, size_t block)
+static bool may_hold(enum cap_sketch_class class, const struct cap_sketch_block *b)
 {
 	struct cap_sketch_key key = cap_sketch_of_class(class);
 
-	return cap_sketch_may_hold(s, block, &key);
+	return cap_sketch_may_hold(b, &key);
 }
 
-bool cap_prune_may_match(const struct cap_prune *p, const struct cap_sketch *s, size_t block)
+static bool may_match(const struct cap_prune *p, const struct cap_sketch_block *b)
 {
 	struct cap_sketch_key short_ip6 = cap_sketch_of_short_ip6();
 
-	if (p->partial_ip6 && cap_sketch_may_hold(s, block, &short_ip6))
+	if (p->partial_ip6 && cap_sketch_may_hold(b, &short_ip6))
 		return true;
 	for (uint32_t i = 0; i < p->n; i++) {
 		const struct term *t = &p->v[i];
-		bool all = may_hold(t->class, s, block);
+		bool all = may_hold(t->class, b);
 
 		for (uint32_t k = 0; all && k < t->n; k++)
-			all = may_hold_one(&t->of[k], s, block);
+			all = may_hold_one(&t->of[k], b);
 		if (all)
 			return true;
 	}
 	return false;
+}
+
+struct asking {
+	const struct cap_prune *prune;
+	bool *hopeless;
+};
+
+static void look(void *arg, size_t i, const struct cap_sketch_block *b)
+{
+	struct asking *a = arg;
+
+	a->hopeless[i] = !may_match(a->prune, b);
+}
+
+bool *cap_prune_blocks(const struct cap_prune *p, const char *path, const struct cap_sidecar *sc)
+{
+	struct asking a = { .prune = p, .hopeless = calloc(sc->n_index, sizeof(bool)) };
+
+	if (a.hopeless && cap_sketch_scan(path, sc, look, &a) == 0)
+		return a.hopeless;
+	free(a.hopeless);
+	return NULL;
 }

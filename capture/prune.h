@@ -16,7 +16,10 @@ struct cap_prune;
 int cap_prune_new(const struct flt_cbpf *prog, uint32_t n, struct cap_prune **ret, struct skep_err *err);
 /* Takes NULL, returns NULL. */
 struct cap_prune *cap_prune_free(struct cap_prune *p);
-/* False: no packet of the block matches. */
-bool cap_prune_may_match(const struct cap_prune *p, const struct cap_sketch *s, size_t block);
+/*
+ * Of each block of the segment at this path, whose sidecar this is: true if no packet of it matches. The
+ * caller frees it. NULL: nobody knows (no sketch, no memory), and every block is to be read.
+ */
+bool *cap_prune_blocks(const struct cap_prune *p, const char *path, const struct cap_sidecar *sc);
 
 #endif

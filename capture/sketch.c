@@ -20,7 +20,6 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -30,14 +29,13 @@
 #define MAX_WORDS (1u << (CAP_SKETCH_MAX_LOG2 - 6))
 /* As many blocks as a sidecar may list (CAP_SIDECAR_MAX_BYTES). */
 #define MAX_BLOCKS (1u << 21)
-#define SUM_BYTES 16u
 
 static const uint8_t magic[8] = { 's', 'k', 'e', 'p', 's', 'k', 'c', 'h' };
 
-/* All numbers little endian. The checksum (BLAKE2b-128) is over all that follows it. */
+/* All numbers little endian. The checksum is over all that follows it. */
 struct file_head {
 	uint8_t magic[8];
-	uint8_t sum[SUM_BYTES];
+	uint64_t sum;
 	uint32_t version;
 	uint32_t n_blocks;
 	uint64_t segment_bytes;
@@ -51,7 +49,7 @@ struct file_row {
 	uint8_t zero[2];
 	uint32_t reserved;
 };
-_Static_assert(sizeof(struct file_head) == 48 && sizeof(struct file_row) == 24, "as they lie in the file");
+_Static_assert(sizeof(struct file_head) == 40 && sizeof(struct file_row) == 24, "as they lie in the file");
 
 /* ---- values to bits ---- */
 
@@ -130,6 +128,47 @@ struct cap_sketch_key cap_sketch_of_address(enum cap_sketch_class class, bool ds
 static uint32_t bit_of(uint64_t hash, uint32_t probe, uint32_t log2)
 {
 	return (uint32_t)(hash >> 16 * probe) & ((1u << log2) - 1);
+}
+
+/* ---- the checksum ---- */
+
+/*
+ * Four lanes, each word multiplied into one of them: at the speed of memory, where a cryptographic digest
+ * would take longer than the look at the filters. It tells torn files from whole ones, not lies from truth.
+ */
+struct sum {
+	uint64_t lane[4];
+	uint64_t n;
+};
+
+static void sum_words(struct sum *s, const uint64_t *words, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint64_t *lane = &s->lane[s->n++ % 4];
+
+		*lane = (*lane ^ le64toh(words[i])) * 0x9e3779b97f4a7c15u;
+		*lane ^= *lane >> 29;
+	}
+}
+
+static void sum_begin(struct sum *s, const struct file_head *head)
+{
+	uint64_t words[3];
+
+	_Static_assert(sizeof(*head) - offsetof(struct file_head, version) == sizeof(words),
+		       "what follows the sum");
+	memcpy(words, &head->version, sizeof(words));
+	*s = (struct sum){ .lane = { 1, 2, 3, 4 } };
+	sum_words(s, words, ARRAY_LEN(words));
+}
+
+static uint64_t sum_end(const struct sum *s)
+{
+	uint64_t h = s->n;
+
+	for (int i = 0; i < 4; i++)
+		h = mix(h + s->lane[i]);
+	return h;
 }
 
 /* ---- making ---- */
@@ -337,6 +376,7 @@ static uint8_t *serialize(const struct cap_sketch_maker *m, uint64_t segment_byt
 		.words = htole64(m->n_words),
 	};
 	struct file_row *rows = (struct file_row *)(bytes + sizeof(head));
+	struct sum sum;
 
 	if (!bytes)
 		return NULL;
@@ -348,9 +388,9 @@ static uint8_t *serialize(const struct cap_sketch_maker *m, uint64_t segment_byt
 	if (m->n_words)
 		memcpy(rows + m->n_blocks, m->words, 8 * m->n_words);
 	memcpy(head.magic, magic, sizeof(magic));
-	memcpy(bytes, &head, sizeof(head));
-	crypto_generichash(head.sum, SUM_BYTES, bytes + offsetof(struct file_head, version),
-			   n - offsetof(struct file_head, version), NULL, 0);
+	sum_begin(&sum, &head);
+	sum_words(&sum, (const uint64_t *)rows, (n - sizeof(head)) / 8);
+	head.sum = htole64(sum_end(&sum));
 	memcpy(bytes, &head, sizeof(head));
 	*ret_n = n;
 	return bytes;
@@ -427,107 +467,149 @@ void cap_sketch_remove(int dirfd, const char *segment)
 
 /* ---- reading ---- */
 
-struct cap_sketch {
-	size_t n_blocks;
-	uint64_t n_words;
-	const struct file_row *rows;
-	const uint64_t *words;
-	uint8_t bytes[] __attribute__((aligned(8)));
+/* Piece by piece, so that megabytes of filters pass through memory that stays in the cache. */
+struct reader {
+	int fd;
+	uint64_t *buf; /* BUF_WORDS */
+	size_t n;      /* words in it */
+	struct sum sum;
 };
 
-/* Filters lie one behind the other, in the order of the rows. */
-static bool rows_are_sound(const struct cap_sketch *s, const struct cap_sidecar *sc)
+/* A block's filters are in one piece. */
+#define BUF_WORDS (4 * CAP_SKETCH_GROUPS * MAX_WORDS)
+
+static int read_all(int fd, void *to, size_t n)
 {
-	uint64_t end = 0;
+	while (n > 0) {
+		ssize_t k = read(fd, to, n);
 
-	for (size_t i = 0; i < s->n_blocks; i++) {
-		if (le32toh(s->rows[i].word) != end ||
-		    le64toh(s->rows[i].file_offset) != sc->index[i].file_offset)
-			return false;
-		for (size_t g = 0; g < CAP_SKETCH_GROUPS; g++) {
-			uint32_t log2 = s->rows[i].log2_bits[g];
-
-			if (log2 && (log2 < CAP_SKETCH_MIN_LOG2 || log2 > CAP_SKETCH_MAX_LOG2))
-				return false;
-			end += log2 ? 1u << (log2 - 6) : 0;
-		}
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k <= 0)
+			return k < 0 ? -errno : SKEP_E_NOT_FOUND;
+		to = (uint8_t *)to + k;
+		n -= (size_t)k;
 	}
-	return end == s->n_words;
+	return 0;
 }
 
-static bool is_sound(struct cap_sketch *s, size_t n, const struct cap_sidecar *sc)
+/* The next block's filters; what the rows say of their size is checked. */
+static int read_block(struct reader *r, const struct file_row *row, size_t *at, uint64_t left,
+		      size_t *ret_words)
 {
-	const struct file_head *head = (const struct file_head *)s->bytes;
-	uint8_t sum[SUM_BYTES];
+	size_t words = 0, more;
+	int e;
 
-	if (n < sizeof(*head) || memcmp(head->magic, magic, sizeof(magic)) != 0 ||
-	    le32toh(head->version) != FORMAT_VERSION || le64toh(head->segment_bytes) != sc->bytes_disk)
-		return false;
-	s->n_blocks = le32toh(head->n_blocks);
-	s->n_words = le64toh(head->words);
-	if (s->n_blocks != sc->n_index || s->n_words > n / 8 ||
-	    n != sizeof(*head) + s->n_blocks * sizeof(struct file_row) + 8 * s->n_words)
-		return false;
-	s->rows = (const struct file_row *)(head + 1);
-	s->words = (const uint64_t *)(s->rows + s->n_blocks);
-	crypto_generichash(sum, sizeof(sum), s->bytes + offsetof(struct file_head, version),
-			   n - offsetof(struct file_head, version), NULL, 0);
-	return memcmp(sum, head->sum, sizeof(sum)) == 0 && rows_are_sound(s, sc);
+	for (size_t g = 0; g < CAP_SKETCH_GROUPS; g++) {
+		uint32_t log2 = row->log2_bits[g];
+
+		if (log2 && (log2 < CAP_SKETCH_MIN_LOG2 || log2 > CAP_SKETCH_MAX_LOG2))
+			return SKEP_E_NOT_FOUND;
+		words += log2 ? 1u << (log2 - 6) : 0;
+	}
+	if (words > left)
+		return SKEP_E_NOT_FOUND;
+	*ret_words = words;
+	if (words <= r->n - *at)
+		return 0;
+	memmove(r->buf, r->buf + *at, 8 * (r->n - *at));
+	r->n -= *at;
+	*at = 0;
+	more = SKEP_MIN(BUF_WORDS - r->n, left - r->n);
+	e = read_all(r->fd, r->buf + r->n, 8 * more);
+	sum_words(&r->sum, r->buf + r->n, more);
+	r->n += more;
+	return e;
 }
 
-int cap_sketch_read(const char *path, const struct cap_sidecar *sc, struct cap_sketch **ret)
+static int scan_blocks(struct reader *r, const struct file_head *head, const struct file_row *rows,
+		       cap_sketch_look *look, void *arg)
 {
-	size_t most = sizeof(struct file_head) +
-		      sc->n_index * (sizeof(struct file_row) + 8 * CAP_SKETCH_GROUPS * MAX_WORDS);
-	_skep_free_ char *name = NULL;
-	_skep_close_ int fd = -1;
-	struct cap_sketch *s;
+	uint64_t left = le64toh(head->words), done = 0;
+	size_t at = 0, words = 0;
+	int e = 0;
+
+	for (size_t i = 0; i < le32toh(head->n_blocks); i++) {
+		struct cap_sketch_block b;
+
+		e = le32toh(rows[i].word) == done ? read_block(r, &rows[i], &at, left, &words)
+						  : SKEP_E_NOT_FOUND;
+		if (e)
+			return e;
+		b.words = r->buf + at;
+		memcpy(b.log2_bits, rows[i].log2_bits, sizeof(b.log2_bits));
+		look(arg, i, &b);
+		at += words;
+		left -= words;
+		done += words;
+	}
+	return left == 0 && sum_end(&r->sum) == le64toh(head->sum) ? 0 : SKEP_E_NOT_FOUND;
+}
+
+/* The head and the rows, and that they are of this segment. */
+static int read_rows(struct reader *r, const struct cap_sidecar *sc, struct file_head *head,
+		     struct file_row **ret)
+{
+	size_t n = sc->n_index * sizeof(**ret);
 	struct stat st;
-	size_t n = 0;
-	ssize_t k;
+	int e;
+
+	if (fstat(r->fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return SKEP_E_NOT_FOUND; /* reading a folder fails, a pipe waits */
+	e = read_all(r->fd, head, sizeof(*head));
+	if (e)
+		return e;
+	if ((uint64_t)st.st_size < sizeof(*head) + n || memcmp(head->magic, magic, sizeof(magic)) != 0 ||
+	    le32toh(head->version) != FORMAT_VERSION || le64toh(head->segment_bytes) != sc->bytes_disk ||
+	    le32toh(head->n_blocks) != sc->n_index ||
+	    le64toh(head->words) != ((uint64_t)st.st_size - sizeof(*head) - n) / 8)
+		return SKEP_E_NOT_FOUND;
+	*ret = malloc(n);
+	if (!*ret)
+		return -ENOMEM;
+	e = read_all(r->fd, *ret, n);
+	for (size_t i = 0; e == 0 && i < sc->n_index; i++)
+		if (le64toh((*ret)[i].file_offset) != sc->index[i].file_offset)
+			e = SKEP_E_NOT_FOUND;
+	sum_begin(&r->sum, head);
+	sum_words(&r->sum, (const uint64_t *)*ret, n / 8);
+	return e;
+}
+
+int cap_sketch_scan(const char *path, const struct cap_sidecar *sc, cap_sketch_look *look, void *arg)
+{
+	_skep_free_ char *name = NULL;
+	_skep_free_ uint64_t *buf = NULL;
+	_skep_free_ struct file_row *rows = NULL;
+	_skep_close_ int fd = -1;
+	struct reader reader;
+	struct file_head head;
 	int r = make_names(path, &name, NULL);
 
 	if (r)
 		return r;
 	fd = open(name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (fd < 0)
 		return errno == ENOENT ? SKEP_E_NOT_FOUND : -errno;
-	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > most)
-		return SKEP_E_NOT_FOUND;
-	s = calloc(1, sizeof(*s) + (size_t)st.st_size + 8);
-	if (!s)
+	buf = malloc(8 * BUF_WORDS);
+	if (!buf)
 		return -ENOMEM;
-	while (n < (size_t)st.st_size && (k = read(fd, s->bytes + n, (size_t)st.st_size - n)) != 0) {
-		if (k < 0 && errno == EINTR)
-			continue;
-		if (k < 0)
-			break;
-		n += (size_t)k;
-	}
-	if (!is_sound(s, n, sc)) {
-		cap_sketch_free(s);
-		return SKEP_E_NOT_FOUND;
-	}
-	*ret = s;
-	return 0;
+	reader = (struct reader){ .fd = fd, .buf = buf };
+	r = read_rows(&reader, sc, &head, &rows);
+	return r ? r : scan_blocks(&reader, &head, rows, look, arg);
 }
 
-struct cap_sketch *cap_sketch_free(struct cap_sketch *s)
+bool cap_sketch_may_hold(const struct cap_sketch_block *b, const struct cap_sketch_key *key)
 {
-	free(s);
-	return NULL;
-}
-
-bool cap_sketch_may_hold(const struct cap_sketch *s, size_t block, const struct cap_sketch_key *key)
-{
-	const struct file_row *row = &s->rows[block];
-	const uint64_t *words = s->words + le32toh(row->word);
-	uint32_t log2 = row->log2_bits[key->group];
+	const uint64_t *words = b->words;
+	uint32_t log2 = b->log2_bits[key->group];
 
 	if (log2 == 0)
 		return true;
 	for (size_t g = 0; g < key->group; g++)
-		words += row->log2_bits[g] ? 1u << (row->log2_bits[g] - 6) : 0;
+		words += b->log2_bits[g] ? 1u << (b->log2_bits[g] - 6) : 0;
 	for (uint32_t i = 0; i < PROBES; i++) {
 		uint32_t bit = bit_of(key->hash, i, log2);
 

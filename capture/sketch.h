@@ -79,17 +79,23 @@ void cap_sketch_remove(int dirfd, const char *segment);
 
 /* ---- reading ---- */
 
-struct cap_sketch;
 struct cap_sidecar;
 
-/*
- * The sketch of the segment at this path, whose sidecar this is. SKEP_E_NOT_FOUND: there is none, or it is
- * damaged, or not of this segment; other -errno.
- */
-int cap_sketch_read(const char *path, const struct cap_sidecar *sc, struct cap_sketch **ret);
-/* Takes NULL, returns NULL. */
-struct cap_sketch *cap_sketch_free(struct cap_sketch *s);
+/* One block's filters. */
+struct cap_sketch_block {
+	const uint64_t *words;
+	uint8_t log2_bits[CAP_SKETCH_GROUPS];
+};
+
 /* False: no packet of the block has it. */
-bool cap_sketch_may_hold(const struct cap_sketch *s, size_t block, const struct cap_sketch_key *key);
+bool cap_sketch_may_hold(const struct cap_sketch_block *b, const struct cap_sketch_key *key);
+
+typedef void cap_sketch_look(void *arg, size_t i, const struct cap_sketch_block *b);
+/*
+ * Shows each block of the sketch of the segment at this path, whose sidecar this is, in order. 0; or
+ * SKEP_E_NOT_FOUND: there is none, or it is damaged or not of this segment, and what was shown meanwhile is
+ * to be forgotten; other -errno.
+ */
+int cap_sketch_scan(const char *path, const struct cap_sidecar *sc, cap_sketch_look *look, void *arg);
 
 #endif

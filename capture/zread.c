@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * libzstd's decoder. A stretch of one of our segments becomes a frame by our frame header in front of it;
- * that it does not end is of no consequence, every block that is whole is given out.
+ * that it does not end is of no consequence, every block that is whole is given out. It is decoded where it is
+ * wanted (zstd's "stable" output buffer), not into the decoder's own window first.
  */
+#define ZSTD_STATIC_LINKING_ONLY
 #include "capture/zread.h"
 
 #include "capture/zframe.h"
@@ -54,7 +56,8 @@ const char *cap_zread_stretch(struct cap_zread *z, const uint8_t *in, size_t n, 
 	size_t moved;
 
 	cap_zframe_header(header);
-	(void)ZSTD_DCtx_reset(dctx(z), ZSTD_reset_session_only);
+	(void)ZSTD_DCtx_reset(dctx(z), ZSTD_reset_session_and_parameters);
+	(void)ZSTD_DCtx_setParameter(dctx(z), ZSTD_d_stableOutBuffer, 1); /* slower without, and no worse */
 	wrong = cap_zread_step(z, &io);
 	io.in = in;
 	io.in_at = 0;
