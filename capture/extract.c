@@ -11,18 +11,11 @@
  * Files are hostile: sizes are checked against the format's limits before anything is allocated by them. One
  * thread.
  */
-#include "capture/extract.h"
+#include "capture/extract_priv.h"
 
-#include "capture/capfile.h"
 #include "capture/capwrite.h"
-#include "capture/filter_user.h"
-#include "capture/frame.h"
-#include "capture/prune.h"
-#include "capture/sidecar.h"
 #include "capture/zframe.h"
-#include "capture/zread.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -33,182 +26,16 @@
 #define PREAMBLE_READ_BYTES (128u * CAP_KIB)
 #define PIECE_BYTES (256u * CAP_KIB)
 #define OUT_BYTES (1u * CAP_MIB)
-#define FILES_MAX 1000000u
-
-struct cursor {
-	char *path;
-	struct cap_sidecar *sc; /* NULL: no index */
-	bool *hopeless; /* of each block: nothing in it matches; NULL: not known */
-	uint64_t first_ns;	/* no packet of it is earlier */
-	uint32_t iface;		/* of the output */
-	bool opened, ended;
-	/* while it is open */
-	int fd;
-	struct cap_capfile *file;
-	size_t entry; /* the next to be read */
-	bool finished; /* no more bytes will come */
-	bool zstd;
-	uint8_t *in; /* compressed piece of a file without index; what the parser had no room for */
-	size_t in_at, in_n;
-	struct cap_zread *stream;
-	struct cap_capfile_packet packet;
-};
-
-struct extract {
-	const struct cap_extract_cfg *cfg;
-	struct cap_extract_account account;
-	struct cursor *cursors;
-	uint32_t n, room;
-	struct cap_filter_user *filter;
-	struct cap_prune *prune; /* NULL: sketches cannot tell */
-	bool filters_alone;	 /* a packet alone decides, whatever was before it in other files */
-	uint8_t *scratch;
-	struct cap_batch *batch;
-	uint8_t *packed, *raw; /* ENTRY_MAX_BYTES each */
-	struct cap_zread *zread;
-	uint8_t *out;
-	size_t n_out;
-	uint16_t linktype;
-	bool headed;
-};
-
-/* ---- which files ---- */
-
-static bool is_capture(const char *name)
-{
-	static const char *const ends[] = { ".pcap", ".pcapng", ".pcap.zst", ".pcapng.zst", ".cap" };
-	size_t n = strlen(name);
-
-	for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
-		size_t m = strlen(ends[i]);
-
-		if (n > m && strcmp(name + n - m, ends[i]) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* What we write may lie in a folder that we read. */
-static bool is_output(const struct extract *x, int dirfd, const char *name)
-{
-	struct stat a, b;
-
-	return fstat(x->cfg->out_fd, &a) == 0 && S_ISREG(a.st_mode) && fstatat(dirfd, name, &b, 0) == 0 &&
-	       a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-}
-
-static int add_file(struct extract *x, int dirfd, const char *name, char *path, struct skep_err *err)
-{
-	struct cursor *c;
-	struct skep_err why = SKEP_ERR_NULL;
-	struct cap_sidecar *sc = NULL;
-	int r;
-
-	if (is_output(x, dirfd, name)) {
-		free(path);
-		return 0;
-	}
-	if (x->n == FILES_MAX) {
-		free(path);
-		return skep_err_set(err, SKEP_E_USAGE, "more than %u files", FILES_MAX);
-	}
-	if (x->n == x->room) {
-		uint32_t room = x->room ? 2 * x->room : 64;
-		struct cursor *more = reallocarray(x->cursors, room, sizeof(*more));
-
-		if (!more) {
-			free(path);
-			return skep_err_set(err, -ENOMEM, "no memory for %u files", room);
-		}
-		x->cursors = more;
-		x->room = room;
-	}
-	r = cap_sidecar_read(dirfd, name, &sc, &why);
-	if (r && r != -ENOENT) { /* a sidecar that lies is no reason to lose the packets */
-		sc = cap_sidecar_free(sc);
-		r = 0;
-	}
-	c = &x->cursors[x->n++];
-	*c = (struct cursor){ .path = path, .sc = sc, .fd = -1 };
-	x->account.files++;
-	if (!sc || !sc->n_index) {
-		x->account.files_unindexed += sc == NULL;
-		if (sc && sc->first_ns == CAP_SIDECAR_UNKNOWN && sc->account.stored_pkts == 0)
-			c->ended = true; /* a file without packets */
-		c->sc = cap_sidecar_free(sc);
-		return 0;
-	}
-	x->account.blocks += sc->n_index;
-	c->first_ns = sc->first_ns == CAP_SIDECAR_UNKNOWN ? 0 : sc->first_ns;
-	if (c->first_ns > x->cfg->to_ns ||
-	    (sc->last_ns != CAP_SIDECAR_UNKNOWN && sc->last_ns < x->cfg->from_ns))
-		c->ended = true;
-	return 0;
-}
-
-static int by_name(const struct dirent **a, const struct dirent **b)
-{
-	return strcmp((*a)->d_name, (*b)->d_name);
-}
-
-static int capture_only(const struct dirent *e)
-{
-	return e->d_name[0] != '.' && is_capture(e->d_name);
-}
-
-static int add_folder(struct extract *x, const char *folder, struct skep_err *err)
-{
-	_skep_close_ int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct dirent **names = NULL;
-	int n = fd < 0 ? -1 : scandir(folder, &names, capture_only, by_name), r = 0;
-
-	if (n < 0)
-		return skep_err_set(err, -errno, "%s: %s", folder, strerror(errno));
-	for (int i = 0; i < n; i++) {
-		char *path = NULL;
-
-		if (r == 0 && asprintf(&path, "%s/%s", folder, names[i]->d_name) < 0)
-			r = skep_err_set(err, -ENOMEM, "%s: no memory", folder);
-		if (r == 0)
-			r = add_file(x, fd, names[i]->d_name, path, err);
-		free(names[i]);
-	}
-	free(names);
-	return r;
-}
-
-static int add_path(struct extract *x, const char *path, struct skep_err *err)
-{
-	_skep_close_ int dirfd = -1;
-	_skep_free_ char *dir = NULL;
-	const char *slash = strrchr(path, '/');
-	struct stat st;
-	char *copy;
-
-	if (stat(path, &st) < 0)
-		return skep_err_set(err, errno == ENOENT ? SKEP_E_NOT_FOUND : -errno, "%s: %s", path,
-				    strerror(errno));
-	if (S_ISDIR(st.st_mode))
-		return add_folder(x, path, err);
-	dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
-	copy = strdup(path);
-	dirfd = dir ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	if (!copy || dirfd < 0) {
-		free(copy);
-		return skep_err_set(err, dir ? -errno : -ENOMEM, "%s: %s", path, strerror(errno));
-	}
-	return add_file(x, dirfd, slash ? slash + 1 : path, copy, err);
-}
 
 /* ---- bytes of one file ---- */
 
-static int bad(const struct cursor *c, const char *why, struct skep_err *err)
+static int bad(const struct extract_cursor *c, const char *why, struct skep_err *err)
 {
 	return skep_err_set(err, SKEP_E_BAD_DATA, "%s: %s", c->path, why);
 }
 
 /* As much to the parser as it has room for; returns how much that is. */
-static size_t feed_some(struct cursor *c, const uint8_t *bytes, size_t n)
+static size_t feed_some(struct extract_cursor *c, const uint8_t *bytes, size_t n)
 {
 	size_t room, k;
 	uint8_t *p = cap_capfile_room(c->file, &room);
@@ -220,7 +47,7 @@ static size_t feed_some(struct cursor *c, const uint8_t *bytes, size_t n)
 }
 
 /* All of it to the parser; what it has no room for waits for feed_more. */
-static int feed(struct cursor *c, const uint8_t *bytes, size_t n, struct skep_err *err)
+static int feed(struct extract_cursor *c, const uint8_t *bytes, size_t n, struct skep_err *err)
 {
 	size_t k = feed_some(c, bytes, n);
 
@@ -255,7 +82,7 @@ static ssize_t read_at(int fd, void *p, size_t n, uint64_t at)
 }
 
 /* The stretch [at, at + n) of the file, decoded, goes to the parser; at most `raw` bytes of it. */
-static int feed_stretch(struct extract *x, struct cursor *c, uint64_t at, uint64_t n, uint64_t raw,
+static int feed_stretch(struct extract *x, struct extract_cursor *c, uint64_t at, uint64_t n, uint64_t raw,
 			struct skep_err *err)
 {
 	const char *wrong;
@@ -279,7 +106,7 @@ static int feed_stretch(struct extract *x, struct cursor *c, uint64_t at, uint64
 	return feed(c, x->raw, raw, err);
 }
 
-static bool entry_wanted(const struct extract *x, const struct cursor *c)
+static bool entry_wanted(const struct extract *x, const struct extract_cursor *c)
 {
 	const struct cap_sidecar_entry *e = &c->sc->index[c->entry];
 
@@ -289,7 +116,7 @@ static bool entry_wanted(const struct extract *x, const struct cursor *c)
 }
 
 /* On to the next block that can hold something; false: there is none. */
-static bool find_entry(const struct extract *x, struct cursor *c)
+static bool find_entry(const struct extract *x, struct extract_cursor *c)
 {
 	while (c->entry < c->sc->n_index && !entry_wanted(x, c))
 		c->entry++;
@@ -297,7 +124,7 @@ static bool find_entry(const struct extract *x, struct cursor *c)
 }
 
 /* -ENODATA: nothing is left. */
-static int feed_entry(struct extract *x, struct cursor *c, struct skep_err *err)
+static int feed_entry(struct extract *x, struct extract_cursor *c, struct skep_err *err)
 {
 	if (!find_entry(x, c))
 		return -ENODATA;
@@ -308,7 +135,7 @@ static int feed_entry(struct extract *x, struct cursor *c, struct skep_err *err)
 }
 
 /* Some more of a file without index; -ENODATA: its end. */
-static int feed_piece(struct cursor *c, struct skep_err *err)
+static int feed_piece(struct extract_cursor *c, struct skep_err *err)
 {
 	struct cap_zread_io io = { .in = c->in };
 	const char *wrong;
@@ -343,7 +170,7 @@ static int feed_piece(struct cursor *c, struct skep_err *err)
 	return io.in_end == 0 && io.out_at == 0 ? -ENODATA : 0;
 }
 
-static int feed_more(struct extract *x, struct cursor *c, struct skep_err *err)
+static int feed_more(struct extract *x, struct extract_cursor *c, struct skep_err *err)
 {
 	int r;
 
@@ -360,7 +187,7 @@ static int feed_more(struct extract *x, struct cursor *c, struct skep_err *err)
 	return r;
 }
 
-static void close_cursor(struct cursor *c)
+static void close_cursor(struct extract_cursor *c)
 {
 	c->file = cap_capfile_free(c->file);
 	c->stream = cap_zread_free(c->stream);
@@ -386,7 +213,7 @@ static bool matches(struct extract *x, const struct cap_capfile_packet *p)
 }
 
 /* The next packet that lies in the time span (and matches, if that can be said yet), or the end. */
-static int advance(struct extract *x, struct cursor *c, struct skep_err *err)
+static int advance(struct extract *x, struct extract_cursor *c, struct skep_err *err)
 {
 	for (;;) {
 		int r = cap_capfile_next(c->file, &c->packet, err);
@@ -411,7 +238,7 @@ static int advance(struct extract *x, struct cursor *c, struct skep_err *err)
 	}
 }
 
-static int open_unindexed(struct cursor *c, struct skep_err *err)
+static int open_unindexed(struct extract_cursor *c, struct skep_err *err)
 {
 	uint8_t head[CAP_ZREAD_MAGIC_BYTES];
 	ssize_t n = read_at(c->fd, head, sizeof(head), 0);
@@ -423,7 +250,7 @@ static int open_unindexed(struct cursor *c, struct skep_err *err)
 }
 
 /* What comes before the first block: the capture file's header. */
-static int feed_header(struct extract *x, struct cursor *c, struct skep_err *err)
+static int feed_header(struct extract *x, struct extract_cursor *c, struct skep_err *err)
 {
 	const struct cap_sidecar_entry *first = &c->sc->index[0];
 	uint64_t skip;
@@ -435,7 +262,7 @@ static int feed_header(struct extract *x, struct cursor *c, struct skep_err *err
 	return feed_stretch(x, c, skip, first->file_offset - skip, first->raw_offset, err);
 }
 
-static int open_cursor(struct extract *x, struct cursor *c, struct skep_err *err)
+static int open_cursor(struct extract *x, struct extract_cursor *c, struct skep_err *err)
 {
 	int r;
 
@@ -468,7 +295,9 @@ static int open_cursor(struct extract *x, struct cursor *c, struct skep_err *err
 
 static int flush(struct extract *x, struct skep_err *err)
 {
-	size_t at = 0;
+	size_t at = (size_t)SKEP_MIN((uint64_t)x->n_out, x->to_skip);
+
+	x->to_skip -= at;
 
 	while (at < x->n_out) {
 		ssize_t k = write(x->cfg->out_fd, x->out + at, x->n_out - at);
@@ -493,24 +322,29 @@ static int put(struct extract *x, const void *bytes, size_t n, struct skep_err *
 	}
 	memcpy(x->out + x->n_out, bytes, n);
 	x->n_out += n;
+	x->account.bytes += n;
 	return 0;
+}
+
+static const char *link_of(const struct extract_cursor *c)
+{
+	return c->link ? c->link : "";
 }
 
 /* One interface for each link that the files name; files that name none share one. */
 static int put_interfaces(struct extract *x, struct skep_err *err)
 {
 	uint8_t block[CAP_CAPWRITE_TEXT_MAX];
-	uint32_t n = 0;
 	int r = 0;
 
 	for (uint32_t i = 0; r == 0 && i < x->n; i++) {
-		struct cursor *c = &x->cursors[i];
-		const char *link = c->sc && c->sc->link ? c->sc->link : "";
+		struct extract_cursor *c = &x->cursors[i];
+		const char *link = link_of(c);
 		uint32_t k = 0;
 
-		while (k < i && strcmp(x->cursors[k].sc && x->cursors[k].sc->link ? x->cursors[k].sc->link : "", link))
+		while (k < i && strcmp(link_of(&x->cursors[k]), link) != 0)
 			k++;
-		c->iface = k < i ? x->cursors[k].iface : n++;
+		c->iface = k < i ? x->cursors[k].iface : x->n_ifaces++;
 		if (k < i)
 			continue;
 		r = put(x, block,
@@ -520,6 +354,38 @@ static int put_interfaces(struct extract *x, struct skep_err *err)
 								     .name = *link ? link : NULL }),
 			err);
 	}
+	return r;
+}
+
+/* Statistics of an interface: of all files of its link, as they were captured. */
+static int put_statistics(struct extract *x, uint32_t iface, struct skep_err *err)
+{
+	const struct cap_extract_account *a = &x->account;
+	struct cap_capwrite_isb isb = { .iface = iface, .ts_ns = a->last_ns, .end_ns = a->last_ns };
+	uint8_t block[CAP_CAPWRITE_ISB_BYTES];
+
+	isb.start_ns = a->first_ns == UINT64_MAX ? 0 : a->first_ns;
+	for (uint32_t i = 0; i < x->n; i++) {
+		const struct extract_cursor *c = &x->cursors[i];
+
+		if (c->iface != iface)
+			continue;
+		if (!c->counted)
+			return 0; /* a sum that leaves something out would be a lie */
+		isb.received += c->seen_pkts;
+		isb.accepted += c->seen_pkts - c->rejected_pkts;
+		isb.dropped += c->seen_pkts - c->rejected_pkts - c->stored_pkts;
+	}
+	cap_capwrite_isb(block, &isb);
+	return put(x, block, sizeof(block), err);
+}
+
+static int put_all_statistics(struct extract *x, struct skep_err *err)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < x->n_ifaces; i++)
+		r = put_statistics(x, i, err);
 	return r;
 }
 
@@ -540,7 +406,7 @@ static int put_header(struct extract *x, struct skep_err *err)
 	return r ? r : put_interfaces(x, err);
 }
 
-static int put_packet(struct extract *x, const struct cursor *c, struct skep_err *err)
+static int put_packet(struct extract *x, const struct extract_cursor *c, struct skep_err *err)
 {
 	const struct cap_capfile_packet *p = &c->packet;
 	uint8_t head[CAP_CAPWRITE_EPB_HEADER_BYTES], tail[CAP_CAPWRITE_EPB_MAX_TAIL_BYTES];
@@ -560,11 +426,15 @@ static int put_packet(struct extract *x, const struct cursor *c, struct skep_err
 	if (r == 0)
 		r = put(x, tail, n_tail, err);
 	x->account.written_pkts++;
+	if (p->ts_ns < x->account.last_ns)
+		x->account.in_order = false;
+	x->account.first_ns = SKEP_MIN(x->account.first_ns, p->ts_ns);
+	x->account.last_ns = SKEP_MAX(x->account.last_ns, p->ts_ns);
 	return r;
 }
 
 /* A file of one link type: that of the first packet in it. */
-static int check_linktype(struct extract *x, const struct cursor *c, struct skep_err *err)
+static int check_linktype(struct extract *x, const struct extract_cursor *c, struct skep_err *err)
 {
 	uint16_t linktype = cap_capfile_info(c->file)->linktype;
 
@@ -584,12 +454,12 @@ static int check_linktype(struct extract *x, const struct cursor *c, struct skep
 /*
  * The file whose turn it is: the earliest packet, or one that could hold an earlier one and is not open yet.
  */
-static struct cursor *whose_turn(struct extract *x, uint32_t from)
+static struct extract_cursor *whose_turn(struct extract *x, uint32_t from)
 {
-	struct cursor *next = NULL;
+	struct extract_cursor *next = NULL;
 
 	for (uint32_t i = from; i < x->n; i++) {
-		struct cursor *c = &x->cursors[i];
+		struct extract_cursor *c = &x->cursors[i];
 		uint64_t at = c->opened ? c->packet.ts_ns : c->first_ns;
 
 		if (!c->opened && next && at > (next->opened ? next->packet.ts_ns : next->first_ns))
@@ -602,7 +472,7 @@ static struct cursor *whose_turn(struct extract *x, uint32_t from)
 
 static int by_first(const void *a, const void *b)
 {
-	const struct cursor *p = a, *q = b;
+	const struct extract_cursor *p = a, *q = b;
 
 	if (p->first_ns != q->first_ns)
 		return p->first_ns < q->first_ns ? -1 : 1;
@@ -612,7 +482,7 @@ static int by_first(const void *a, const void *b)
 static int run(struct extract *x, struct skep_err *err)
 {
 	uint32_t from = 0;
-	struct cursor *c;
+	struct extract_cursor *c;
 	int r = 0;
 
 	qsort(x->cursors, x->n, sizeof(*x->cursors), by_first);
@@ -634,6 +504,8 @@ static int run(struct extract *x, struct skep_err *err)
 		x->linktype = x->linktype ? x->linktype : 1;
 		r = put_header(x, err);
 	}
+	if (r == 0)
+		r = put_all_statistics(x, err);
 	return r ? r : flush(x, err);
 }
 
@@ -665,17 +537,20 @@ static int make(struct extract *x, struct skep_err *err)
 
 int cap_extract(const struct cap_extract_cfg *cfg, struct cap_extract_account *ret, struct skep_err *err)
 {
-	struct extract x = { .cfg = cfg };
+	struct extract x = { .cfg = cfg,
+			     .to_skip = cfg->skip_bytes,
+			     .account = { .first_ns = UINT64_MAX, .in_order = true } };
 	int r = make(&x, err);
 
-	for (uint32_t i = 0; r == 0 && i < cfg->n_paths; i++)
-		r = add_path(&x, cfg->paths[i], err);
+	if (r == 0)
+		r = cap_extract_files(&x, err);
 	if (r == 0)
 		r = run(&x, err);
 	for (uint32_t i = 0; i < x.n; i++) {
 		close_cursor(&x.cursors[i]);
 		cap_sidecar_free(x.cursors[i].sc);
 		free(x.cursors[i].path);
+		free(x.cursors[i].link);
 	}
 	free(x.cursors);
 	cap_filter_user_free(x.filter);

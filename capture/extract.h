@@ -3,7 +3,8 @@
 #define CAP_EXTRACT_H
 /*
  * Packets of a time span, or that match a filter, out of many segments: one stream in order of time. Only the
- * blocks that can hold any are read, by the index in each segment's sidecar.
+ * blocks that can hold any are read, by the index in each segment's sidecar. pcapng has an interface for each
+ * link, and at the end its statistics, if the sidecars of all its files know them.
  */
 #include "common/err.h"
 
@@ -14,6 +15,12 @@
 struct cap_extract_cfg {
 	const char *const *paths; /* files and folders; a folder stands for the captures in it */
 	uint32_t n_paths;
+	/*
+	 * NULL, or a file with more of them, one a line: a path, and behind a tab the name of its link, which
+	 * counts more than that of its sidecar
+	 */
+	const char *list;
+	uint64_t skip_bytes; /* of the output are left out at its beginning */
 	uint64_t from_ns; /* UTC, first and last moment that is wanted; UINT64_MAX: no end */
 	uint64_t to_ns;
 	const char *filter; /* NULL or empty: everything */
@@ -28,6 +35,9 @@ struct cap_extract_account {
 	uint64_t blocks_read;
 	uint64_t looked_pkts;
 	uint64_t written_pkts;
+	uint64_t bytes; /* of the output, with what was left out of it */
+	uint64_t first_ns, last_ns; /* of what was written; UINT64_MAX and 0 without packets */
+	bool in_order; /* no packet was earlier than one before it */
 };
 
 /*

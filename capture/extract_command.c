@@ -17,7 +17,8 @@
 struct options {
 	const char *write;
 	const char *filter;
-	uint64_t from_ns, to_ns;
+	const char *list;
+	uint64_t from_ns, to_ns, skip_bytes;
 	int format, stats;
 };
 
@@ -46,6 +47,10 @@ static const struct skep_opt table[] = {
 	  .help = "only what matches this tcpdump expression" },
 	{ .name = "format", .type = SKEP_OPT_CHOICE, .arg = "F", .choices = formats, FIELD(format), .fallback = "pcap",
 	  .help = "file format; pcapng keeps the links apart" },
+	{ .name = "list", .type = SKEP_OPT_STRING, .arg = "FILE|-", FIELD(list),
+	  .help = "more files, one a line; behind a tab, what their link is to be called" },
+	{ .name = "skip", .type = SKEP_OPT_UINT64, .arg = "BYTES", FIELD(skip_bytes),
+	  .help = "leave out so many bytes at the beginning of the output, to go on with one that was cut off" },
 	{ .name = "stats", .type = SKEP_OPT_CHOICE, .arg = "F", .choices = stats, FIELD(stats), .fallback = "text",
 	  .help = "form of the summary on standard error" },
 	{ .name = "help", .letter = 'h', .type = SKEP_OPT_HELP, .help = "show this text" },
@@ -96,9 +101,10 @@ static void say(const struct options *o, const struct cap_extract_account *a)
 	else if (o->stats == 1)
 		fprintf(stderr,
 			"{\"written\":%" PRIu64 ",\"looked\":%" PRIu64 ",\"blocks_read\":%" PRIu64
-			",\"blocks\":%" PRIu64 ",\"files\":%" PRIu64 ",\"files_unindexed\":%" PRIu64 "}\n",
+			",\"blocks\":%" PRIu64 ",\"files\":%" PRIu64 ",\"files_unindexed\":%" PRIu64
+			",\"bytes\":%" PRIu64 ",\"first_ns\":%" PRIu64 ",\"last_ns\":%" PRIu64 ",\"in_order\":%s}\n",
 			a->written_pkts, a->looked_pkts, a->blocks_read, a->blocks, a->files,
-			a->files_unindexed);
+			a->files_unindexed, a->bytes, a->written_pkts ? a->first_ns : 0, a->last_ns, a->in_order ? "true" : "false");
 }
 
 static int extract(const struct options *o, const struct skep_opts_words *words, struct skep_err *err)
@@ -106,6 +112,8 @@ static int extract(const struct options *o, const struct skep_opts_words *words,
 	struct cap_extract_cfg cfg = {
 		.paths = (const char *const *)words->words,
 		.n_paths = (uint32_t)words->n,
+		.list = o->list,
+		.skip_bytes = o->skip_bytes,
 		.from_ns = o->from_ns,
 		.to_ns = o->to_ns,
 		.filter = o->filter,
@@ -115,7 +123,7 @@ static int extract(const struct options *o, const struct skep_opts_words *words,
 	_skep_close_ int fd = -1;
 	int r;
 
-	if (words->n == 0) {
+	if (words->n == 0 && !o->list) {
 		skep_err_set(err, SKEP_E_USAGE, "no file is named");
 		skep_err_hint(err, "name captures, or folders of them");
 		return SKEP_E_USAGE;

@@ -26,6 +26,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 struct skep_http;     /* a server */
 struct skep_http_req; /* a request: the server's; valid until the handler returns */
@@ -143,9 +144,31 @@ struct skep_http_file {
  */
 int skep_http_answer_file(struct skep_http_req *req, const struct skep_http_file *file);
 
+/* What is computed rather than stored, but has a known length and can be read at any place. */
+struct skep_http_content {
+	uint64_t bytes;
+	/*
+	 * At most max bytes from `at` on; -errno cuts the connection. On the server's thread: like reading a
+	 * file.
+	 */
+	ssize_t (*read)(void *arg, uint64_t at, void *buf, size_t max);
+	void (*closed)(void *arg); /* once, also on failure; may be NULL */
+	void *arg;
+	const char *type, *etag, *name, *cache_control; /* as of a file */
+};
+
+/* By range, as a file. */
+int skep_http_answer_content(struct skep_http_req *req, const struct skep_http_content *content);
+
 struct skep_http_stream {
 	const char *type;
 	int fd;			   /* a pipe or a socket, taken, made non-blocking; the answer ends with it */
+	const char *etag, *name;   /* as of a file; NULL: none */
+	/*
+	 * What comes out of the descriptor are the bytes from `first` on of a whole of total_bytes: 206 if
+	 * first is not 0 or length not all of it. total_bytes 0: nobody knows, and there is no range.
+	 */
+	uint64_t first, length, total_bytes;
 	void (*closed)(void *arg); /* once, when the answer is over, however; on any of the server's threads;
 				      may be NULL */
 	/*
@@ -156,6 +179,12 @@ struct skep_http_stream {
 	void *arg;
 };
 
+/*
+ * What is asked of a stream whose length is known, before it is begun: 200 or 206 with first and length to
+ * be produced; else the answer (304, 412, 416) is set.
+ */
+struct skep_range;
+int skep_http_range(struct skep_http_req *req, const char *etag, uint64_t bytes, struct skep_range *ret);
 /* Sends what comes out of a descriptor, for as long as it comes. */
 int skep_http_answer_stream(struct skep_http_req *req, const struct skep_http_stream *stream);
 

@@ -318,72 +318,156 @@ static struct MHD_Response *part_response(bool tls, int fd, const struct skep_ra
 	return response;
 }
 
-static int file_headers(struct skep_http_req *req, const struct skep_http_file *file)
+/* What a file, computed content and a stream of known length have in common. */
+struct ranged {
+	const char *type, *etag, *name, *cache_control;
+	const uint8_t *sha256;
+	uint64_t bytes;
+};
+
+static int ranged_headers(struct skep_http_req *req, const struct ranged *what)
 {
 	char text[320];
 	int r = 0;
 
-	(void)snprintf(text, sizeof(text), "\"%s\"", file->etag);
-	r |= skep_http_add_header(req, "ETag", text);
-	r |= skep_http_add_header(req, "Accept-Ranges", "bytes");
-	if (file->cache_control)
-		r |= skep_http_add_header(req, "Cache-Control", file->cache_control);
-	if (file->name) {
-		(void)snprintf(text, sizeof(text), "attachment; filename=\"%s\"", file->name);
+	if (what->etag) {
+		(void)snprintf(text, sizeof(text), "\"%s\"", what->etag);
+		r |= skep_http_add_header(req, "ETag", text);
+	}
+	r |= skep_http_add_header(req, "Accept-Ranges", what->bytes ? "bytes" : "none");
+	if (what->cache_control)
+		r |= skep_http_add_header(req, "Cache-Control", what->cache_control);
+	if (what->name) {
+		(void)snprintf(text, sizeof(text), "attachment; filename=\"%s\"", what->name);
 		r |= skep_http_add_header(req, "Content-Disposition", text);
 	}
-	if (file->sha256) {
+	if (what->sha256) {
 		char base64[sodium_base64_ENCODED_LEN(32, sodium_base64_VARIANT_ORIGINAL)];
 
-		sodium_bin2base64(base64, sizeof(base64), file->sha256, 32, sodium_base64_VARIANT_ORIGINAL);
+		sodium_bin2base64(base64, sizeof(base64), what->sha256, 32, sodium_base64_VARIANT_ORIGINAL);
 		(void)snprintf(text, sizeof(text), "sha-256=:%s:", base64);
 		r |= skep_http_add_header(req, "Repr-Digest", text);
 	}
 	return r;
 }
 
-int skep_http_answer_file(struct skep_http_req *req, const struct skep_http_file *file)
+static int content_range(struct skep_http_req *req, const struct skep_range *range, uint64_t bytes)
 {
-	_skep_close_ int fd = file->fd;
+	char text[80];
+
+	(void)snprintf(text, sizeof(text), "bytes %llu-%llu/%llu", (unsigned long long)range->first,
+		       (unsigned long long)(range->first + range->length - 1), (unsigned long long)bytes);
+	return skep_http_add_header(req, "Content-Range", text);
+}
+
+int skep_http_range(struct skep_http_req *req, const char *etag, uint64_t bytes, struct skep_range *ret)
+{
 	struct skep_range_ask ask = {
 		.range = skep_http_header(req, "Range"),
 		.if_range = skep_http_header(req, "If-Range"),
 		.if_match = skep_http_header(req, "If-Match"),
 		.if_none_match = skep_http_header(req, "If-None-Match"),
-		.etag = file->etag,
+		.etag = etag,
+		.size_bytes = bytes,
 	};
-	struct skep_range range;
 	char text[80];
+
+	*ret = skep_range_decide(&ask);
+	if (ret->status == 412)
+		return skep_http_refuse(req, 412, "changed", NULL,
+					"the file is not the one that If-Match names");
+	if (ret->status == 304) {
+		(void)snprintf(text, sizeof(text), "\"%s\"", etag);
+		return skep_http_add_header(req, "ETag", text) ?: skep_http_answer_empty(req, 304);
+	}
+	if (ret->status != 416)
+		return 0;
+	(void)snprintf(text, sizeof(text), "bytes */%llu", (unsigned long long)bytes);
+	(void)skep_http_add_header(req, "Content-Range", text);
+	return skep_http_refuse(req, 416, "bad-range", NULL, "the file has %llu bytes", (unsigned long long)bytes);
+}
+
+static int ranged_start(struct skep_http_req *req, const struct ranged *what, struct skep_range *ret)
+{
+	int r = skep_http_range(req, what->etag, what->bytes, ret);
+
+	if (r || (ret->status != 200 && ret->status != 206))
+		return r;
+	r = ranged_headers(req, what);
+	if (ret->status == 206)
+		r |= content_range(req, ret, what->bytes);
+	return r ? -ENOMEM : 0;
+}
+
+int skep_http_answer_file(struct skep_http_req *req, const struct skep_http_file *file)
+{
+	_skep_close_ int fd = file->fd;
+	struct ranged what = { file->type, file->etag, file->name, file->cache_control, file->sha256, 0 };
+	struct skep_range range;
 	struct stat st;
 	int r;
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	ask.size_bytes = (uint64_t)st.st_size;
-	range = skep_range_decide(&ask);
-	if (range.status == 412)
-		return skep_http_refuse(req, 412, "changed", NULL,
-					"the file is not the one that If-Match names");
-	r = file_headers(req, file);
-	if (r)
-		return -ENOMEM;
-	if (range.status == 304)
-		return skep_http_answer_empty(req, 304);
-	if (range.status == 416) {
-		(void)snprintf(text, sizeof(text), "bytes */%llu", (unsigned long long)ask.size_bytes);
-		(void)skep_http_add_header(req, "Content-Range", text);
-		return skep_http_refuse(req, 416, "bad-range", NULL, "the file has %llu bytes",
-					(unsigned long long)ask.size_bytes);
-	}
-	if (range.status == 206) {
-		(void)snprintf(text, sizeof(text), "bytes %llu-%llu/%llu", (unsigned long long)range.first,
-			       (unsigned long long)(range.first + range.length - 1),
-			       (unsigned long long)ask.size_bytes);
-		if (skep_http_add_header(req, "Content-Range", text) < 0)
-			return -ENOMEM;
-	}
+	what.bytes = (uint64_t)st.st_size;
+	r = ranged_start(req, &what, &range);
+	if (r || (range.status != 200 && range.status != 206))
+		return r;
 	return set_answer(req, range.status, part_response(req->http->tls, TAKE_FD(fd), &range))
 		       ?: set_type(req, file->type);
+}
+
+struct computed {
+	struct skep_http_content content;
+	uint64_t first;
+};
+
+static ssize_t computed_read(void *cls, uint64_t pos, char *buf, size_t max)
+{
+	const struct computed *computed = cls;
+	ssize_t n = computed->content.read(computed->content.arg, computed->first + pos, buf, max);
+
+	return n > 0 ? n : MHD_CONTENT_READER_END_WITH_ERROR;
+}
+
+static void computed_free(void *cls)
+{
+	struct computed *computed = cls;
+
+	if (computed->content.closed)
+		computed->content.closed(computed->content.arg);
+	free(computed);
+}
+
+int skep_http_answer_content(struct skep_http_req *req, const struct skep_http_content *content)
+{
+	const struct ranged what = { .type = content->type,
+				     .etag = content->etag,
+				     .name = content->name,
+				     .cache_control = content->cache_control,
+				     .bytes = content->bytes };
+	struct computed *computed = calloc(1, sizeof(*computed));
+	struct MHD_Response *response;
+	struct skep_range range;
+	int r;
+
+	if (!computed) {
+		if (content->closed)
+			content->closed(content->arg);
+		return -ENOMEM;
+	}
+	computed->content = *content;
+	r = ranged_start(req, &what, &range);
+	if (r || (range.status != 200 && range.status != 206)) {
+		computed_free(computed);
+		return r;
+	}
+	computed->first = range.first;
+	response = MHD_create_response_from_callback(range.length, FILE_CHUNK_BYTES, computed_read, computed,
+						     computed_free);
+	if (!response)
+		computed_free(computed);
+	return set_answer(req, range.status, response) ?: set_type(req, content->type);
 }
 
 static void live_free(void *cls)
@@ -520,24 +604,37 @@ static ssize_t live_read(void *cls, uint64_t pos, char *buf, size_t max)
 /* Takes live, which is in no list yet, also on failure. */
 static int answer_live(struct skep_http_req *req, struct http_live *live, const char *type)
 {
+	const struct skep_http_stream *stream = &live->stream;
 	struct MHD_Response *response;
+	bool known = stream->total_bytes != 0;
+	unsigned status = known && stream->length != stream->total_bytes ? 206 : 200;
 
 	live->http = req->http;
 	live->conn = req->conn;
 	skep_http_live_add(live);
 	if (live->events.hub)
 		skep_events_join(live->events.hub, &live->reader);
-	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_CHUNK_BYTES, live_read, live,
-						     live_free);
+	response = MHD_create_response_from_callback(known ? stream->length : MHD_SIZE_UNKNOWN,
+						     STREAM_CHUNK_BYTES, live_read, live, live_free);
 	if (!response)
 		live_free(live);
-	return set_answer(req, 200, response) ?: set_type(req, type);
+	return set_answer(req, status, response) ?: set_type(req, type);
 }
 
 int skep_http_answer_stream(struct skep_http_req *req, const struct skep_http_stream *stream)
 {
+	const struct ranged what = { .etag = stream->etag,
+				     .name = stream->name,
+				     .bytes = stream->total_bytes };
+	const struct skep_range range = { .first = stream->first, .length = stream->length };
 	struct http_live *live = calloc(1, sizeof(*live));
 
+	(void)ranged_headers(req, &what); /* one that is missing is no reason not to send */
+	if (stream->total_bytes && stream->length != stream->total_bytes &&
+	    content_range(req, &range, stream->total_bytes) < 0) {
+		free(live);
+		live = NULL;
+	}
 	if (!live || fcntl(stream->fd, F_SETFL, fcntl(stream->fd, F_GETFL) | O_NONBLOCK) < 0) {
 		free(live);
 		close(stream->fd);

@@ -218,6 +218,35 @@ static int locate(const struct ctl_config *cfg, const char *job, const char *nam
 	return 0;
 }
 
+/* A complete segment never changes, so these name its bytes, also before the digest is known. */
+static void name_bytes(const struct stat *st, char ret[static 80])
+{
+	(void)snprintf(ret, 80, "%llx-%llx-%llx", (unsigned long long)st->st_ino, (unsigned long long)st->st_size,
+		       (unsigned long long)st->st_mtim.tv_sec * SKEP_NSEC_PER_SEC +
+			       (unsigned long long)st->st_mtim.tv_nsec);
+}
+
+int ctl_segment_open_sidecar(const struct ctl_config *cfg, const char *job, const char *name,
+			     struct ctl_segment *ret)
+{
+	_skep_close_ int dir = -1, fd = -1;
+	const char *file;
+	struct stat st;
+	int r = locate(cfg, job, name, &dir, &file);
+
+	if (r)
+		return r;
+	if ((size_t)snprintf(ret->name, sizeof(ret->name), "%s.json", file) >= sizeof(ret->name))
+		return SKEP_E_NOT_FOUND;
+	fd = openat(dir, ret->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return SKEP_E_NOT_FOUND;
+	ret->has_sha256 = false;
+	name_bytes(&st, ret->etag);
+	ret->fd = TAKE_FD(fd);
+	return 0;
+}
+
 int ctl_segment_open(const struct ctl_config *cfg, const char *job, const char *name, struct ctl_segment *ret)
 {
 	_skep_close_ int dir = -1, fd = -1;
@@ -235,11 +264,7 @@ int ctl_segment_open(const struct ctl_config *cfg, const char *job, const char *
 	hex = json_string_value(json_object_get(sidecar, "sha256"));
 	ret->has_sha256 =
 		hex && sodium_hex2bin(ret->sha256, 32, hex, strlen(hex), NULL, &n, NULL) == 0 && n == 32;
-	/* A complete segment never changes, so these name its bytes, also before the digest is known. */
-	(void)snprintf(ret->etag, sizeof(ret->etag), "%llx-%llx-%llx", (unsigned long long)st.st_ino,
-		       (unsigned long long)st.st_size,
-		       (unsigned long long)st.st_mtim.tv_sec * SKEP_NSEC_PER_SEC +
-			       (unsigned long long)st.st_mtim.tv_nsec);
+	name_bytes(&st, ret->etag);
 	(void)snprintf(ret->name, sizeof(ret->name), "%s", file);
 	ret->fd = TAKE_FD(fd);
 	return 0;

@@ -23,6 +23,9 @@ struct ctl_segment {
 /* SKEP_E_NOT_FOUND. The descriptor is the caller's. */
 int ctl_segment_open(const struct ctl_config *cfg, const char *job, const char *name,
 		     struct ctl_segment *ret);
+/* The same of its sidecar, NAME.json; it changes once, when the digest is computed. */
+int ctl_segment_open_sidecar(const struct ctl_config *cfg, const char *job, const char *name,
+			     struct ctl_segment *ret);
 /* Removes the file; the sidecar stays with the job, for its account. SKEP_E_NOT_FOUND or -errno. */
 int ctl_segment_remove(const struct ctl_config *cfg, const char *job, const char *name);
 /*

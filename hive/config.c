@@ -36,6 +36,7 @@ static const struct setting {
 	FIELD("hive", "tls_cert", TEXT, tls_cert, ""),
 	FIELD("hive", "tls_key", TEXT, tls_key, ""),
 	FIELD("hive", "state_dir", TEXT, state_dir, "/var/lib/skep-hive"),
+	FIELD("hive", "programs", TEXT, program_dir, ""),
 	FIELD("store", "directory", TEXT, store_dir, ""),
 	FIELD("store", "reserve", SIZE, store_reserve_bytes, "1GiB"),
 	FIELD("jobs", "missing_after", DURATION, missing_after_ns, "30s"),

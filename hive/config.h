@@ -15,6 +15,7 @@ struct hive_settings {
 	bool tls;
 	char tls_cert[256], tls_key[256];
 	char state_dir[256];
+	char program_dir[256]; /* empty: beside this program */
 	char store_dir[256]; /* empty: datasets/ in state_dir */
 	uint64_t store_reserve_bytes;
 	uint64_t missing_after_ns, lost_after_ns, patience_ns;

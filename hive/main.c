@@ -2,8 +2,8 @@
 /*
  * skep-hive: serves the API; and, as commands, what an administrator does on the machine itself: a one-time
  * link for the first administrator, backup and restore, the audit log's proof. The main thread waits for
- * signals and cleans up now and then; HTTP and dispatch have their own threads. Never forks, never runs
- * anything else.
+ * signals and cleans up now and then; HTTP and dispatch have their own threads. Runs nothing but
+ * skep-capture, in a cage (hive/export).
  */
 #include "common/log.h"
 #include "common/opts.h"
@@ -92,9 +92,23 @@ static int take_folder(const struct hive_settings *s, int *ret_fd, struct skep_e
 	return 0;
 }
 
+/* Where skep-capture is: as set, or beside this program; "": nowhere. */
+static void find_programs(const struct hive_settings *s, char ret[static 300])
+{
+	ssize_t n;
+
+	snprintf(ret, 300, "%s", s->program_dir);
+	if (ret[0])
+		return;
+	n = readlink("/proc/self/exe", ret, 299);
+	ret[n > 0 ? n : 0] = '\0';
+	if (n > 0 && strrchr(ret, '/'))
+		*strrchr(ret, '/') = '\0';
+}
+
 static int open_hive(const struct hive_settings *s, struct hive **ret, struct skep_err *err)
 {
-	char path[300], store[300];
+	char path[300], store[300], programs[300];
 	struct hive_config cfg = { .db_path = path,
 				   .store_path = store,
 				   .store_reserve_bytes = s->store_reserve_bytes,
@@ -108,6 +122,8 @@ static int open_hive(const struct hive_settings *s, struct hive **ret, struct sk
 
 	if (r == 0)
 		r = join(store, sizeof(store), s->state_dir, "datasets", err);
+	find_programs(s, programs);
+	cfg.programs = programs[0] ? programs : NULL;
 	if (s->store_dir[0])
 		snprintf(store, sizeof(store), "%s", s->store_dir);
 	return r != 0 ? r : hive_open(&cfg, &skep_clock_system, ret, err);

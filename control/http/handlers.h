@@ -51,6 +51,7 @@ int ctl_http_segments(struct skep_http_req *req, void *app);
 int ctl_http_segment(struct skep_http_req *req, void *app);
 int ctl_http_segment_collected(struct skep_http_req *req, void *app);
 int ctl_http_segment_remove(struct skep_http_req *req, void *app);
+int ctl_http_segment_sidecar(struct skep_http_req *req, void *app);
 int ctl_http_events(struct skep_http_req *req, void *app);
 
 #endif

@@ -29,6 +29,7 @@ const struct skep_http_route ctl_routes[] = {
 	{ "POST", "/v1/jobs/{id}/rotate", ctl_http_job_rotate, CTL_TOKEN, 0, 0 },
 	{ "GET", "/v1/jobs/{id}/segments", ctl_http_segments, CTL_TOKEN, 0, 0 },
 	{ "GET", "/v1/jobs/{id}/segments/{name}", ctl_http_segment, CTL_TOKEN, 0, 0 },
+	{ "GET", "/v1/jobs/{id}/segments/{name}/sidecar", ctl_http_segment_sidecar, CTL_TOKEN, 0, 0 },
 	{ "DELETE", "/v1/jobs/{id}/segments/{name}", ctl_http_segment_remove, CTL_TOKEN, 0, 0 },
 	{ "POST", "/v1/jobs/{id}/segments/{name}/collected", ctl_http_segment_collected, CTL_TOKEN, COLLECTED_BODY_BYTES, 0 },
 	{ "POST", "/v1/jobs/{id}/stop", ctl_http_job_stop, CTL_TOKEN, 0, 0 },

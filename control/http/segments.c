@@ -103,6 +103,20 @@ int ctl_http_segment_collected(struct skep_http_req *req, void *app)
 	return r ? r : skep_http_answer_empty(req, 204);
 }
 
+int ctl_http_segment_sidecar(struct skep_http_req *req, void *app)
+{
+	struct ctl *ctl = app;
+	const char *id = skep_http_param(req, "id");
+	struct ctl_segment segment = { .fd = -1 };
+	struct skep_http_file file = { .type = "application/json" };
+
+	if (!lives_of(ctl, id) || ctl_segment_open_sidecar(&ctl->cfg, id, skep_http_param(req, "name"), &segment))
+		return no_such_segment(req);
+	file.fd = segment.fd;
+	file.etag = segment.etag;
+	return skep_http_answer_file(req, &file);
+}
+
 int ctl_http_segment_remove(struct skep_http_req *req, void *app)
 {
 	struct ctl *ctl = app;

@@ -12,7 +12,7 @@ static const struct hive_field dataset_fields[] = {
 	HIVE_FIELD(hive_dataset, owner_id, HIVE_REF, HIVE_F_QUERY),
 	HIVE_FIELD(hive_dataset, job_id, HIVE_REF, HIVE_F_QUERY | HIVE_F_FIXED),
 	HIVE_FIELD(hive_dataset, name, HIVE_TEXT, HIVE_F_QUERY),
-	HIVE_FIELD(hive_dataset, notes, HIVE_TEXT, 0),
+	HIVE_FIELD(hive_dataset, description, HIVE_TEXT, 0),
 	HIVE_FIELD(hive_dataset, folder, HIVE_TEXT, HIVE_F_SECRET | HIVE_F_FIXED),
 	HIVE_FIELD(hive_dataset, state, HIVE_TEXT, HIVE_F_QUERY),
 	HIVE_FIELD(hive_dataset, pinned, HIVE_BOOL, HIVE_F_QUERY),
@@ -24,6 +24,7 @@ static const struct hive_field dataset_fields[] = {
 	HIVE_FIELD(hive_dataset, bytes, HIVE_INT, HIVE_F_QUERY),
 	HIVE_FIELD(hive_dataset, stored_bytes, HIVE_INT, HIVE_F_QUERY),
 	HIVE_FIELD(hive_dataset, reasons, HIVE_TEXT, 0),
+	HIVE_FIELD(hive_dataset, merged_bytes, HIVE_INT, HIVE_F_SECRET),
 };
 
 static const struct hive_field file_fields[] = {
@@ -37,6 +38,17 @@ static const struct hive_field file_fields[] = {
 	HIVE_FIELD(hive_file, last_ns, HIVE_TIME, HIVE_F_FIXED),
 	HIVE_FIELD(hive_file, pkts, HIVE_INT, HIVE_F_FIXED),
 	HIVE_FIELD(hive_file, created_ns, HIVE_TIME, HIVE_F_QUERY | HIVE_F_FIXED),
+	HIVE_FIELD(hive_file, raw_bytes, HIVE_INT, HIVE_F_SECRET | HIVE_F_FIXED),
+	HIVE_FIELD(hive_file, crc32, HIVE_INT, HIVE_F_SECRET | HIVE_F_FIXED),
+	HIVE_FIELD(hive_file, side_bytes, HIVE_INT, HIVE_F_SECRET | HIVE_F_FIXED),
+	HIVE_FIELD(hive_file, side_sha256, HIVE_TEXT, HIVE_F_SECRET | HIVE_F_FIXED),
+	HIVE_FIELD(hive_file, side_crc32, HIVE_INT, HIVE_F_SECRET | HIVE_F_FIXED),
+};
+
+static const struct hive_field origin_fields[] = {
+	HIVE_FIELD(hive_data_origin, dataset_id, HIVE_REF, HIVE_F_FIXED),
+	HIVE_FIELD(hive_data_origin, job_link_id, HIVE_REF, HIVE_F_FIXED),
+	HIVE_FIELD(hive_data_origin, capture, HIVE_TEXT, 0),
 };
 
 static const struct hive_field share_fields[] = {
@@ -53,6 +65,7 @@ static const struct hive_field share_fields[] = {
 
 const struct hive_table hive_datasets = HIVE_TABLE("datasets", dataset_fields, hive_dataset);
 const struct hive_table hive_files = HIVE_TABLE("files", file_fields, hive_file);
+const struct hive_table hive_data_origins = HIVE_TABLE("origins", origin_fields, hive_data_origin);
 const struct hive_table hive_shares = HIVE_TABLE("shares", share_fields, hive_share);
 
 void hive_dataset_clear(struct hive_dataset *dataset)
@@ -127,5 +140,79 @@ int hive_files_sum(struct hive_tx *tx, int64_t dataset_id, int64_t job_link_id, 
 	*ret = (struct hive_files_sum){ .n = hive_stmt_int(stmt, 0), .pkts = hive_stmt_int(stmt, 1),
 					.bytes = hive_stmt_int(stmt, 2), .first_ns = hive_stmt_int(stmt, 3),
 					.last_ns = hive_stmt_int(stmt, 4) };
+	return 0;
+}
+
+int hive_data_origin_put(struct hive_tx *tx, struct hive_data_origin *origin)
+{
+	int r = hive_sql_run(tx, "DELETE FROM origins WHERE dataset_id = ? AND job_link_id = ?", "ii", origin->dataset_id,
+			     origin->job_link_id);
+
+	return r < 0 ? r : hive_row_insert(tx, &hive_data_origins, origin);
+}
+
+static struct hive_list all_of(const struct hive_table *table, int64_t dataset_id)
+{
+	return (struct hive_list){
+		.conds = { { .field = hive_field_find(table, "dataset_id"), .op = HIVE_EQ, .number = dataset_id } },
+		.n_conds = 1,
+		.limit = HIVE_PAGE_MAX,
+	};
+}
+
+int hive_data_origins_of(struct hive_tx *tx, int64_t dataset_id, struct hive_rows *ret)
+{
+	struct hive_list list = all_of(&hive_data_origins, dataset_id);
+
+	return hive_row_list(tx, &hive_data_origins, &list, ret);
+}
+
+void hive_files_free(struct hive_file *files, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		hive_file_clear(&files[i]);
+	free(files);
+}
+
+/* Moves the page's rows behind those that are there. */
+static int append_files(struct hive_file **files, uint32_t *n, struct hive_rows *page)
+{
+	struct hive_file *more = reallocarray(*files, *n + page->n + 1, sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	*files = more;
+	if (page->n)
+		memcpy(more + *n, page->items, page->n * sizeof(*more));
+	*n += page->n;
+	page->n = 0;
+	return 0;
+}
+
+int hive_files_of(struct hive_tx *tx, int64_t dataset_id, struct hive_file **ret, uint32_t *ret_n)
+{
+	struct hive_list list = all_of(&hive_files, dataset_id);
+	_skep_free_ char *after = NULL;
+	struct hive_file *files = NULL;
+	uint32_t n = 0;
+	int r;
+
+	list.sort = hive_field_find(&hive_files, "name");
+	do {
+		_hive_rows_ struct hive_rows page = { .table = &hive_files };
+
+		list.after = after;
+		r = hive_row_list(tx, &hive_files, &list, &page);
+		if (r == 0)
+			r = append_files(&files, &n, &page);
+		free(after);
+		after = TAKE_PTR(page.next);
+	} while (r == 0 && after);
+	if (r < 0) {
+		hive_files_free(files, n);
+		return r;
+	}
+	*ret = files;
+	*ret_n = n;
 	return 0;
 }

@@ -11,7 +11,7 @@ struct hive_dataset {
 	int64_t owner_id;
 	int64_t job_id;
 	char *name;
-	char *notes;
+	char *description;
 	char *folder; /* below the store's root */
 	char *state;
 	int64_t pinned;
@@ -23,6 +23,7 @@ struct hive_dataset {
 	int64_t bytes; /* of the packets */
 	int64_t stored_bytes; /* of the files */
 	char *reasons;
+	int64_t merged_bytes; /* of the pcap that all files make together; 0: not known */
 };
 
 struct hive_file {
@@ -37,6 +38,19 @@ struct hive_file {
 	int64_t last_ns;
 	int64_t pkts;
 	int64_t created_ns;
+	int64_t raw_bytes; /* of the capture inside; 0: not known */
+	int64_t crc32;
+	int64_t side_bytes; /* its sidecar, NAME.json; 0: it has none */
+	char *side_sha256;
+	int64_t side_crc32;
+};
+
+/* What a probe said of its capture when it was over, for the manifest. */
+struct hive_data_origin {
+	struct hive_row head;
+	int64_t dataset_id;
+	int64_t job_link_id;
+	char *capture; /* JSON */
 };
 
 struct hive_share {
@@ -54,6 +68,7 @@ struct hive_share {
 
 extern const struct hive_table hive_datasets;
 extern const struct hive_table hive_files;
+extern const struct hive_table hive_data_origins;
 extern const struct hive_table hive_shares;
 
 void hive_dataset_clear(struct hive_dataset *dataset);
@@ -63,6 +78,14 @@ void hive_share_clear(struct hive_share *share);
 #define _hive_dataset_ SKEP_CLEANUP(hive_dataset_clear)
 #define _hive_file_ SKEP_CLEANUP(hive_file_clear)
 #define _hive_share_ SKEP_CLEANUP(hive_share_clear)
+
+/* Notes it, or puts it in place of what was noted. */
+int hive_data_origin_put(struct hive_tx *tx, struct hive_data_origin *origin);
+/* Of the dataset, by id; at most HIVE_PAGE_MAX. */
+int hive_data_origins_of(struct hive_tx *tx, int64_t dataset_id, struct hive_rows *ret);
+/* All files of the dataset, by name; the caller's, with `ret_n` rows of hive_files. */
+int hive_files_of(struct hive_tx *tx, int64_t dataset_id, struct hive_file **ret, uint32_t *ret_n);
+void hive_files_free(struct hive_file *files, uint32_t n);
 
 /* -ENOENT */
 int hive_dataset_of_job(struct hive_tx *tx, int64_t job_id, struct hive_dataset *ret);

@@ -136,6 +136,23 @@ static const char *const results[] = {
 	NULL,
 };
 
+static const char *const exports[] = {
+	"ALTER TABLE datasets RENAME COLUMN notes TO description",
+	/* of the pcap that all files make together, once it was made; 0: not known */
+	"ALTER TABLE datasets ADD COLUMN merged_bytes INTEGER NOT NULL DEFAULT 0",
+	/* of the capture inside the file; of the file; of its sidecar, 0: it has none */
+	"ALTER TABLE files ADD COLUMN raw_bytes INTEGER NOT NULL DEFAULT 0",
+	"ALTER TABLE files ADD COLUMN crc32 INTEGER NOT NULL DEFAULT 0",
+	"ALTER TABLE files ADD COLUMN side_bytes INTEGER NOT NULL DEFAULT 0",
+	"ALTER TABLE files ADD COLUMN side_sha256 TEXT",
+	"ALTER TABLE files ADD COLUMN side_crc32 INTEGER NOT NULL DEFAULT 0",
+
+	"CREATE TABLE origins (" HEAD
+	"dataset_id INTEGER NOT NULL REFERENCES datasets ON DELETE CASCADE, job_link_id INTEGER NOT NULL, capture TEXT NOT NULL,"
+	"UNIQUE (dataset_id, job_link_id)) STRICT",
+	NULL,
+};
+
 static const struct {
 	const char *about;
 	const char *const *statements;
@@ -143,6 +160,7 @@ static const struct {
 	{ "accounts, sessions, audit log", accounts },
 	{ "probes, links, jobs", captures },
 	{ "datasets", results },
+	{ "manifests and merged downloads of datasets", exports },
 };
 
 int64_t hive_schema_newest(void)

@@ -91,6 +91,8 @@ void hive_http_take_row(const struct hive_http_take *take, const json_t *body, v
 			struct skep_problems *problems);
 /* limit, cursor, sort and conditions of the query. SKEP_E_USAGE: the answer is set. */
 int hive_http_list(struct hive_call *call, const struct hive_table *table, struct hive_list *ret);
+/* RFC 3339 in UTC; -EINVAL. */
+int hive_http_time(const char *text, int64_t *ret_ns);
 int hive_http_answer_rows(struct hive_call *call, const struct hive_rows *rows);
 
 /* ---- handlers ---- */
@@ -118,6 +120,10 @@ int hive_http_job(struct hive_call *call);
 int hive_http_job_act(struct hive_call *call); /* value: enum hive_job_action */
 int hive_http_job_events(struct hive_call *call);
 
+/* The dataset, as the query wants it, to somebody who may have it. */
+int hive_http_send_dataset(struct hive_call *call, const struct hive_dataset *dataset);
+int hive_http_dataset_download(struct hive_call *call);
+int hive_http_dataset_manifest(struct hive_call *call);
 int hive_http_dataset_files(struct hive_call *call);
 int hive_http_dataset_file(struct hive_call *call);
 

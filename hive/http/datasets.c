@@ -5,7 +5,7 @@
  */
 #include "hive/http/call.h"
 
-#include "hive/svc/collect.h"
+#include "hive/svc/datasets.h"
 
 #include <errno.h>
 #include <string.h>
@@ -37,6 +37,13 @@ static bool digest_bytes(const char *hex, uint8_t ret[static 32])
 	return true;
 }
 
+static bool ends_with(const char *text, const char *end)
+{
+	size_t n = strlen(text), m = strlen(end);
+
+	return n >= m && strcmp(text + n - m, end) == 0;
+}
+
 int hive_http_dataset_file(struct hive_call *call)
 {
 	_hive_file_ struct hive_file file = { 0 };
@@ -57,5 +64,20 @@ int hive_http_dataset_file(struct hive_call *call)
 	answer.etag = file.sha256;
 	answer.sha256 = digest_bytes(file.sha256, digest) ? digest : NULL;
 	answer.name = file.name;
+	if (!ends_with(file.name, ".zst"))
+		answer.type = "application/vnd.tcpdump.pcap";
 	return skep_http_answer_file(call->req, &answer);
+}
+
+int hive_http_dataset_manifest(struct hive_call *call)
+{
+	struct hive_complaints complaints = { 0 };
+	_skep_free_ char *text = NULL;
+	int64_t id = hive_http_id(call, "id");
+	int r = id < 0 ? 0 : hive_dataset_manifest(call->hive, &call->actor, id, &text, &complaints);
+
+	if (id < 0)
+		return 0;
+	return r != 0 ? hive_http_complain(call, r, &complaints)
+		      : skep_http_answer_data(call->req, 200, "application/json", text, strlen(text));
 }

@@ -96,6 +96,8 @@ const struct hive_route hive_routes[] = {
 	LIST("/datasets", NEEDS(JOBS), HIVE_DATASET),
 	GET("/datasets", NEEDS(JOBS), HIVE_DATASET),
 	PATCH("/datasets", NEEDS(JOBS), HIVE_DATASET),
+	{ "GET", API "/datasets/{id}/download", hive_http_dataset_download, NEEDS(HIVE_RIGHT_DOWNLOAD), HIVE_DATASET, 0, 0 },
+	{ "GET", API "/datasets/{id}/manifest", hive_http_dataset_manifest, NEEDS(JOBS), HIVE_DATASET, 0, 0 },
 	{ "GET", API "/datasets/{id}/files", hive_http_dataset_files, NEEDS(JOBS), HIVE_DATASET, 0, 0 },
 	{ "GET", API "/datasets/{id}/files/{file}", hive_http_dataset_file, NEEDS(HIVE_RIGHT_DOWNLOAD), HIVE_DATASET, 0, 0 },
 

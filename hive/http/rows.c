@@ -121,7 +121,7 @@ static bool digits(const char *text, size_t n)
 }
 
 /* RFC 3339 in UTC: 2026-11-21T11:50:57Z, with at most nine digits of fraction. */
-static int parse_time(const char *text, int64_t *ret_ns)
+int hive_http_time(const char *text, int64_t *ret_ns)
 {
 	struct tm tm = { 0 }, again;
 	int64_t ns = 0, scale = 100000000;
@@ -215,7 +215,7 @@ static int take_value(const struct hive_field *field, const json_t *value, void 
 		return json_is_boolean(value) ? 0 : -EINVAL;
 	}
 	if (field->kind == HIVE_TIME && json_is_string(value))
-		return parse_time(json_string_value(value), number);
+		return hive_http_time(json_string_value(value), number);
 	if (json_is_null(value) && (field->kind == HIVE_TIME || field->kind == HIVE_REF)) {
 		*number = 0;
 		return 0;
@@ -282,7 +282,7 @@ static int take_cond(struct hive_call *call, const struct hive_field *field, enu
 		return bad_query(call, name, "too many conditions");
 	errno = 0;
 	if (field->kind == HIVE_TIME) {
-		r = parse_time(value, &cond.number);
+		r = hive_http_time(value, &cond.number);
 	} else if (field->kind == HIVE_BOOL) {
 		cond.number = strcmp(value, "true") == 0;
 		r = cond.number || strcmp(value, "false") == 0 ? 0 : -EINVAL;

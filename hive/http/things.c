@@ -32,7 +32,7 @@ static const struct fields {
 			(const char *const[]){ "name", "description", "speed_bps", "max_jobs", "max_bps", "disabled", NULL } },
 	[HIVE_FILTER] = { (const char *const[]){ "name", "expression", "description", "shared", NULL },
 			  (const char *const[]){ "name", "expression", "description", "shared", NULL } },
-	[HIVE_DATASET] = { NULL, (const char *const[]){ "name", "notes", "pinned", "expires", NULL } },
+	[HIVE_DATASET] = { NULL, (const char *const[]){ "name", "description", "pinned", "expires", NULL } },
 };
 
 /* ---- what the handlers share ---- */

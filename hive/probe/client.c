@@ -95,6 +95,25 @@ int hive_client_new(const char *address, const char *key_pin, const char *token,
 	return 0;
 }
 
+int hive_client_copy(const struct hive_client *client, struct hive_client **ret)
+{
+	struct hive_client *copy = calloc(1, sizeof(*copy));
+	int r = copy ? 0 : -ENOMEM;
+
+	if (r == 0) {
+		copy->curl = curl_easy_duphandle(client->curl);
+		copy->address = strdup(client->address);
+		for (const struct curl_slist *one = client->headers; one; one = one->next)
+			copy->headers = curl_slist_append(copy->headers, one->data);
+		r = copy->curl && copy->address && copy->headers ? 0 : -ENOMEM;
+	}
+	if (r < 0)
+		hive_client_free(copy);
+	else
+		*ret = copy;
+	return r;
+}
+
 static size_t take_body(char *data, size_t size, size_t n, void *arg)
 {
 	struct answer *answer = arg;
@@ -226,6 +245,7 @@ static void read_capture(const json_t *job, struct hive_capture *ret)
 	snprintf(ret->name, sizeof(ret->name), "%s", text_at(job, "name"));
 	snprintf(ret->id, sizeof(ret->id), "%s", text_at(job, "id"));
 	ret->failed = strcmp(text_at(job, "state"), "failed") == 0;
+	ret->ring = strcmp(text_at(job, "kind"), "ring") == 0;
 	ret->gap = json_array_size(json_object_get(job, "gaps")) > 0;
 	ret->seen_pkts = number_at(account, "seen");
 	ret->stored_pkts = number_at(account, "stored");
@@ -417,6 +437,37 @@ int hive_client_segments(struct hive_client *client, const char *id, struct hive
 	return 0;
 }
 
+static int get_text(struct hive_client *client, const char *path, char **ret, struct skep_err *err)
+{
+	_answer_ struct answer answer = { 0 };
+	int r = ask(client, &(struct ask){ .method = "GET", .path = path }, &answer, err);
+
+	if (r == 0 && answer.status != 200)
+		r = answer.status == 404 ? -ENOENT : refusal(client, &answer, err);
+	if (r == 0 && !answer.text)
+		r = -EPROTO;
+	if (r == 0)
+		*ret = TAKE_PTR(answer.text);
+	return r;
+}
+
+int hive_client_capture_text(struct hive_client *client, const char *id, char **ret, struct skep_err *err)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "/v1/jobs/%s", id);
+	return get_text(client, path, ret, err);
+}
+
+int hive_client_sidecar(struct hive_client *client, const char *id, const char *segment, char **ret,
+			struct skep_err *err)
+{
+	char path[320];
+
+	snprintf(path, sizeof(path), "/v1/jobs/%s/segments/%s/sidecar", id, segment);
+	return get_text(client, path, ret, err);
+}
+
 struct sinking {
 	CURL *curl;
 	int fd;
@@ -450,6 +501,18 @@ static size_t sink(char *data, size_t size, size_t n, void *arg)
 	return n;
 }
 
+/* Asked several times a second, also while nothing comes. */
+static int shall_stop(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+	const atomic_bool *stop = arg;
+
+	(void)a;
+	(void)b;
+	(void)c;
+	(void)d;
+	return stop && atomic_load_explicit(stop, memory_order_relaxed);
+}
+
 int hive_client_fetch(struct hive_client *client, const struct hive_fetch *what, int64_t *ret_bytes,
 		      struct skep_err *err)
 {
@@ -469,11 +532,17 @@ int hive_client_fetch(struct hive_client *client, const struct hive_fetch *what,
 	curl_easy_setopt(client->curl, CURLOPT_LOW_SPEED_TIME, SLOW_S);
 	curl_easy_setopt(client->curl, CURLOPT_WRITEFUNCTION, sink);
 	curl_easy_setopt(client->curl, CURLOPT_WRITEDATA, &sinking);
+	curl_easy_setopt(client->curl, CURLOPT_XFERINFOFUNCTION, shall_stop);
+	curl_easy_setopt(client->curl, CURLOPT_XFERINFODATA, what->stop);
+	curl_easy_setopt(client->curl, CURLOPT_NOPROGRESS, 0L);
 	code = curl_easy_perform(client->curl);
+	curl_easy_setopt(client->curl, CURLOPT_NOPROGRESS, 1L);
 	curl_easy_setopt(client->curl, CURLOPT_HTTPHEADER, NULL);
 	*ret_bytes = sinking.bytes;
 	if (sinking.error)
 		return skep_err_set(err, sinking.error, "%s: cannot be written: %s", what->segment, strerror(-sinking.error));
+	if (code == CURLE_ABORTED_BY_CALLBACK)
+		return skep_err_set(err, -ECANCELED, "%s: the hive is about to end", what->segment);
 	if (code != CURLE_OK)
 		return no_answer(client, code, err);
 	curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);

@@ -8,6 +8,7 @@
  */
 #include "common/err.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 struct hive_client;
@@ -18,6 +19,8 @@ struct hive_client;
  */
 int hive_client_new(const char *address, const char *key_pin, const char *token, struct hive_client **ret);
 struct hive_client *hive_client_free(struct hive_client *client);
+/* Another one to the same probe, for another thread. */
+int hive_client_copy(const struct hive_client *client, struct hive_client **ret);
 
 /* What a probe says of a capture. */
 enum hive_capture_at {
@@ -34,6 +37,7 @@ struct hive_capture {
 	enum hive_capture_at at;
 	int64_t seen_pkts, stored_pkts, rejected_pkts, dropped_pkts, stored_bytes;
 	bool gap, failed;
+	bool ring; /* its segments come and go */
 	char text[512]; /* why it is incomplete or failed; "": nothing to say */
 };
 
@@ -70,10 +74,15 @@ struct hive_segment {
 
 int hive_client_segments(struct hive_client *client, const char *id, struct hive_segment **ret,
 			 uint32_t *ret_n, struct skep_err *err);
+/* What the probe says of the capture, and what lies beside a segment: as JSON text, the caller's. */
+int hive_client_capture_text(struct hive_client *client, const char *id, char **ret, struct skep_err *err);
+int hive_client_sidecar(struct hive_client *client, const char *id, const char *segment, char **ret,
+			struct skep_err *err);
 struct hive_fetch {
 	const char *id, *segment;
 	int64_t offset;
 	int fd;
+	const atomic_bool *stop; /* given up when it becomes true: -ECANCELED */
 };
 
 /* Appends the segment's bytes from `offset` on to fd, as far as they come; *ret_bytes of them. */

@@ -6,6 +6,7 @@
  */
 #include "hive/store/store.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -16,6 +17,7 @@
 #include <sys/syscall.h>
 
 #include <sodium.h>
+#include <zlib.h>
 
 #define READ_BYTES (256u * 1024)
 #define PATH_BYTES 400
@@ -57,7 +59,8 @@ struct hive_store *hive_store_close(struct hive_store *store)
 
 static int open_below(int dirfd, const char *path, uint64_t flags, mode_t mode)
 {
-	struct open_how how = { .flags = flags | O_CLOEXEC, .mode = mode,
+	struct open_how how = { .flags = flags | O_CLOEXEC,
+				.mode = mode,
 				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
 	long fd = syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
 
@@ -73,11 +76,12 @@ static int open_folder(struct hive_store *store, const char *folder, bool make)
 
 static int check_space(struct hive_store *store, int64_t more_bytes, struct skep_err *err)
 {
-	struct statvfs fs;
+	struct hive_store_space space;
+	int r = hive_store_space(store, &space);
 
-	if (fstatvfs(store->fd, &fs) < 0)
-		return skep_err_set(err, -errno, "%s: %s", store->root, strerror(errno));
-	if ((uint64_t)fs.f_bavail * fs.f_frsize >= store->reserve_bytes + (uint64_t)more_bytes)
+	if (r < 0)
+		return skep_err_set(err, r, "%s: %s", store->root, strerror(-r));
+	if (space.free_bytes >= (uint64_t)more_bytes)
 		return 0;
 	(void)skep_err_set(err, SKEP_E_NO_SPACE, "%s: too little space left for %lld bytes more", store->root,
 			   (long long)more_bytes);
@@ -98,56 +102,178 @@ int hive_store_part(struct hive_store *store, const struct hive_store_name *file
 	snprintf(part, sizeof(part), "%s.part", file->name);
 	fd = dir < 0 ? dir : open_below(dir, part, O_RDWR | O_CREAT | O_APPEND, 0600);
 	if (fd < 0 || fstat(fd, &st) < 0)
-		return skep_err_set(err, fd < 0 ? fd : -errno, "%s/%s/%s: cannot be opened: %s", store->root, file->folder, part,
-				    strerror(fd < 0 ? -fd : errno));
+		return skep_err_set(err, fd < 0 ? fd : -errno, "%s/%s/%s: cannot be opened: %s", store->root,
+				    file->folder, part, strerror(fd < 0 ? -fd : errno));
 	*ret_bytes = st.st_size;
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
 
-static int digest_of(int fd, char ret[static 65], int64_t *ret_bytes)
+static int sum_of(int fd, struct hive_store_sum *ret)
 {
 	crypto_hash_sha256_state state;
 	uint8_t hash[crypto_hash_sha256_BYTES];
 	_skep_free_ uint8_t *buffer = malloc(READ_BYTES);
-	int64_t offset = 0;
 	ssize_t n;
 
 	if (!buffer)
 		return -ENOMEM;
+	*ret = (struct hive_store_sum){ 0 };
 	crypto_hash_sha256_init(&state);
-	while ((n = pread(fd, buffer, READ_BYTES, offset)) > 0) {
+	while ((n = pread(fd, buffer, READ_BYTES, ret->bytes)) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
 		crypto_hash_sha256_update(&state, buffer, (size_t)n);
-		offset += n;
+		ret->crc32 = (uint32_t)crc32_z(ret->crc32, buffer, (size_t)n);
+		ret->bytes += n;
 	}
-	if (n < 0)
-		return -errno;
 	crypto_hash_sha256_final(&state, hash);
-	sodium_bin2hex(ret, 65, hash, sizeof(hash));
-	*ret_bytes = offset;
+	sodium_bin2hex(ret->sha256, sizeof(ret->sha256), hash, sizeof(hash));
 	return 0;
 }
 
-int hive_store_seal(struct hive_store *store, const char *folder, const char *name, int64_t bytes,
-		    const char *sha256, struct skep_err *err)
+static int say(struct hive_store *store, const struct hive_store_name *file, int r, struct skep_err *err)
 {
-	_skep_close_ int dir = open_folder(store, folder, false);
+	return r == 0 ? 0
+		      : skep_err_set(err, r, "%s/%s/%s: %s", store->root, file->folder, file->name,
+				     strerror(-r));
+}
+
+int hive_store_seal(struct hive_store *store, const struct hive_store_name *file, int64_t bytes,
+		    const char *sha256, struct hive_store_sum *ret, struct skep_err *err)
+{
+	_skep_close_ int dir = open_folder(store, file->folder, false);
 	_skep_close_ int fd = -1;
-	char part[PATH_BYTES], hash[65];
-	int64_t there = 0;
+	struct hive_store_sum sum = { 0 };
+	char part[PATH_BYTES];
 	int r;
 
-	snprintf(part, sizeof(part), "%s.part", name);
+	snprintf(part, sizeof(part), "%s.part", file->name);
 	fd = dir < 0 ? dir : open_below(dir, part, O_RDONLY, 0);
-	r = fd < 0 ? fd : digest_of(fd, hash, &there);
-	if (r == 0 && (there != bytes || strcmp(hash, sha256) != 0)) {
+	r = fd < 0 ? fd : sum_of(fd, &sum);
+	if (r == 0 && (sum.bytes != bytes || (sha256 && strcmp(sum.sha256, sha256) != 0))) {
 		(void)unlinkat(dir, part, 0);
-		return skep_err_set(err, SKEP_E_BAD_DATA, "%s: has %lld bytes and the digest %.16s…, it should be %lld and %.16s…", name,
-				    (long long)there, hash, (long long)bytes, sha256);
+		return skep_err_set(err, SKEP_E_BAD_DATA,
+				    "%s: has %lld bytes and the digest %.16s…, it should be %lld and %.16s…",
+				    file->name, (long long)sum.bytes, sum.sha256, (long long)bytes,
+				    sha256 ? sha256 : "any");
 	}
-	if (r == 0 && (fsync(fd) < 0 || renameat(dir, part, dir, name) < 0 || fsync(dir) < 0))
+	if (r == 0 && (fsync(fd) < 0 || renameat(dir, part, dir, file->name) < 0 || fsync(dir) < 0))
 		r = -errno;
-	return r == 0 ? 0 : skep_err_set(err, r, "%s/%s/%s: %s", store->root, folder, part, strerror(-r));
+	if (r == 0 && ret)
+		*ret = sum;
+	return say(store, file, r, err);
+}
+
+static int write_all(int fd, const char *text, size_t n)
+{
+	while (n > 0) {
+		ssize_t k = write(fd, text, n);
+
+		if (k < 0 && errno != EINTR)
+			return -errno;
+		text += k > 0 ? k : 0;
+		n -= k > 0 ? (size_t)k : 0;
+	}
+	return 0;
+}
+
+int hive_store_write(struct hive_store *store, const struct hive_store_name *file, const char *text,
+		     struct skep_err *err)
+{
+	_skep_close_ int dir = open_folder(store, file->folder, true);
+	_skep_close_ int fd = -1;
+	char part[PATH_BYTES];
+	int r;
+
+	snprintf(part, sizeof(part), "%s.part", file->name);
+	fd = dir < 0 ? dir : open_below(dir, part, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	r = fd < 0 ? fd : write_all(fd, text, strlen(text));
+	if (r == 0 && (fsync(fd) < 0 || renameat(dir, part, dir, file->name) < 0 || fsync(dir) < 0))
+		r = -errno;
+	return say(store, file, r, err);
+}
+
+int hive_store_text(struct hive_store *store, const struct hive_store_name *file, size_t max, char **ret)
+{
+	_skep_close_ int fd = -1;
+	_skep_free_ char *text = NULL;
+	struct stat st;
+	ssize_t n;
+	int r = hive_store_read(store, file->folder, file->name, &fd);
+
+	if (r < 0)
+		return r;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if ((uint64_t)st.st_size > max)
+		return -EFBIG;
+	text = malloc((size_t)st.st_size + 1);
+	n = text ? pread(fd, text, (size_t)st.st_size, 0) : -1;
+	if (n != st.st_size)
+		return text ? -EIO : -ENOMEM;
+	text[n] = '\0';
+	*ret = TAKE_PTR(text);
+	return 0;
+}
+
+int hive_store_sum(struct hive_store *store, const struct hive_store_name *file, struct hive_store_sum *ret)
+{
+	_skep_close_ int fd = -1;
+	int r = hive_store_read(store, file->folder, file->name, &fd);
+
+	return r < 0 ? r : sum_of(fd, ret);
+}
+
+int hive_store_folder(struct hive_store *store, const char *folder, int *ret_fd)
+{
+	int dir = open_folder(store, folder, false);
+
+	if (dir < 0)
+		return dir;
+	*ret_fd = dir;
+	return 0;
+}
+
+/* Folders of ours have no folders in them. */
+int hive_store_remove(struct hive_store *store, const char *folder)
+{
+	int dir = open_folder(store, folder, false), r = 0;
+	struct dirent *entry;
+	DIR *list;
+
+	if (dir < 0)
+		return dir == -ENOENT ? 0 : dir;
+	list = fdopendir(dir);
+	if (!list) {
+		r = -errno;
+		close(dir);
+		return r;
+	}
+	while ((entry = readdir(list)))
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+		    unlinkat(dir, entry->d_name, 0) < 0)
+			r = -errno;
+	closedir(list);
+	return unlinkat(store->fd, folder, AT_REMOVEDIR) < 0 && r == 0 ? -errno : r;
+}
+
+int hive_store_space(struct hive_store *store, struct hive_store_space *ret)
+{
+	struct statvfs fs;
+	uint64_t available;
+
+	if (fstatvfs(store->fd, &fs) < 0)
+		return -errno;
+	available = (uint64_t)fs.f_bavail * fs.f_frsize;
+	*ret = (struct hive_store_space){
+		.total_bytes = (uint64_t)fs.f_blocks * fs.f_frsize,
+		.free_bytes = available > store->reserve_bytes ? available - store->reserve_bytes : 0,
+		.reserve_bytes = store->reserve_bytes,
+	};
+	return 0;
 }
 
 int hive_store_read(struct hive_store *store, const char *folder, const char *name, int *ret_fd)

@@ -24,12 +24,34 @@ struct hive_store_name {
  */
 int hive_store_part(struct hive_store *store, const struct hive_store_name *file, int64_t more_bytes,
 		    int *ret_fd, int64_t *ret_bytes, struct skep_err *err);
+struct hive_store_sum {
+	int64_t bytes;
+	char sha256[65];
+	uint32_t crc32;
+};
+
 /*
- * The part is whole: if it has so many bytes and this SHA-256, it is flushed and becomes NAME.
- * SKEP_E_BAD_DATA: it has not, and is removed.
+ * The part is whole: if it has so many bytes and this SHA-256, it is flushed and becomes the file; sha256
+ * NULL: nobody said. SKEP_E_BAD_DATA: it has not, and is removed. ret may be NULL.
  */
-int hive_store_seal(struct hive_store *store, const char *folder, const char *name, int64_t bytes,
-		    const char *sha256, struct skep_err *err);
+int hive_store_seal(struct hive_store *store, const struct hive_store_name *file, int64_t bytes,
+		    const char *sha256, struct hive_store_sum *ret, struct skep_err *err);
+/* A whole small file, in place of one that was there. */
+int hive_store_write(struct hive_store *store, const struct hive_store_name *file, const char *text,
+		     struct skep_err *err);
+/* A small file whole, as text; *ret is the caller's. -ENOENT, -EFBIG. */
+int hive_store_text(struct hive_store *store, const struct hive_store_name *file, size_t max, char **ret);
+/* The sums of a sealed file. */
+int hive_store_sum(struct hive_store *store, const struct hive_store_name *file, struct hive_store_sum *ret);
+/* The folder itself, for who reads its files; *ret_fd is the caller's. -ENOENT */
+int hive_store_folder(struct hive_store *store, const char *folder, int *ret_fd);
+/* The folder and all that is in it; 0 also if it was not there. */
+int hive_store_remove(struct hive_store *store, const char *folder);
+struct hive_store_space {
+	uint64_t total_bytes, free_bytes,
+		reserve_bytes; /* free_bytes: what may still be used, less the reserve */
+};
+int hive_store_space(struct hive_store *store, struct hive_store_space *ret);
 /* A sealed file for reading; -ENOENT. *ret_fd is the caller's. */
 int hive_store_read(struct hive_store *store, const char *folder, const char *name, int *ret_fd);
 

@@ -2,20 +2,23 @@
 /*
  * Collection: each segment is fetched into a .part file, from where it was left; when its length and SHA-256
  * are those that the probe announced it gets its name and its row, in this order, so a row always has its
- * file. Deletes nothing on the probe: the job logic does, when all is here. Any thread, one per part of a
- * job.
+ * file. FETCHERS at once, each with a connection of its own, while the capture runs (prefetch.c) and when it
+ * is over. Deletes nothing on the probe: the job logic does, when all is here. Any thread, one per part of a
+ * job (prefetch.c sees to that).
  */
 #include "hive/svc/collect.h"
 
 #include "hive/probe/client.h"
 #include "hive/store/store.h"
-#include "hive/svc/audit.h"
-#include "hive/svc/things_priv.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+
+/* One waits for the disk and hashes while another receives; more only take connections. */
+#define FETCHERS 4
 
 void hive_capture_name(const struct hive *hive, int64_t job_id, int64_t link_id,
 		       char ret[static HIVE_CAPTURE_NAME])
@@ -91,37 +94,50 @@ static int find_place(struct hive *hive, int64_t job_id, int64_t link_id, struct
 	return r < 0 ? r : hive_tx_commit(&tx);
 }
 
-static int has_file(struct hive *hive, const struct place *place, const char *name)
-{
-	_hive_file_ struct hive_file file = { 0 };
-	_hive_tx_ struct hive_tx *tx = NULL;
-	int r = hive_db_read(hive->db, &tx);
+struct fetched {
+	const char *name; /* in the store */
+	const struct hive_segment *segment;
+	struct hive_store_sum file, sidecar;
+};
 
-	if (r == 0)
-		r = hive_file_find(tx, place->dataset.head.id, name, &file);
-	return r == -ENOENT ? 0 : r < 0 ? r : 1;
-}
-
-static int add_file(struct hive *hive, const struct place *place, const char *name,
-		    const struct hive_segment *segment)
+static int add_file(struct hive *hive, const struct place *place, const struct fetched *what)
 {
+	const struct hive_segment *segment = what->segment;
 	struct hive_file file = {
 		.dataset_id = place->dataset.head.id,
 		.job_link_id = place->part.head.id,
 		.link_name = place->part.link_name,
-		.name = (char *)name,
+		.name = (char *)what->name,
 		.bytes = segment->bytes,
 		.sha256 = (char *)segment->sha256,
 		.first_ns = segment->first_ns,
 		.last_ns = segment->last_ns,
 		.pkts = segment->pkts,
 		.created_ns = hive_now_ns(hive),
+		.raw_bytes = segment->raw_bytes,
+		.crc32 = what->file.crc32,
+		.side_bytes = what->sidecar.bytes,
+		.side_sha256 = (char *)what->sidecar.sha256,
+		.side_crc32 = what->sidecar.crc32,
 	};
 	_hive_tx_ struct hive_tx *tx = NULL;
 	int r = hive_db_write(hive->db, &tx);
 
 	if (r == 0)
 		r = hive_row_insert(tx, &hive_files, &file);
+	return r < 0 ? r : hive_tx_commit(&tx);
+}
+
+static int add_origin(struct hive *hive, const struct place *place, char *capture)
+{
+	struct hive_data_origin origin = { .dataset_id = place->dataset.head.id,
+					   .job_link_id = place->part.head.id,
+					   .capture = capture };
+	_hive_tx_ struct hive_tx *tx = NULL;
+	int r = hive_db_write(hive->db, &tx);
+
+	if (r == 0)
+		r = hive_data_origin_put(tx, &origin);
 	return r < 0 ? r : hive_tx_commit(&tx);
 }
 
@@ -140,67 +156,234 @@ static int count(struct hive *hive, const struct place *place, struct hive_colle
 
 /* ---- fetching ---- */
 
+/* What the fetchers of one part share. */
 struct fetching {
 	struct hive *hive;
-	struct hive_client *client;
 	const struct place *place;
 	const char *capture_id;
+	struct hive_segment *segments;
+	uint32_t n;
+	pthread_mutex_t lock; /* what follows */
+	uint32_t next;
+	int result;
+	struct skep_err err;
 };
 
-/* -EAGAIN and its like: later, from where it is now. SKEP_E_BAD_DATA: the bytes are not those announced. */
-static int fetch(const struct fetching *f, const char *name, const struct hive_segment *segment,
-		 struct skep_err *err)
+/* One of them. */
+struct fetcher {
+	struct fetching *shared;
+	struct hive_client *client;
+	pthread_t thread;
+};
+
+/* The sidecar is small and changes no more once the digest is in it, so it is taken whole, before the
+ * segment. */
+static int fetch_sidecar(const struct fetcher *f, const struct fetched *what, struct hive_store_sum *ret,
+			 struct skep_err *err)
 {
-	struct hive_fetch what = { .id = f->capture_id, .segment = segment->name };
-	const char *folder = f->place->dataset.folder;
+	const char *folder = f->shared->place->dataset.folder;
+	struct hive_store *store = f->shared->hive->store;
+	_skep_free_ char *text = NULL;
+	char name[200];
+	int r = hive_client_sidecar(f->client, f->shared->capture_id, what->segment->name, &text, err);
+
+	snprintf(name, sizeof(name), "%s.json", what->name);
+	if (r == -ENOENT) /* a probe of before: the index is lost, not the packets */
+		return 0;
+	if (r == 0)
+		r = hive_store_write(store, &(struct hive_store_name){ folder, name }, text, err);
+	return r == 0 ? hive_store_sum(store, &(struct hive_store_name){ folder, name }, ret) : r;
+}
+
+/* -EAGAIN and its like: later, from where it is now. SKEP_E_BAD_DATA: the bytes are not those announced. */
+static int fetch(const struct fetcher *f, struct fetched *what, struct skep_err *err)
+{
+	const struct hive_segment *segment = what->segment;
+	struct hive_store_name file = { f->shared->place->dataset.folder, what->name };
+	struct hive_fetch from = { .id = f->shared->capture_id,
+				   .segment = segment->name,
+				   .stop = &f->shared->hive->stopping };
 	_skep_close_ int fd = -1;
 	int64_t there = 0, more = 0;
-	int r = hive_store_part(f->hive->store, &(struct hive_store_name){ folder, name }, segment->bytes,
-				&fd, &there, err);
+	int r = hive_store_part(f->shared->hive->store, &file, segment->bytes, &fd, &there, err);
 
-	what.offset = there;
-	what.fd = fd;
+	from.offset = there;
+	from.fd = fd;
 	if (r == 0 && there < segment->bytes)
-		r = hive_client_fetch(f->client, &what, &more, err);
+		r = hive_client_fetch(f->client, &from, &more, err);
 	if (r == 0)
-		r = hive_store_seal(f->hive->store, folder, name, segment->bytes, segment->sha256, err);
-	if (r == 0)
-		r = add_file(f->hive, f->place, name, segment);
+		r = hive_store_seal(f->shared->hive->store, &file, segment->bytes, segment->sha256,
+				    &what->file, err);
 	return r;
 }
 
-static int fetch_all(const struct fetching *f, struct skep_err *err)
+static int fetch_one(const struct fetcher *f, const struct hive_segment *segment, struct skep_err *err)
 {
-	_skep_free_ struct hive_segment *segments = NULL;
-	uint32_t n = 0;
-	bool unhashed = false;
-	int r = hive_client_segments(f->client, f->capture_id, &segments, &n, err);
+	char name[192];
+	struct fetched what = { .name = name, .segment = segment };
+	int r;
 
-	for (uint32_t i = 0; r == 0 && i < n; i++) {
-		char name[192];
-		int has;
+	snprintf(name, sizeof(name), "link%" PRId64 "-%s", f->shared->place->part.link_id, segment->name);
+	r = fetch_sidecar(f, &what, &what.sidecar, err);
+	if (r == 0)
+		r = fetch(f, &what, err);
+	if (r == SKEP_E_BAD_DATA) /* from its beginning, once; then the probe has it wrong */
+		r = fetch(f, &what, err);
+	return r == 0 ? add_file(f->shared->hive, f->shared->place, &what) : r;
+}
 
-		snprintf(name, sizeof(name), "link%" PRId64 "-%s", f->place->part.link_id, segments[i].name);
-		has = has_file(f->hive, f->place, name);
-		if (has)
-			r = has < 0 ? has : 0;
-		else if (!segments[i].sha256[0])
-			unhashed = true;
-		else if ((r = fetch(f, name, &segments[i], err)) == SKEP_E_BAD_DATA)
-			/* from its beginning, once; then the probe has it wrong */
-			r = fetch(f, name, &segments[i], err);
+static void *fetch_some(void *arg)
+{
+	struct fetcher *f = arg;
+	struct fetching *shared = f->shared;
+	struct skep_err err = SKEP_ERR_NULL;
+	int r = 0;
+
+	for (;;) {
+		const struct hive_segment *segment = NULL;
+
+		pthread_mutex_lock(&shared->lock);
+		if (r != 0 && shared->result == 0) {
+			shared->result = r;
+			shared->err = err;
+		}
+		if (shared->result == 0 && shared->next < shared->n)
+			segment = &shared->segments[shared->next++];
+		pthread_mutex_unlock(&shared->lock);
+		if (!segment)
+			return NULL;
+		r = fetch_one(f, segment, &err);
 	}
+}
+
+static void fetch_together(struct fetching *shared, struct hive_client *client)
+{
+	struct fetcher fetchers[FETCHERS] = { { .shared = shared, .client = client } };
+	uint32_t n = 1;
+
+	while (n < FETCHERS && n < shared->n) {
+		struct fetcher *more = &fetchers[n];
+
+		more->shared = shared;
+		if (hive_client_copy(client, &more->client) < 0)
+			break;
+		if (pthread_create(&more->thread, NULL, fetch_some, more) != 0) {
+			hive_client_free(more->client);
+			break;
+		}
+		n++;
+	}
+	(void)fetch_some(&fetchers[0]);
+	for (uint32_t i = 1; i < n; i++) {
+		pthread_join(fetchers[i].thread, NULL);
+		hive_client_free(fetchers[i].client);
+	}
+}
+
+static int by_name(const void *key, const void *file)
+{
+	return strcmp(key, ((const struct hive_file *)file)->name);
+}
+
+/* Leaves those that are not here yet and have their digest. *ret_unhashed: some have none yet. */
+static int sort_out(const struct fetching *shared, uint32_t *n, bool *ret_unhashed)
+{
+	struct hive_file *files = NULL;
+	_hive_tx_ struct hive_tx *tx = NULL;
+	uint32_t n_files = 0, kept = 0;
+	int r = hive_db_read(shared->hive->db, &tx);
+
+	if (r == 0)
+		r = hive_files_of(tx, shared->place->dataset.head.id, &files, &n_files);
+	for (uint32_t i = 0; r == 0 && i < *n; i++) {
+		const struct hive_segment *segment = &shared->segments[i];
+		char name[192];
+
+		snprintf(name, sizeof(name), "link%" PRId64 "-%s", shared->place->part.link_id,
+			 segment->name);
+		if (n_files && bsearch(name, files, n_files, sizeof(*files), by_name))
+			continue;
+		if (segment->sha256[0])
+			shared->segments[kept++] = *segment;
+		else
+			*ret_unhashed = true;
+	}
+	hive_files_free(files, n_files);
+	*n = kept;
+	return r;
+}
+
+static int fetch_all(struct hive *hive, struct hive_client *client, const struct place *place, const char *id,
+		     struct skep_err *err)
+{
+	struct fetching shared = { .hive = hive, .place = place, .capture_id = id };
+	bool unhashed = false;
+	int r = hive_client_segments(client, id, &shared.segments, &shared.n, err);
+
+	if (r == 0)
+		r = sort_out(&shared, &shared.n, &unhashed);
+	if (r == 0 && shared.n) {
+		pthread_mutex_init(&shared.lock, NULL);
+		fetch_together(&shared, client);
+		pthread_mutex_destroy(&shared.lock);
+		r = shared.result;
+		if (r != 0)
+			*err = shared.err;
+	}
+	free(shared.segments);
 	if (r == 0 && unhashed)
 		return skep_err_set(err, -EAGAIN, "the probe has not computed all digests yet");
 	return r;
+}
+
+static int note_origin(struct hive *hive, struct hive_client *client, const struct place *place,
+		       const char *id, struct skep_err *err)
+{
+	_skep_free_ char *text = NULL;
+	int r = hive_client_capture_text(client, id, &text, err);
+
+	return r == 0 ? add_origin(hive, place, text) : r;
+}
+
+int hive_collect_early(struct hive *hive, struct hive_client *client, int64_t job_id, int64_t link_id,
+		       struct skep_err *err)
+{
+	SKEP_CLEANUP(place_clear) struct place place = { 0 };
+	struct hive_capture capture = { .at = HIVE_CAPTURE_ABSENT };
+	char name[HIVE_CAPTURE_NAME];
+	int r;
+
+	hive_capture_name(hive, job_id, link_id, name);
+	r = hive->store ? hive_client_get(client, name, &capture, err) : -EAGAIN;
+	if (r != 0 || capture.at == HIVE_CAPTURE_ABSENT)
+		return r;
+	r = find_place(hive, job_id, link_id, &place);
+	/* ended meanwhile, perhaps cancelled: what is still to be fetched is for the job logic to say */
+	if (r == 0 && place.job.state < HIVE_JOB_DONE && place.job.finish != HIVE_FINISH_CANCEL)
+		r = fetch_all(hive, client, &place, capture.id, err);
+	return r;
+}
+
+static int collect(struct hive *hive, struct hive_client *client, const struct place *place, const char *name,
+		   struct skep_err *err)
+{
+	struct hive_capture capture = { .at = HIVE_CAPTURE_ABSENT };
+	int r = hive_client_get(client, name, &capture, err);
+
+	if (r == 0 && capture.at == HIVE_CAPTURE_ABSENT)
+		return skep_err_set(err, SKEP_E_NOT_FOUND, "the probe no longer has the capture");
+	if (r == 0 && capture.at != HIVE_CAPTURE_OVER)
+		return skep_err_set(err, -EAGAIN, "the capture is not over");
+	if (r == 0)
+		r = hive->store ? fetch_all(hive, client, place, capture.id, err)
+				: skep_err_set(err, -EAGAIN, "this hive has no store");
+	return r == 0 ? note_origin(hive, client, place, capture.id, err) : r;
 }
 
 void hive_collect(struct hive *hive, struct hive_client *client, const struct hive_effect *effect,
 		  struct hive_collected *ret, struct skep_err *err)
 {
 	SKEP_CLEANUP(place_clear) struct place place = { 0 };
-	struct fetching f = { .hive = hive, .client = client, .place = &place };
-	struct hive_capture capture = { .at = HIVE_CAPTURE_ABSENT };
 	char name[HIVE_CAPTURE_NAME];
 	int r = find_place(hive, effect->job_id, effect->link_id, &place);
 
@@ -210,136 +393,11 @@ void hive_collect(struct hive *hive, struct hive_client *client, const struct hi
 	if (r < 0 || count(hive, &place, ret) < 0 || !client)
 		return;
 	hive_capture_name(hive, effect->job_id, effect->link_id, name);
-	r = hive_client_get(client, name, &capture, err);
-	if (r == 0 && capture.at == HIVE_CAPTURE_ABSENT)
-		r = skep_err_set(err, SKEP_E_NOT_FOUND, "the probe no longer has the capture");
-	else if (r == 0 && capture.at != HIVE_CAPTURE_OVER)
-		r = skep_err_set(err, -EAGAIN, "the capture is not over");
-	f.capture_id = capture.id;
-	if (r == 0)
-		r = hive->store ? fetch_all(&f, err) : skep_err_set(err, -EAGAIN, "this hive has no store");
+	r = collect(hive, client, &place, name, err);
 	(void)count(hive, &place, ret);
 	if (r == 0)
 		ret->done = HIVE_DONE_OK;
 	else if (r == SKEP_E_NOT_FOUND || r == SKEP_E_BAD_DATA)
 		ret->done = HIVE_DONE_LOST;
 	ret->text = err->text;
-}
-
-/* ---- the dataset ---- */
-
-static bool is_whole(const struct hive_rows *parts)
-{
-	for (uint32_t i = 0; i < parts->n; i++) {
-		const struct hive_job_link *part = hive_rows_at(parts, i);
-
-		if (part->reason || part->gap || part->dropped_pkts ||
-		    (part->result != HIVE_RESULT_COLLECTED && part->result != HIVE_RESULT_UNNEEDED))
-			return false;
-	}
-	return true;
-}
-
-static int update_dataset(struct hive *hive, struct hive_tx *tx, const struct hive_job *job,
-			  const struct hive_files_sum *sum, struct hive_dataset *dataset)
-{
-	_hive_rows_ struct hive_rows parts = { .table = &hive_job_links };
-	int r = hive_job_links_of(tx, job->head.id, &parts);
-
-	(void)hive;
-	if (r < 0)
-		return r;
-	free(dataset->state);
-	dataset->state = strdup(is_whole(&parts) ? "whole" : "incomplete");
-	dataset->pkts = sum->pkts;
-	dataset->bytes = job->stored_bytes;
-	dataset->stored_bytes = sum->bytes;
-	dataset->first_ns = sum->first_ns;
-	dataset->last_ns = sum->last_ns;
-	return dataset->state ? hive_row_update(tx, &hive_datasets, dataset) : -ENOMEM;
-}
-
-int hive_build(struct hive *hive, const struct hive_effect *effect, int64_t *ret_pkts, int64_t *ret_bytes,
-	       char **ret_text)
-{
-	_hive_dataset_ struct hive_dataset dataset = { 0 };
-	_hive_job_ struct hive_job job = { 0 };
-	_hive_tx_ struct hive_tx *tx = NULL;
-	struct hive_files_sum sum = { 0 };
-	int r = hive_db_write(hive->db, &tx);
-
-	if (r == 0)
-		r = hive_row_get(tx, &hive_jobs_table, effect->job_id, &job);
-	if (r == 0)
-		r = hive_dataset_of_job(tx, effect->job_id, &dataset);
-	if (r == 0)
-		r = hive_files_sum(tx, dataset.head.id, 0, &sum);
-	if (r == 0)
-		r = update_dataset(hive, tx, &job, &sum, &dataset);
-	if (r == 0)
-		r = hive_tx_commit(&tx);
-	if (r < 0)
-		return r;
-	*ret_pkts = sum.pkts;
-	*ret_bytes = job.stored_bytes;
-	if (effect->limit_pkts && sum.pkts > effect->limit_pkts &&
-	    asprintf(ret_text, "its links together captured %" PRId64 " packets more than the limit; nothing was cut away",
-		     sum.pkts - effect->limit_pkts) < 0)
-		*ret_text = NULL;
-	return 0;
-}
-
-/* ---- reading ---- */
-
-int hive_dataset_files(struct hive *hive, const struct hive_actor *actor, int64_t dataset_id,
-		       struct hive_list *list, struct hive_rows *ret, struct hive_complaints *complaints)
-{
-	_hive_dataset_ struct hive_dataset dataset = { 0 };
-	_hive_tx_ struct hive_tx *tx = NULL;
-	int r = hive_thing_get(hive, actor, HIVE_DATASET, dataset_id, &dataset, complaints);
-
-	if (r == 0)
-		r = hive_db_read(hive->db, &tx);
-	if (r != 0)
-		return r;
-	hive_narrow(list, &hive_files, "dataset_id", HIVE_EQ, dataset_id);
-	r = hive_row_list(tx, &hive_files, list, ret);
-	return r == -EINVAL ? hive_complain(complaints, "cursor", "the cursor is not one of this list and order") : r;
-}
-
-static int note_download(struct hive *hive, const struct hive_actor *actor, int64_t dataset_id,
-			 const char *name)
-{
-	_hive_tx_ struct hive_tx *tx = NULL;
-	char object[64];
-	int r = hive_db_write(hive->db, &tx);
-
-	snprintf(object, sizeof(object), "dataset %" PRId64, dataset_id);
-	if (r == 0)
-		r = hive_audit_add(hive, tx, actor, "dataset.download", object, name);
-	return r < 0 ? r : hive_tx_commit(&tx);
-}
-
-int hive_dataset_open(struct hive *hive, const struct hive_actor *actor, const struct hive_file_of *of,
-		      struct hive_file *ret, int *ret_fd, struct hive_complaints *complaints)
-{
-	_hive_dataset_ struct hive_dataset dataset = { 0 };
-	_hive_tx_ struct hive_tx *tx = NULL;
-	struct skep_err err = SKEP_ERR_NULL;
-	int r = hive_thing_get(hive, actor, HIVE_DATASET, of->dataset_id, &dataset, complaints);
-
-	if (r == 0)
-		r = hive_db_read(hive->db, &tx);
-	if (r == 0)
-		r = hive_row_get(tx, &hive_files, of->file_id, ret);
-	hive_tx_abortp(&tx);
-	if (r == -ENOENT || (r == 0 && ret->dataset_id != of->dataset_id)) {
-		(void)skep_err_set(&err, SKEP_E_NOT_FOUND, "there is no such file in the dataset");
-		return hive_complain_err(complaints, NULL, &err);
-	}
-	if (r == 0)
-		r = note_download(hive, actor, of->dataset_id, ret->name);
-	return r != 0	     ? r
-	       : hive->store ? hive_store_read(hive->store, dataset.folder, ret->name, ret_fd)
-			     : -ENOENT;
 }

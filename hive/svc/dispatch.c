@@ -9,8 +9,10 @@
 
 #include "common/log.h"
 #include "hive/probe/client.h"
+#include "hive/svc/build.h"
 #include "hive/svc/collect.h"
 #include "hive/svc/jobs.h"
+#include "hive/svc/prefetch.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -70,7 +72,7 @@ static void put(struct hive_dispatch *d, const struct task *task)
 
 /* ---- tasks ---- */
 
-static int client_for(struct hive *hive, int64_t probe_id, struct hive_client **ret)
+int hive_dispatch_client(struct hive *hive, int64_t probe_id, struct hive_client **ret)
 {
 	_hive_probe_ struct hive_probe probe = { 0 };
 	_hive_tx_ struct hive_tx *tx = NULL;
@@ -169,7 +171,7 @@ static int ask(struct hive *hive, const struct hive_effect *effect, struct hive_
 	};
 	_client_ struct hive_client *client = NULL;
 	char name[HIVE_CAPTURE_NAME];
-	int r = client_for(hive, effect->probe_id, &client);
+	int r = hive_dispatch_client(hive, effect->probe_id, &client);
 
 	hive_capture_name(hive, effect->job_id, effect->link_id, name);
 	if (r < 0)
@@ -211,8 +213,16 @@ static void do_collect(struct hive *hive, const struct hive_effect *effect)
 	struct skep_err err = SKEP_ERR_NULL;
 	struct hive_collected collected;
 
-	(void)client_for(hive, effect->probe_id, &client);
-	hive_collect(hive, client, effect, &collected, &err);
+	(void)hive_dispatch_client(hive, effect->probe_id, &client);
+	if (hive_prefetch_hold(hive, effect->job_id, effect->link_id)) {
+		hive_collect(hive, client, effect, &collected, &err);
+		hive_prefetch_release(hive, effect->job_id, effect->link_id);
+	} else {
+		collected = (struct hive_collected){ .job_id = effect->job_id,
+						     .link_id = effect->link_id,
+						     .done = HIVE_DONE_RETRY };
+		(void)skep_err_set(&err, -EAGAIN, "a segment is still being fetched");
+	}
 	if (collected.done != HIVE_DONE_OK)
 		skep_log(SKEP_LOG_INFO, "job=%" PRId64 " link=%" PRId64 " not collected: %s", effect->job_id, effect->link_id, err.text);
 	pthread_mutex_lock(&hive->jobs_lock);
@@ -240,7 +250,7 @@ static bool do_poll(struct hive *hive, int64_t probe_id)
 	uint64_t asked_ns = (uint64_t)hive_now_ns(hive);
 	char prefix[32];
 	uint32_t n = 0;
-	int r = client_for(hive, probe_id, &client);
+	int r = hive_dispatch_client(hive, probe_id, &client);
 
 	snprintf(prefix, sizeof(prefix), "hive-%s-", hive->id);
 	if (r == 0)
@@ -251,8 +261,11 @@ static bool do_poll(struct hive *hive, int64_t probe_id)
 		struct hive_status status = status_of(&captures[i]);
 		int64_t job_id, link_id;
 
-		if (hive_capture_of(hive, captures[i].name, &job_id, &link_id))
-			hive_jobs_status(hive->jobs, job_id, link_id, &status, asked_ns);
+		if (!hive_capture_of(hive, captures[i].name, &job_id, &link_id))
+			continue;
+		hive_jobs_status(hive->jobs, job_id, link_id, &status, asked_ns);
+		if (status.at == HIVE_AT_RUNNING && status.stored_pkts && !captures[i].ring)
+			hive_prefetch_want(hive, probe_id, job_id, link_id);
 	}
 	pthread_mutex_unlock(&hive->jobs_lock);
 	return r == 0;
@@ -389,6 +402,7 @@ struct hive_dispatch *hive_dispatch_stop(struct hive_dispatch *d)
 {
 	if (!d)
 		return NULL;
+	atomic_store(&d->hive->stopping, true);
 	pthread_mutex_lock(&d->lock);
 	d->stop = true;
 	pthread_cond_broadcast(&d->work);
@@ -396,6 +410,7 @@ struct hive_dispatch *hive_dispatch_stop(struct hive_dispatch *d)
 	pthread_mutex_unlock(&d->lock);
 	for (uint32_t i = 0; i < d->n_threads; i++)
 		pthread_join(d->threads[i], NULL);
+	hive_prefetch_stop(d->hive); /* last: the threads above use it */
 	while (d->first) {
 		struct task *task = d->first;
 
@@ -429,6 +444,7 @@ int hive_dispatch_start(struct hive *hive, struct hive_dispatch **ret, struct sk
 	pthread_condattr_destroy(&monotonic);
 	pthread_attr_init(&small);
 	pthread_attr_setstacksize(&small, STACK_BYTES);
+	r = hive_prefetch_start(hive, err);
 	for (int i = 0; r == 0 && i < WORKERS + 1; i++) {
 		r = -pthread_create(&d->threads[i], &small, i ? work : lead, d);
 		d->n_threads += r == 0;

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #define READERS 4
 #define HOUR_NS (3600 * SKEP_NSEC_PER_SEC)
@@ -30,6 +31,7 @@ struct hive *hive_close(struct hive *hive)
 	hive->store = hive_store_close(hive->store);
 	hive->db = hive_db_close(hive->db);
 	pthread_mutex_destroy(&hive->jobs_lock);
+	free(hive->programs);
 	free(hive);
 	return NULL;
 }
@@ -66,6 +68,7 @@ int hive_open(const struct hive_config *cfg, const struct skep_clock *clock, str
 		return skep_err_set(err, -ENOMEM, "out of memory");
 	hive->cfg = *cfg;
 	hive->clock = clock;
+	hive->cfg.programs = hive->programs = cfg->programs ? strdup(cfg->programs) : NULL;
 	hive->cfg.session_idle_ns = cfg->session_idle_ns ? cfg->session_idle_ns : 12 * HOUR_NS;
 	hive->cfg.session_max_ns = cfg->session_max_ns ? cfg->session_max_ns : 7 * 24 * HOUR_NS;
 	pthread_mutex_init(&hive->jobs_lock, NULL);

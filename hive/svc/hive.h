@@ -14,8 +14,10 @@
 #include "hive/db/results.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct hive_jobs;
+struct hive_prefetch;
 struct hive_store;
 
 #define HIVE_NAME_MAX 64
@@ -24,6 +26,7 @@ struct hive_config {
 	const char *db_path;
 	const char *store_path;       /* datasets; NULL: none, nothing can be collected */
 	uint64_t store_reserve_bytes; /* stay free there */
+	const char *programs;         /* the directory of skep-capture; NULL: no merged downloads */
 	const struct hive_ldap *ldap; /* borrowed; NULL: none */
 	/* of the job logic (jobs_logic.h: grace, lost, patience); 0: 30 s, 1 h, 15 min */
 	uint64_t missing_after_ns, lost_after_ns, patience_ns;
@@ -33,12 +36,15 @@ struct hive_config {
 
 struct hive {
 	struct hive_config cfg;
+	char *programs; /* cfg's, kept */
 	const struct skep_clock *clock;
 	struct hive_db *db;
 	struct hive_delay *delay;
 	pthread_mutex_t jobs_lock; /* jobs */
 	struct hive_jobs *jobs;
 	struct hive_store *store; /* NULL: none */
+	struct hive_prefetch *prefetch; /* while the dispatcher runs; set before and after its threads */
+	atomic_bool stopping; /* long transfers are given up */
 	char id[9]; /* of this hive, in the names of its captures; for ever */
 };
 

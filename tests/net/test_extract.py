@@ -141,3 +141,42 @@ def test_the_output_is_never_an_input(folder, tmp_path):
     assert code == 2 and "overwritten" in said and (mine / "part0.pcap.zst").read_bytes() == before
     _, said = extract(mine, "-w", mine / "out.pcap")
     assert said["files"] == 3
+
+
+def blocks_of(path):
+    """The blocks of a pcapng file: (type, bytes)."""
+    data, at, found = path.read_bytes(), 0, []
+    while at < len(data):
+        length = int.from_bytes(data[at + 4:at + 8], "little")
+        found.append((int.from_bytes(data[at:at + 4], "little"), data[at:at + length]))
+        at += length
+    return found
+
+
+def test_a_list_names_files_and_their_links(folder, tmp_path):
+    """Two links of three files: an interface for each, and its statistics at the end: what its files stored, and nothing dropped."""
+    path, sent = folder
+    names = tmp_path / "list"
+    names.write_text("".join(f"{path}/part{n}.pcap.zst\t{link}\n" for n, link in enumerate(("tap-a", "tap-b", "tap-a"))))
+    _, said = extract("--list", names, "--format", "pcapng", "-w", tmp_path / "all.pcapng")
+    assert [record.data for record in pcapfile.read(tmp_path / "all.pcapng")[1]] == sent
+    assert said["bytes"] == (tmp_path / "all.pcapng").stat().st_size and said["in_order"] is True
+    assert (said["first_ns"], said["last_ns"]) == (FIRST_NS, FIRST_NS + 8999 * STEP_NS)
+    blocks = blocks_of(tmp_path / "all.pcapng")
+    interfaces = [data for kind, data in blocks if kind == 1]
+    assert [name in data for name, data in zip((b"tap-a", b"tap-b"), interfaces, strict=True)] == [True, True]
+    assert [kind for kind, _ in blocks[-2:]] == [5, 5]
+    for number, (_, data) in enumerate(blocks[-2:]):
+        assert int.from_bytes(data[8:12], "little") == number
+        received = data.index(b"\x04\x00\x08\x00")
+        assert int.from_bytes(data[received + 4:received + 12], "little") == (6000, 3000)[number]
+
+
+@pytest.mark.parametrize("form", ["pcap", "pcapng"])
+def test_an_output_that_was_cut_off_goes_on(folder, tmp_path, form):
+    path, _ = folder
+    extract(path, "--format", form, "-w", tmp_path / "all")
+    whole = (tmp_path / "all").read_bytes()
+    for skip in (1, 24, 70000, len(whole) - 1, len(whole), len(whole) + 5):
+        _, said = extract(path, "--format", form, "--skip", str(skip), "-w", tmp_path / "rest")
+        assert (tmp_path / "rest").read_bytes() == whole[skip:] and said["bytes"] == len(whole)
