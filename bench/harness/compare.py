@@ -52,7 +52,7 @@ def judge(losses, allowed=ALLOWED, alpha=ALPHA):
 
 
 def command(*words, cwd=None):
-    done = subprocess.run([str(w) for w in words], capture_output=True, text=True, cwd=cwd)
+    done = subprocess.run([str(w) for w in words], capture_output=True, text=True, cwd=cwd, env=callgrind.OWN_LINES)
     if done.returncode:
         raise BenchError(f"{' '.join(map(str, words))}: {(done.stderr + done.stdout).strip()[-1200:]}")
     return done.stdout.strip()

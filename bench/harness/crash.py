@@ -45,7 +45,7 @@ def one(bench, name, seconds):
             process.popen.wait(10)
     finally:
         forget(bench, processes)
-    found = [path for path in work.iterdir() if path.name.startswith("out.pcap")]
+    found = [path for path in work.iterdir() if path.name.startswith("out.pcap") and path.suffix != ".json"]
     count, last_ns = last_stamp(found[0], ".zst" in found[0].name) if found else (0, 0)
     return count > 0, (killed_ns - last_ns) / 1e9 if count else seconds, count
 
