@@ -9,11 +9,13 @@
 from .errors import (BusyError, ChangedError, ConflictError, DamagedError, ForbiddenError, HiveError, InvalidError, JobFailedError,
                      LoginError, NotFoundError, Problem, RefusedError, SkepError, UnreachableError, UntrustedError, UsageError,
                      WaitTimeoutError)
+from .events import Event
 from .hive import Hive
+from .jobs import job_fields
 from .models import AuditEntry, Dataset, File, Filter, Group, Job, JobDetail, JobEvent, JobLink, Link, NewToken, Probe, Token, User
 from .transport import VERSION as __version__
 
-__all__ = ["AuditEntry", "BusyError", "ChangedError", "ConflictError", "DamagedError", "Dataset", "File", "Filter", "ForbiddenError",
+__all__ = ["AuditEntry", "BusyError", "ChangedError", "ConflictError", "DamagedError", "Dataset", "Event", "File", "Filter", "ForbiddenError",
            "Group", "Hive", "HiveError", "InvalidError", "Job", "JobDetail", "JobEvent", "JobFailedError", "JobLink", "Link", "LoginError",
            "NewToken", "NotFoundError", "Probe", "Problem", "RefusedError", "SkepError", "Token", "UnreachableError", "UntrustedError",
-           "UsageError", "User", "WaitTimeoutError", "__version__"]
+           "UsageError", "User", "WaitTimeoutError", "__version__", "job_fields"]

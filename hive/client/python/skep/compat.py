@@ -56,7 +56,7 @@ class PyTCI:
             lines = [one.strip() for one in lines.split(",") if one.strip()]
         if not lines:
             raise UsageError("lines: no link is named")
-        script = {"script_name": script_name, "script_args": script_args}
+        script: dict[str, Any] = {"script_name": script_name, "script_args": script_args}
         return LegacyJob(self.hive.create_job(name, link_names(lines), duration=duration, max_size=max_capture_data, filter=filter or None,
                                               **{field: value for field, value in script.items() if value}))
 

@@ -9,18 +9,21 @@ import hashlib
 import os
 import pathlib
 import re
-from typing import Any, BinaryIO, Callable, Iterator
+import typing
+from typing import Any, BinaryIO, Callable, Iterator, Literal
 
 import requests
 
 from .calls import UNSET, Calls, Ref, Unset, given, id_of, operation
-from .errors import DamagedError, RefusedError, SkepError, UnreachableError, UsageError
-from .models import Dataset, File, Job
-from .transport import _innermost
+from .errors import DamagedError, RefusedError, UnreachableError, UsageError
+from .models import Dataset, File, Job, Link, Manifest
+from .transport import Transport, innermost
 from .values import Time, to_time
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of a file, the bytes of it that are there, and its length (0: not known yet)."""
+
+DownloadFormat = Literal["pcap", "pcapng", "pcap.zst", "zip", "tar"]
 
 CHUNK = 256 * 1024
 Path = str | os.PathLike[str]
@@ -49,10 +52,10 @@ class DatasetCalls(Calls):
         raise UsageError(f"job {id_of(job)} has no dataset (yet)")
 
     @operation("change_dataset")
-    def change_dataset(self, dataset: Ref, *, name: str | Unset = UNSET, notes: str | None | Unset = UNSET, pinned: bool | Unset = UNSET,
+    def change_dataset(self, dataset: Ref, *, name: str | Unset = UNSET, description: str | None | Unset = UNSET, pinned: bool | Unset = UNSET,
                        expires: Time | None | Unset = UNSET) -> Dataset:
-        """Changes a dataset's name, notes, pin (it never expires) or when it expires."""
-        values = given(name=name, notes=notes, pinned=pinned)
+        """Changes a dataset's name, description, pin (it never expires) or when it expires."""
+        values = given(name=name, description=description, pinned=pinned)
         if expires is not UNSET:
             values["expires"] = None if expires is None else to_time(expires, "expires")
         return self._change(Dataset, "/api/v1/datasets", dataset, values)
@@ -79,13 +82,43 @@ class DatasetCalls(Calls):
         os.makedirs(folder, exist_ok=True)
         return [self.download_file(file, folder, progress=progress) for file in self.get_files(dataset, sort="name")]
 
+    @operation("get_dataset_manifest")
+    def get_manifest(self, dataset: Ref) -> Manifest:
+        """What a dataset is, where it comes from, and what it lacks."""
+        return Manifest.from_json(self._http.get(f"/api/v1/datasets/{id_of(dataset)}/manifest"))
+
+    @operation("download_dataset")
+    def download(self, dataset: Ref, path: Path = ".", *, format: DownloadFormat | None = None, link: str | Link | None = None,
+                 from_: Time | None = None, to: Time | None = None, filter: str | None = None,
+                 progress: Progress | None = None) -> pathlib.Path:
+        """Fetches a dataset (or that of a job) as one file; returns where it is.
+
+        path: a file, whose ending says the format, or a folder. format: pcap, pcapng (default) and pcap.zst are all links merged in order of time;
+        zip and tar are the files as they were captured, with manifest and README. link, from_, to, filter (a tcpdump expression): only this;
+        not of zip and tar.
+        """
+        if isinstance(dataset, Job):
+            dataset = self.dataset_of(dataset)
+        elif not isinstance(dataset, Dataset):
+            dataset = self.get_dataset(dataset)
+        target = pathlib.Path(path)
+        as_folder = target.is_dir() or str(path).endswith("/")
+        format = format or (None if as_folder else format_of(target)) or "pcapng"
+        if as_folder:
+            target = target / f"{safe_name(dataset.name)}.{format}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        query = {"format": format, "link": link.name if isinstance(link, Link) else link, "filter": filter,
+                 "from": from_ and to_time(from_, "from"), "to": to and to_time(to, "to")}
+        return self._fetch(f"/api/v1/datasets/{dataset.id}/download", query, target, progress=progress)
+
     # --- fetching ---
 
     def _fetch(self, url: str, query: dict[str, Any] | None, target: pathlib.Path, *, sha256: str | None = None, size: int | None = None,
                progress: Progress | None = None) -> pathlib.Path:
         part = target.with_name(target.name + ".part")
-        with open(part, "ab") as out:
-            _fetch_into(self, url, query, out, name=target.name, size=size, progress=progress, known=sha256 is not None)
+        fetch = _Fetch(self._http, url, query, target.name, progress, size)
+        with open(part, "ab" if sha256 else "wb") as out:  # the rest of an earlier call only where the digest shows what it is
+            fetch.into(out)
             out.flush()
             os.fsync(out.fileno())
             length = out.tell()
@@ -96,50 +129,77 @@ class DatasetCalls(Calls):
         return target
 
 
-def _fetch_into(calls: Calls, url: str, query: dict[str, Any] | None, out: BinaryIO, *, name: str, size: int | None,
-                progress: Progress | None, known: bool) -> None:
-    """Appends what is missing in `out`, whatever breaks meanwhile. known: the content is known by its digest, so that a rest from an
-    earlier call may be continued; else only one of this call, by its ETag."""
-    http, etag, failures = calls._http, None, 0
-    if not known:
-        out.truncate(0)
-    while True:
-        have = out.seek(0, os.SEEK_END)
-        if size is not None and have >= size:
-            if have > size:
-                out.truncate(0)
-                continue
-            return
-        headers = {"Accept-Encoding": "identity"}
-        if have:
-            headers["Range"] = f"bytes={have}-"
-            if etag:
-                headers["If-Range"] = etag
-        try:
-            with http.request("GET", url, query=query, headers=headers, stream=True) as response:
-                if have and response.status_code != 206:
-                    out.truncate(0)
-                    have = 0
-                etag = response.headers.get("ETag")
-                total = have + int(response.headers.get("Content-Length") or 0)
-                for chunk in response.iter_content(CHUNK):
-                    out.write(chunk)
-                    have += len(chunk)
-                    failures = 0
-                    if progress:
-                        progress(name, have, size or total)
-            if size is None or have >= size:
-                return
-            raise UnreachableError(f"{name}: the connection ended after {have} of {size} bytes")
-        except RefusedError as refusal:
-            if refusal.status == 416 and have:
+class _Fetch:
+    """Brings a file, in as many pieces as connections break into."""
+
+    def __init__(self, http: Transport, url: str, query: dict[str, Any] | None, name: str, progress: Progress | None, size: int | None):
+        self.http, self.url, self.query, self.name, self.progress = http, url, query, name, progress
+        self.size = size  # None: not known yet
+        self.etag: str | None = None
+        self.known = size is not None
+
+    def into(self, out: BinaryIO) -> None:
+        """Appends what is missing in `out`."""
+        failures, reached = 0, 0
+        while not self._complete(out):
+            try:
+                if self._piece(out):
+                    return
+                problem: Exception = UnreachableError(f"{self.name}: the connection ended after {out.tell()} of {self.size} bytes")
+            except RefusedError as refusal:
+                if refusal.status != 416 or not out.tell():
+                    raise
+                problem = refusal
                 out.truncate(0)  # the rest of an older file
-                continue
-            raise
-        except (requests.exceptions.RequestException, UnreachableError) as error:
-            failures += 1
-            if failures > http.retries or (size is None and not etag):
-                raise error if isinstance(error, SkepError) else UnreachableError(f"{name}: {_innermost(error)}") from error
+            except (requests.exceptions.RequestException, UnreachableError) as error:
+                problem = UnreachableError(f"{self.name}: {innermost(error)}")
+            have = out.seek(0, os.SEEK_END)
+            failures = failures + 1 if have <= reached else 1
+            reached = max(reached, have)
+            if failures > self.http.retries:
+                raise problem
+
+    def _complete(self, out: BinaryIO) -> bool:
+        have = out.seek(0, os.SEEK_END)
+        if self.size is None or have < self.size:
+            return False
+        if have > self.size:
+            out.truncate(0)
+            return False
+        return have > 0
+
+    def _piece(self, out: BinaryIO) -> bool:
+        """One answer. True: it is all there, as far as an answer can say."""
+        have = out.seek(0, os.SEEK_END)
+        headers = {"Accept-Encoding": "identity"}
+        if have and (self.known or self.etag):
+            headers["Range"] = f"bytes={have}-"
+            if self.etag:
+                headers["If-Range"] = self.etag
+        with self.http.request("GET", self.url, query=self.query, headers=headers, stream=True) as response:
+            if response.status_code != 206 or not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+                if response.status_code == 206:
+                    raise UnreachableError("the answer is another part than was asked for")
+                out.truncate(0)
+                have = out.seek(0)
+            self.etag = response.headers.get("ETag")
+            length = response.headers.get("Content-Length")
+            if self.size is None and length is not None:
+                self.size = have + int(length)
+            for chunk in response.iter_content(CHUNK):
+                out.write(chunk)
+                have += len(chunk)
+                if self.progress:
+                    self.progress(self.name, have, self.size or 0)
+        return self.size is None or have >= self.size
+
+
+def format_of(path: pathlib.Path) -> DownloadFormat | None:
+    """What the name's ending asks for."""
+    for ending in typing.get_args(DownloadFormat):
+        if path.name.endswith(f".{ending}"):
+            return ending
+    return None
 
 
 def _digest(path: pathlib.Path) -> str:

@@ -6,13 +6,15 @@ from types import TracebackType
 
 from .accounts import AccountCalls
 from .datasets import DatasetCalls
+from .events import EventCalls
 from .jobs import JobCalls
+from .plans import PlanCalls
 from .probes import ProbeCalls
 from .system import SystemCalls
 from .transport import Transport
 
 
-class Hive(JobCalls, DatasetCalls, ProbeCalls, AccountCalls, SystemCalls):
+class Hive(JobCalls, EventCalls, PlanCalls, DatasetCalls, ProbeCalls, AccountCalls, SystemCalls):
     """A hive as one person or program sees it.
 
         hive = Hive("https://hive.example.net:8480", token)

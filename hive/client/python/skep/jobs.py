@@ -3,23 +3,76 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Iterator, Literal, Sequence
+from typing import Any, Callable, Iterator, Literal, Sequence, TypedDict, Unpack
 
 from .calls import UNSET, Calls, Ref, Unset, given, id_of, operation
 from .errors import JobFailedError, UsageError, WaitTimeoutError
-from .models import Filter, Format, Job, JobDetail, JobEvent, Link, Missing, Priority, StartMode
+from .models import (Estimate, Filter, FilterAnswer, Format, Job, JobDetail, JobEvent, Link, Missing, Priority, StartMode)
 from .values import Duration, Size, Time, to_bytes, to_seconds, to_time
 
 Links = Literal["*"] | str | Link | Sequence[str | Link]
 """Names of links, or "*": all that you may use."""
 
 
-def link_names(links: Links) -> str | list[str]:
+class JobFields(TypedDict, total=False):
+    """What can be said of a job. max_* and duration are limits, of which a capture needs one at least: max_size and max_pkts of all links
+    together, link_max_* of each, duration of each link's capture; end: over at the latest. start_mode: each link when it is free, or all
+    together. missing: what becomes of links whose probe cannot be reached. trim, sample_*, snaplen: store less of what matches."""
+    filter: str | None
+    duration: Duration
+    max_size: Size
+    max_pkts: int
+    link_max_size: Size
+    link_max_pkts: int
+    start: Time
+    end: Time
+    priority: Priority
+    start_mode: StartMode
+    missing: Missing
+    snaplen: int
+    trim: str | None
+    sample_every: int
+    sample_by_flow: bool
+    format: Format
+    expected_bps: int
+    description: str | None
+    ring_duration: Duration
+    ring_size: Size
+
+
+class JobChanges(JobFields, total=False):
+    """What is to be other than in the job or template that a job is made of."""
+    name: str
+    links: Links
+
+
+def link_names(links: Links, what: str = "links") -> str | list[str]:
     if links == "*" or links == ["*"]:
         return "*"
     if isinstance(links, (str, Link)):
         links = [links]
     return [link.name if isinstance(link, Link) else str(link) for link in links]
+
+
+# Ours -> the hive's, and how the value becomes the hive's. What is not here is the same there.
+HIVE_FIELDS: dict[str, tuple[str, Callable[[Any, str], Any] | None]] = {
+    "duration": ("limit_duration_s", to_seconds), "max_size": ("limit_bytes", to_bytes), "max_pkts": ("limit_pkts", None),
+    "link_max_size": ("link_limit_bytes", to_bytes), "link_max_pkts": ("link_limit_pkts", None), "start": ("start", to_time),
+    "end": ("end", to_time), "ring_duration": ("ring_duration_s", to_seconds), "ring_size": ("ring_bytes", to_bytes),
+    "links": ("links", link_names),
+}
+
+
+def job_fields(**fields: Unpack[JobChanges]) -> dict[str, Any]:
+    """Fields of a job as the hive takes them, for templates and schedules: job_fields(links=["A"], filter="quic", duration="1h").
+    Names that are not known here go as they are: the hive may be newer."""
+    body = {}
+    for name, value in fields.items():
+        if value is UNSET:
+            continue
+        field, convert = HIVE_FIELDS.get(name, (name, None))
+        body[field] = convert(value, field) if convert and value is not None else value
+    return body
 
 
 class JobCalls(Calls):
@@ -35,28 +88,21 @@ class JobCalls(Calls):
         return JobDetail.from_json(self._http.get(f"/api/v1/jobs/{id_of(job)}"))
 
     @operation("create_job")
-    def create_job(self, name: str, links: Links, *, filter: str | None | Unset = UNSET, duration: Duration | Unset = UNSET,
-                   max_size: Size | Unset = UNSET, max_pkts: int | Unset = UNSET, link_max_size: Size | Unset = UNSET,
-                   link_max_pkts: int | Unset = UNSET, snaplen: int | Unset = UNSET, sample_every: int | Unset = UNSET,
-                   sample_by_flow: bool | Unset = UNSET, format: Format | Unset = UNSET, priority: Priority | Unset = UNSET,
-                   start: Time | Unset = UNSET, start_mode: StartMode | Unset = UNSET, missing: Missing | Unset = UNSET,
-                   expected_bps: int | Unset = UNSET, description: str | None | Unset = UNSET, key: str | None = None,
-                   **more: Any) -> JobDetail:
+    def create_job(self, name: str, links: Links, *, key: str | None = None, **fields: Unpack[JobFields]) -> JobDetail:
         """Asks for a capture on links, with at least one limit.
 
-        links: names, or "*". filter: which packets; none is all. duration ("1d"), max_size ("10GB"), max_pkts: of all links together,
-        duration of each; link_max_*: of each link. start_mode: each link when it is free, or all together. missing: what becomes of links
-        whose probe cannot be reached. key: the Idempotency-Key; the same one twice makes one job. more: fields that are newer than this
-        package, as the hive names them. Raises InvalidError with all problems at once.
+            create_job("QUIC", ["A", "B"], filter="quic", max_size="10GB", duration="1d")
+
+        links: names, or "*". fields: see JobFields. key: the Idempotency-Key; the same one twice makes one job. Raises InvalidError with all
+        problems at once.
         """
-        body = given(name=name, links=link_names(links), filter=filter, limit_pkts=max_pkts, link_limit_pkts=link_max_pkts, snaplen=snaplen,
-                     sample_every=sample_every, sample_by_flow=sample_by_flow, format=format, priority=priority, start_mode=start_mode,
-                     missing=missing, expected_bps=expected_bps, description=description, **more)
-        for field, value, convert in (("limit_duration_s", duration, to_seconds), ("limit_bytes", max_size, to_bytes),
-                                      ("link_limit_bytes", link_max_size, to_bytes), ("start", start, to_time)):
-            if value is not UNSET and value is not None:
-                body[field] = convert(value, field)  # type: ignore[operator]
+        body = {"name": name, "links": link_names(links), **job_fields(**fields)}
         return JobDetail.from_json(self._http.create("/api/v1/jobs", body, key))
+
+    @operation("clone_job")
+    def clone_job(self, job: Ref, *, key: str | None = None, **changes: Unpack[JobChanges]) -> JobDetail:
+        """Makes a job like this one, but for the changes."""
+        return JobDetail.from_json(self._http.create(f"/api/v1/jobs/{id_of(job)}/clone", job_fields(**changes), key))
 
     def _act(self, job: Ref, word: str) -> JobDetail:
         return JobDetail.from_json(self._http.post(f"/api/v1/jobs/{id_of(job)}/{word}"))
@@ -150,6 +196,17 @@ class JobCalls(Calls):
     def delete_filter(self, filter: Ref) -> None:
         """Removes a saved filter."""
         self._http.delete(f"/api/v1/filters/{id_of(filter)}")
+
+    @operation("check_filter")
+    def check_filter(self, filter: str, *, links: Links | Unset = UNSET) -> FilterAnswer:
+        """Is a filter right? Asked of a probe of the links (default: any)."""
+        body = given(filter=filter, links=UNSET if links is UNSET else link_names(links))
+        return FilterAnswer.from_json(self._http.post("/api/v1/filters/check", body))
+
+    @operation("estimate_filter")
+    def estimate_filter(self, links: Links, *, filter: str | None | Unset = UNSET, seconds: int | Unset = UNSET) -> Estimate:
+        """How much would a filter match on links? Measured by their probes for 1 to 30 seconds (default: 5)."""
+        return Estimate.from_json(self._http.post("/api/v1/filters/estimate", given(links=link_names(links), filter=filter, seconds=seconds)))
 
     def link_named(self, name: str) -> Link:
         """The link with this name."""

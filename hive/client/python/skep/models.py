@@ -25,8 +25,12 @@ ENDED = ("done", "failed", "cancelled")
 T = TypeVar("T", bound="Answer")
 
 
+def _each(kind: type["Answer"], items: list[dict[str, Any]]) -> list["Answer"]:
+    return [kind.from_json(item) for item in items]
+
+
 @functools.cache
-def _converters(kind: type) -> dict[str, typing.Callable[[Any], Any]]:
+def _converters(kind: Any) -> dict[str, typing.Callable[[Any], Any]]:
     """Field → what makes a Python value of JSON, for those fields that need it."""
     found: dict[str, typing.Callable[[Any], Any]] = {}
     for name, hint in typing.get_type_hints(kind).items():
@@ -39,19 +43,19 @@ def _converters(kind: type) -> dict[str, typing.Callable[[Any], Any]]:
             elif typing.get_origin(option) is list:
                 inner = typing.get_args(option)[0]
                 if isinstance(inner, type) and issubclass(inner, Answer):
-                    found[name] = lambda items, make=inner.from_json: [make(item) for item in items]
+                    found[name] = functools.partial(_each, inner)
     return found
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """Anything the hive answers with. A field that an older hive does not have is None."""
+    """Anything the hive answers with. A field that an older hive does not have is None; `from` is from_ here, for Python has that word."""
     raw: dict[str, Any] = field(repr=False, compare=False, default_factory=dict)
 
     @classmethod
     def from_json(cls: type[T], data: dict[str, Any]) -> T:
-        make = _converters(cls)
-        known = {one.name: data.get(one.name) for one in fields(cls) if one.name != "raw"}
+        make = _converters(cls)  # type: ignore[arg-type]
+        known = {one.name: data.get(one.name.rstrip("_")) for one in fields(cls) if one.name != "raw"}
         return cls(raw=data, **{name: make[name](value) if value is not None and name in make else value for name, value in known.items()})
 
 
@@ -145,7 +149,15 @@ class Probe(Thing):
     disabled: bool
     created: datetime | None
     seen: datetime | None
-    info: str | None
+    info: dict[str, Any] | None
+    up: bool | None
+    since: datetime | None
+    problem: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discovered(Answer):
+    links_made: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +171,21 @@ class Link(Thing):
     max_bps: int
     disabled: bool
     created: datetime | None
-    info: str | None
+    info: dict[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress(Answer):
+    """How fast a job is on a link, and when it will be over if that goes on."""
+    seen_pkts: int
+    stored_pkts: int
+    rejected_pkts: int
+    dropped_pkts: int
+    stored_bytes: int
+    drops: dict[str, int]
+    pkts_per_s: float
+    bytes_per_s: float
+    estimated_end: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +197,7 @@ class JobLink(Thing):
     link_name: str | None
     probe_name: str | None
     state: Literal["waiting", "starting", "running", "pausing", "paused", "resuming", "stopping", "collecting", "ended"]
-    result: Literal["none", "collected", "unneeded", "skipped", "failed", "lost", "cancelled"]
+    result: Literal["none", "collected", "unneeded", "skipped", "failed", "lost", "cancelled", "released"]
     on_probe: bool
     capturing: bool
     alive: bool
@@ -187,6 +213,7 @@ class JobLink(Thing):
     gap: bool
     collected_pkts: int
     collected_bytes: int
+    progress: Progress | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,6 +258,14 @@ class Job(Thing):
     stored_bytes: int
     kept_pkts: int
     kept_bytes: int
+    kind: Literal["capture", "ring", "saved"]
+    ring_duration_s: int
+    ring_bytes: int
+    ring_id: int | None
+    from_: datetime | None
+    to: datetime | None
+    end: datetime | None
+    schedule_id: int | None
 
     @property
     def has_ended(self) -> bool:
@@ -267,7 +302,7 @@ class Dataset(Thing):
     owner_id: int
     job_id: int | None
     name: str
-    notes: str | None
+    description: str | None
     state: Literal["open", "whole", "incomplete", "deleted"]
     pinned: bool
     created: datetime
@@ -304,3 +339,191 @@ class AuditEntry(Thing):
     object: str | None
     detail: str | None
     hash: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template(Thing):
+    """The fields of a job, to make jobs of."""
+    owner_id: int
+    name: str
+    description: str | None
+    shared: bool
+    job: dict[str, Any]
+    created: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule(Thing):
+    """Jobs at times: cron is MINUTE HOUR DAY MONTH WEEKDAY in UTC."""
+    owner_id: int
+    name: str
+    description: str | None
+    disabled: bool
+    cron: str
+    from_: datetime | None
+    until: datetime | None
+    window_s: int
+    repeat: int
+    missed_runs: Literal["skip", "last"]
+    job: dict[str, Any]
+    created: datetime
+    next: datetime | None
+    last: datetime | None
+    last_job_id: int | None
+    runs: int
+    missed: int
+    reason: str | None
+
+
+HookEvent = Literal["job.created", "job.started", "job.ended", "test"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Webhook(Thing):
+    owner_id: int
+    name: str
+    url: str
+    events: list[HookEvent]
+    disabled: bool
+    created: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewWebhook(Webhook):
+    """The only time that its secret, which signs what is sent, is shown."""
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery(Thing):
+    """What was sent to a webhook, and what came of it."""
+    webhook_id: int
+    event: HookEvent
+    job_id: int | None
+    created: datetime
+    state: Literal["waiting", "done", "failed"]
+    attempts: int
+    next: datetime | None
+    done: datetime | None
+    status: int
+    answer: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterAnswer(Answer):
+    """Is a filter right? If not: error, with the column where, and a hint."""
+    ok: bool
+    probe: str
+    column: int | None
+    error: str | None
+    hint: str | None
+    cbpf_insns: int | None
+    ebpf_insns: int | None
+    verified: bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate(Answer):
+    pkts: float
+    pkts_per_s: float
+    bits_per_s: float
+    bytes_per_hour: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkRate(Answer):
+    """Of one link; problem says why it has no figures."""
+    link_id: int
+    link: str
+    pkts: float | None
+    pkts_per_s: float | None
+    bits_per_s: float | None
+    bytes_per_hour: float | None
+    problem: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate(Answer):
+    """How much a filter would match, measured for some seconds."""
+    seconds: int
+    total: Rate
+    links: list[LinkRate]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogLine(Answer):
+    id: int
+    time: datetime
+    level: Literal["error", "warning", "info", "debug"]
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account(Answer):
+    """seen = stored + rejected + all dropped, of which each reason has its own number."""
+    seen_pkts: int | None
+    stored_pkts: int | None
+    rejected_pkts: int | None
+    dropped: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest(Answer):
+    """What a dataset is, where it comes from, and what it lacks; docs/reference/dataset-manifest.md says what is in job, links and files."""
+    skep_manifest: int
+    dataset: int
+    name: str | None
+    created: datetime | None
+    hive: str | None
+    software: str
+    complete: bool
+    reasons: list[str]
+    first: datetime | None
+    last: datetime | None
+    pkts: int
+    stored_bytes: int
+    job: dict[str, Any] | None
+    links: list[dict[str, Any]]
+    files: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class News(Answer):
+    """Data of an event; of "gap", nothing is known."""
+    owner_id: int | None
+    job_id: int | None
+    time: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobNews(News):
+    """A job is new, or has a new state."""
+    name: str
+    state: str
+    outcome: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkNews(News):
+    """A job on one of its links has a new state."""
+    link: str
+    link_id: int
+    state: str
+    result: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgressNews(News):
+    """How far a job is on a link, each second while it captures."""
+    link: str
+    link_id: int
+    state: str
+    seen_pkts: int
+    stored_pkts: int
+    rejected_pkts: int
+    dropped_pkts: int
+    stored_bytes: int
+    drops: dict[str, int]
+    pkts_per_s: float
+    bytes_per_s: float
+    estimated_end: datetime | None

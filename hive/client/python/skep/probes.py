@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Iterator
 
 from .calls import UNSET, Calls, Ref, Unset, given, id_of, operation
-from .models import Link, Probe
+from .models import Discovered, Link, Probe
 
 
 class ProbeCalls(Calls):
@@ -22,9 +22,21 @@ class ProbeCalls(Calls):
     @operation("create_probe")
     def create_probe(self, name: str, address: str, token: str, *, key_pin: str | None | Unset = UNSET,
                      description: str | None | Unset = UNSET, disabled: bool | Unset = UNSET, key: str | None = None) -> Probe:
-        """Makes a probe known. address, key_pin and token are what `skep-control enrol` prints on it."""
+        """Makes a probe known without asking it; enrol_probe() is less to type."""
         body = given(name=name, address=address, token=token, key_pin=key_pin, description=description, disabled=disabled)
         return Probe.from_json(self._http.create("/api/v1/probes", body, key))
+
+    @operation("create_probe")
+    def enrol_probe(self, enrol: str, *, name: str | Unset = UNSET, description: str | None | Unset = UNSET,
+                    disabled: bool | Unset = UNSET, key: str | None = None) -> Probe:
+        """Makes a probe known with the line that `skep-control enrol` prints there; it is asked, and its interfaces become links."""
+        body = given(enrol=enrol, name=name, description=description, disabled=disabled)
+        return Probe.from_json(self._http.create("/api/v1/probes", body, key))
+
+    @operation("discover_links")
+    def discover_links(self, probe: Ref) -> Discovered:
+        """Makes links of the interfaces of a probe that are none yet."""
+        return Discovered.from_json(self._http.post(f"/api/v1/probes/{id_of(probe)}/discover"))
 
     @operation("change_probe")
     def change_probe(self, probe: Ref, *, name: str | Unset = UNSET, address: str | Unset = UNSET, token: str | Unset = UNSET,

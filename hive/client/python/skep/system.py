@@ -2,10 +2,11 @@
 """Calls about the hive itself: health, figures, description, audit log."""
 from __future__ import annotations
 
-from typing import Any, Iterator
+import time
+from typing import Any, Iterator, Literal
 
 from .calls import Calls, Ref, id_of, operation
-from .models import AuditEntry, Status
+from .models import AuditEntry, LogLine, Status
 
 
 class SystemCalls(Calls):
@@ -38,3 +39,16 @@ class SystemCalls(Calls):
     def get_audit_entry(self, entry: Ref) -> AuditEntry:
         """One entry of the audit log."""
         return AuditEntry.from_json(self._http.get(f"/api/v1/audit/{id_of(entry)}"))
+
+    @operation("list_logs")
+    def get_logs(self, *, level: Literal["error", "warning", "info", "debug"] | None = None, follow: bool = False) -> Iterator[LogLine]:
+        """The last lines of the hive's own log, oldest first, of this level or worse; follow: and what comes, for ever."""
+        cursor = None
+        while True:
+            page = self._http.get("/api/v1/logs", {"level": level, "cursor": cursor, "limit": 1000})
+            yield from (LogLine.from_json(line) for line in page["items"])
+            if not page["items"]:
+                if not follow:
+                    return
+                time.sleep(1)
+            cursor = page["next"]

@@ -160,7 +160,9 @@ class Transport:
 
     def __init__(self, url: str, token: str | None, *, ca_file: str | None, pin: str | None, timeout_s: float, retries: int):
         self.url = check_url(url)
-        self.token, self.cookie, self.csrf = token, None, None
+        self.token = token
+        self.cookie: str | None = None
+        self.csrf: str | None = None
         self.timeout_s, self.retries = timeout_s, retries
         self.session = requests.Session()
         self.session.auth = _Auth(self)
@@ -182,7 +184,7 @@ class Transport:
         try:
             return self.session.request(method, self.url + path, allow_redirects=False, verify=self.verify, **options)
         except requests.exceptions.SSLError as error:
-            raise UntrustedError(f"{self.url} is not proven to be the hive: {_innermost(error)}. Give ca_file (who vouches for it) or pin "
+            raise UntrustedError(f"{self.url} is not proven to be the hive: {innermost(error)}. Give ca_file (who vouches for it) or pin "
                                  "(its key)") from error
         except OSError as error:  # requests' own errors are OSErrors; so is a CA file that is not there
             if isinstance(error, requests.exceptions.RequestException):
@@ -208,7 +210,7 @@ class Transport:
             try:
                 response = self._send(method, path, options)
             except requests.exceptions.RequestException as error:
-                last = UnreachableError(f"{self.url} does not answer: {_innermost(error)}")
+                last = UnreachableError(f"{self.url} does not answer: {innermost(error)}")
                 last.__cause__ = error
                 taken = not _never_connected(error)
                 lost |= taken
@@ -296,7 +298,7 @@ def _never_connected(error: BaseException) -> bool:
     return isinstance(reason, NewConnectionError)
 
 
-def _innermost(error: BaseException) -> str:
+def innermost(error: BaseException) -> str:
     """What the system said, without the wrapping of three libraries."""
     seen: BaseException = error
     while True:

@@ -28,15 +28,28 @@ H = skep.Hive
 NOUNS: dict[str, tuple[str, dict[str, Callable[..., Any]]]] = {
     "job": ("captures", {
         "list": H.get_jobs, "show": H.get_job, "stop": H.stop_job, "cancel": H.cancel_job, "pause": H.pause_job, "resume": H.resume_job,
-        "archive": H.archive_job, "restore": H.restore_job, "events": H.get_job_events}),
+        "archive": H.archive_job, "restore": H.restore_job, "clone": H.clone_job, "events": H.get_job_events}),
     "dataset": ("what captures leave", {
-        "list": H.get_datasets, "show": H.get_dataset, "change": H.change_dataset, "files": H.get_files}),
+        "list": H.get_datasets, "show": H.get_dataset, "change": H.change_dataset, "files": H.get_files, "manifest": H.get_manifest}),
+    "ring": ("flight recorders: the last packets of links", {
+        "list": H.get_rings, "show": H.get_ring, "create": H.create_ring, "trigger": H.trigger}),
+    "template": ("fields of jobs, to make jobs of", {
+        "list": H.get_templates, "show": H.get_template, "create": H.create_template, "change": H.change_template,
+        "delete": H.delete_template, "use": H.use_template}),
+    "schedule": ("jobs at times", {
+        "list": H.get_schedules, "show": H.get_schedule, "create": H.create_schedule, "change": H.change_schedule,
+        "delete": H.delete_schedule}),
+    "webhook": ("addresses that are told what happens to jobs", {
+        "list": H.get_webhooks, "show": H.get_webhook, "create": H.create_webhook, "change": H.change_webhook, "delete": H.delete_webhook,
+        "deliveries": H.get_deliveries, "test": H.test_webhook}),
     "link": ("where packets come from", {
         "list": H.get_links, "show": H.get_link, "create": H.create_link, "change": H.change_link, "delete": H.delete_link}),
     "probe": ("servers with links", {
-        "list": H.get_probes, "show": H.get_probe, "create": H.create_probe, "change": H.change_probe, "delete": H.delete_probe}),
+        "list": H.get_probes, "show": H.get_probe, "create": H.create_probe, "change": H.change_probe, "delete": H.delete_probe,
+        "enrol": H.enrol_probe, "discover": H.discover_links}),
     "filter": ("saved filters", {
-        "list": H.get_filters, "show": H.get_filter, "create": H.create_filter, "change": H.change_filter, "delete": H.delete_filter}),
+        "list": H.get_filters, "show": H.get_filter, "create": H.create_filter, "change": H.change_filter, "delete": H.delete_filter,
+        "check": H.check_filter, "estimate": H.estimate_filter}),
     "user": ("people", {
         "list": H.get_users, "show": H.get_user, "create": H.create_user, "change": H.change_user, "delete": H.delete_user}),
     "group": ("what people may do", {
@@ -48,11 +61,11 @@ NOUNS: dict[str, tuple[str, dict[str, Callable[..., Any]]]] = {
     "session": ("who is logged in where", {
         "list": H.get_sessions, "show": H.whoami, "delete": H.delete_session, "logout-everywhere": H.logout_everywhere}),
     "audit": ("who did what", {"list": H.get_audit, "show": H.get_audit_entry}),
-    "hive": ("the hive itself", {"health": H.health, "ready": H.ready, "metrics": H.metrics, "openapi": H.openapi}),
+    "hive": ("the hive itself", {"health": H.health, "ready": H.ready, "metrics": H.metrics, "logs": H.get_logs, "openapi": H.openapi}),
 }
 # Parameter or noun -> how a thing of that kind is found by its name, where names are unique.
-BY_NAME = {"link": H.get_links, "probe": H.get_probes, "user": H.get_users, "group": H.get_groups, "filter": H.get_filters,
-           "token": H.get_tokens}
+BY_NAME: dict[str, Callable[..., Any]] = {"link": H.get_links, "probe": H.get_probes, "user": H.get_users, "group": H.get_groups, "filter": H.get_filters,
+           "token": H.get_tokens, "template": H.get_templates, "schedule": H.get_schedules, "webhook": H.get_webhooks}
 
 
 def common_options() -> argparse.ArgumentParser:

@@ -7,16 +7,17 @@ import argparse
 import collections.abc
 import getpass
 import inspect
+import json
 import sys
 import types
 import typing
-from typing import Any, Callable
+from typing import Any, Callable, Collection
 
 from ..calls import UNSET, Ref
 from ..errors import UsageError
 
 # Never in argv; each is read from a file, from stdin, or asked for.
-SECRETS = {"password", "token", "secret"}
+SECRETS = {"password", "token", "secret", "enrol"}
 # For programs only.
 HIDDEN = {"progress", "check", "until", "key"}
 
@@ -35,6 +36,8 @@ def _argument(hint: Any) -> dict[str, Any]:
     if several is not None:
         inner = _argument(typing.get_args(several)[0])
         return {"action": "append", **{name: value for name, value in inner.items() if name in ("choices", "type")}}
+    if any(typing.get_origin(one) is collections.abc.Mapping for one in alternatives):
+        return {"type": json_file, "metavar": "FILE"}
     if bool in alternatives:
         return {"action": argparse.BooleanOptionalAction}
     if alternatives == [int]:
@@ -48,31 +51,59 @@ def _is_ref(hint: Any) -> bool:
     return hint == Ref
 
 
-def add_arguments(parser: argparse.ArgumentParser, method: Callable[..., Any], skip: set[str] = frozenset()) -> None:
+def add_arguments(parser: argparse.ArgumentParser, method: Callable[..., Any], skip: Collection[str] = ()) -> None:
     """Positional parameters become arguments, keyword parameters options; **where becomes conditions."""
     hints = typing.get_type_hints(method)
     for name, parameter in inspect.signature(method).parameters.items():
         if name == "self" or name in HIDDEN or name in skip:
             continue
-        option = "--" + name.rstrip("_").replace("_", "-")
         if parameter.kind is parameter.VAR_KEYWORD:
             if name == "where":
                 parser.add_argument("where", nargs="*", metavar="CONDITION", help="FIELD=VALUE, FIELD.ge=, FIELD.le=, FIELD.has=")
+            for field, hint in _unpacked(hints[name]).items():
+                _add_option(parser, field, hint, required=False)
+        elif name == "links":
+            _add_option(parser, name, hints[name], required=parameter.default is parameter.empty)
         elif name in SECRETS and not _is_ref(hints[name]):
-            parser.add_argument(f"{option}-file", dest=name, metavar="FILE", help=f"file with the {name}; -: standard input"
-                                + ("" if parameter.default is not parameter.empty else "; without it, it is asked for"))
+            parser.add_argument(f"--{name}-file", dest=name, metavar="FILE",
+                                help=f"file with the {name}; -: standard input; without it, a {name} that is needed is asked for")
         elif parameter.default is parameter.empty and parameter.kind is not parameter.KEYWORD_ONLY:
-            parser.add_argument(name, metavar=name.upper(), **({} if _is_ref(hints[name]) else _plain(_argument(hints[name]))))
+            extra: dict[str, Any] = {"metavar": name.upper(), **({} if _is_ref(hints[name]) else _plain(_argument(hints[name])))}
+            parser.add_argument(name, **extra)
         else:
-            required = parameter.default is parameter.empty
-            extra = _argument(hints[name])
-            if "choices" not in extra and extra.get("action") is not argparse.BooleanOptionalAction:
-                extra["metavar"] = name.rstrip("_").upper()
-            parser.add_argument(option, dest=name, default=argparse.SUPPRESS, required=required, **extra)
+            _add_option(parser, name, hints[name], required=parameter.default is parameter.empty)
+
+
+def _unpacked(hint: Any) -> dict[str, Any]:
+    """The fields of **fields: Unpack[SomeTypedDict]."""
+    return typing.get_type_hints(typing.get_args(hint)[0]) if typing.get_origin(hint) is typing.Unpack else {}
+
+
+def _add_option(parser: argparse.ArgumentParser, name: str, hint: Any, required: bool) -> None:
+    if name == "links":
+        added = parser.add_argument("--link", dest="links", metavar="NAME", action="append", default=argparse.SUPPRESS, required=required,
+                                    help="a link; several: one --link each; '*': all that you may use")
+        added.completer = lambda **_: complete_links()  # type: ignore[attr-defined]
+        return
+    extra = _argument(hint)
+    if "choices" not in extra and extra.get("action") is not argparse.BooleanOptionalAction:
+        extra["metavar"] = name.rstrip("_").upper()
+    parser.add_argument(f"--{name.rstrip('_').replace('_', '-')}", dest=name, default=argparse.SUPPRESS, required=required, **extra)
+
+
+complete_links: Callable[[], list[str]] = list  # set by commands.py, which knows the hive
+
+
+def json_file(path: str) -> Any:
+    try:
+        with sys.stdin if path == "-" else open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: {error}") from error
 
 
 def _plain(extra: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in extra.items() if name in ("choices", "type")}
+    return {name: value for name, value in extra.items() if name in ("choices", "type", "metavar")}
 
 
 def read_secret(name: str, source: str | None) -> str:
@@ -94,7 +125,7 @@ def read_secret(name: str, source: str | None) -> str:
 
 
 def take(arguments: argparse.Namespace, method: Callable[..., Any], resolve: Callable[[str, str], Any],
-         skip: set[str] = frozenset()) -> tuple[list[Any], dict[str, Any]]:
+         skip: Collection[str] = ()) -> tuple[list[Any], dict[str, Any]]:
     """What to call the method with. resolve(parameter, text) makes an id of what stands for a thing."""
     hints = typing.get_type_hints(method)
     positional, named = [], {}
@@ -103,11 +134,12 @@ def take(arguments: argparse.Namespace, method: Callable[..., Any], resolve: Cal
             continue
         if parameter.kind is parameter.VAR_KEYWORD:
             named.update(conditions(arguments.where) if name == "where" else {})
+            named.update({field: getattr(arguments, field) for field in _unpacked(hints[name]) if hasattr(arguments, field)})
             continue
         value = getattr(arguments, name, UNSET)
         if name in SECRETS and not _is_ref(hints[name]):
             required = parameter.default is parameter.empty
-            value = read_secret(name, value) if value is not None or required else UNSET
+            value = read_secret(name, value if isinstance(value, str) else None) if value is not None or required else UNSET
         elif _is_ref(hints[name]) and value is not UNSET:
             value = resolve(name, value)
         if value is UNSET:

@@ -116,6 +116,9 @@ def create_job(options: argparse.Namespace) -> int:
     if not options.name:
         options.name = f"{getattr(options, 'filter', None) or 'all'} {datetime.now(timezone.utc):%Y-%m-%d %H:%M}"[:64]
     _, named = arguments.take(options, skep.Hive.create_job, lambda _, text: text, skip={"name", "links"})
+    if options.only_print:
+        output.print_plain(skep.job_fields(name=options.name, links=options.links, **named), "json")
+        return 0
     job = hive.create_job(options.name, options.links, **named)
     code = 0
     if options.wait or options.download is not None:
@@ -124,7 +127,7 @@ def create_job(options: argparse.Namespace) -> int:
         code = _verdict(options, job)
     if options.download is not None:
         options.dataset = hive.dataset_of(job)
-        code = max(code, _download(options, hive))
+        _download(options, hive)
     _show(options, job)
     return code
 
@@ -138,26 +141,42 @@ def wait_job(options: argparse.Namespace) -> int:
 
 # --- datasets ---
 
-def _download(options: argparse.Namespace, hive: skep.Hive) -> int:
+def _download(options: argparse.Namespace, hive: skep.Hive, **part: Any) -> None:
     progress = output.DownloadProgress(getattr(options, "quiet", False))
     try:
-        paths = hive.download_files(options.dataset, options.download, progress=progress)
+        if getattr(options, "files", False):
+            paths = hive.download_files(options.dataset, options.download, progress=progress)
+        else:
+            paths = [hive.download(options.dataset, options.download, progress=progress, **part)]
     finally:
         progress.close()
     for path in paths:
         remark(options, f"{path}: {show_bytes(path.stat().st_size)}")
-    return 0
 
 
 def download(options: argparse.Namespace) -> int:
     hive = connect(options)
-    dataset = hive.dataset_of(options.dataset) if options.job else hive.get_dataset(options.dataset)
-    options.dataset = dataset
-    code = _download(options, hive)
-    if dataset.state == "incomplete":
-        remark(options, f"the dataset is incomplete: {dataset.reasons}")
+    options.dataset = hive.dataset_of(options.dataset) if options.job else hive.get_dataset(options.dataset)
+    _, part = arguments.take(options, skep.Hive.download, lambda _, text: text, skip={"dataset", "path"})
+    if options.files and part:
+        raise UsageError("--files brings the files as they were captured: no format, link, time or filter with it")
+    _download(options, hive, **part)
+    if options.dataset.state == "incomplete":
+        remark(options, f"the dataset is incomplete: {options.dataset.reasons}")
         return INCOMPLETE
-    return code
+    return 0
+
+
+def watch(options: argparse.Namespace) -> int:
+    """What happens to jobs, as it happens, a line an event."""
+    for event in connect(options).iter_events(options.job):
+        if getattr(options, "output", "table") == "json":
+            print(json.dumps({"event": event.kind, "id": event.id, **event.data.raw}, ensure_ascii=False), flush=True)
+        else:
+            said = {name: value for name, value in event.data.raw.items() if name not in ("owner_id", "drops", "time")}
+            print(output.printable(f"{event.data.raw.get('time', '')[:19]} {event.kind} " + " ".join(
+                f"{name}={output.cell(value)}" for name, value in said.items())), flush=True)
+    return 0
 
 
 # --- raw calls, completion ---
@@ -199,7 +218,7 @@ def completion(options: argparse.Namespace) -> int:
     return 0
 
 
-def complete_links(**context: Any) -> list[str]:
+def complete_links() -> list[str]:
     """Names of links, while somebody presses the tabulator; quickly or not at all."""
     try:
         profile = config.load("default")
@@ -207,6 +226,9 @@ def complete_links(**context: Any) -> list[str]:
         return [link.name for link in hive.get_links(limit=1000)]
     except (SkepError, OSError):
         return []
+
+
+arguments.complete_links = complete_links
 
 
 def add(nouns: Any, places: dict[str, Any], common: argparse.ArgumentParser) -> None:
@@ -229,21 +251,24 @@ def add(nouns: Any, places: dict[str, Any], common: argparse.ArgumentParser) -> 
 
     command = entry(places["job"], "create", "ask for a capture", create_job)
     command.add_argument("name", nargs="?", metavar="NAME", help="default: the filter and the time")
-    links = command.add_argument("--link", dest="links", metavar="NAME", action="append", required=True,
-                                 help="a link; several: one --link each; '*': all that you may use")
-    links.completer = complete_links  # type: ignore[attr-defined]
-    arguments.add_arguments(command, skep.Hive.create_job, skip={"name", "links"})
+    arguments.add_arguments(command, skep.Hive.create_job, skip={"name"})
+    command.add_argument("--print", action="store_true", dest="only_print", help="only print the fields, as JSON for templates and schedules")
     command.add_argument("--wait", action="store_true", help="until it has ended")
-    command.add_argument("--download", metavar="FOLDER", help="wait, then fetch the dataset")
+    command.add_argument("--download", metavar="PATH", help="wait, then fetch the dataset: a file (.pcap .pcapng .pcap.zst .zip .tar) or a folder")
     command.add_argument("--timeout", metavar="DURATION", help="how long to wait (default: for ever); the job goes on after it")
     command = entry(places["job"], "wait", "wait until a job has ended", wait_job)
     command.add_argument("job", metavar="JOB")
     command.add_argument("--timeout", metavar="DURATION", help="how long to wait (default: for ever)")
 
-    command = entry(places["dataset"], "download", "fetch the files of a dataset, each verified", download)
+    command = entry(places["dataset"], "download", "fetch a dataset", download)
     command.add_argument("dataset", metavar="DATASET", help="its id; with --job, that of its job")
-    command.add_argument("download", metavar="FOLDER", nargs="?", default=".")
+    command.add_argument("download", metavar="PATH", nargs="?", default=".", help="a file, whose ending says the format, or a folder")
     command.add_argument("--job", action="store_true", help="the id is a job's")
+    command.add_argument("--files", action="store_true", help="the files as they were captured, each verified")
+    arguments.add_arguments(command, skep.Hive.download, skip={"dataset", "path"})
+
+    command = entry(nouns, "watch", "what happens to jobs, as it happens", watch)
+    command.add_argument("job", metavar="JOB", nargs="?", help="only this job, until it has ended")
 
     command = entry(nouns, "api", "any call of the API", api)
     command.add_argument("verb", choices=["get", "post", "put", "patch", "delete"])

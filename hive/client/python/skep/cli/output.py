@@ -29,6 +29,11 @@ COLUMNS = {
     "Filter": ["id", "name", "expression", "shared", "description"],
     "Dataset": ["id", "name", "job_id", "state", "pkts", "stored_bytes", "first", "last", "pinned"],
     "File": ["id", "name", "link_name", "pkts", "bytes", "first", "last"],
+    "Template": ["id", "name", "shared", "description", "job"],
+    "Schedule": ["id", "name", "cron", "next", "last_job_id", "runs", "missed", "disabled"],
+    "Webhook": ["id", "name", "url", "events", "disabled"],
+    "Delivery": ["id", "event", "job_id", "state", "attempts", "status", "created"],
+    "LogLine": ["time", "level", "text"],
     "AuditEntry": ["id", "time", "actor", "address", "action", "object"],
 }
 _NUMBERS = ("_pkts", "_bytes", "_bps", "_jobs", "_s", "_id")
