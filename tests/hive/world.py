@@ -175,10 +175,13 @@ class World:
     # --- its end ---
 
     def leave(self):
-        """Lets it live on without us, but for the relay; returns what `close` would need to know."""
+        """Lets it live on without us, with a relay of its own; returns what remove() needs to know."""
         atexit.unregister(self.close)
+        port = self.relay.listen
         self.relay.close()
-        return {"namespaces": self.namespaces(), "run": str(self.run)}
+        relay = subprocess.Popen([sys.executable, "-B", ROOT / "tests" / "net" / "netns.py", self.hive_ns, str(HIVE_PORT), str(port)],
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        return {"namespaces": self.namespaces(), "run": str(self.run), "pids": {relay.pid: started(relay.pid)}}
 
     def close(self):
         """Ends and removes everything but the folder. May be called twice."""
@@ -197,8 +200,19 @@ class World:
         remove(self.namespaces(), self.run)
 
 
-def remove(namespaces, run):
-    """Ends what runs in the namespaces (they are ours by name) and removes them."""
+def started(pid):
+    """When a process began, in ticks: a pid alone may be somebody else's by now."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    except OSError:
+        return None
+
+
+def remove(namespaces, run, pids=()):
+    """Ends what runs in the namespaces (they are ours by name) and removes them; pids: other processes of ours, and when each began."""
+    for pid in pids:
+        if started(pid) == pids[pid]:
+            os.kill(int(pid), signal.SIGTERM)
     for name in namespaces:
         if not os.path.exists(f"/run/netns/{name}"):
             continue

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Sockets in other network namespaces, and a relay to them."""
+"""Sockets in other network namespaces, and a relay to them; as a program: netns.py NAMESPACE PORT LISTEN, until it is ended."""
 import contextlib
 import ctypes
 import socket
+import sys
 import threading
 
 CLONE_NEWNET = 0x40000000
@@ -68,3 +69,8 @@ class Relay:
         for end in (source, target):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+
+if __name__ == "__main__":
+    Relay(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    threading.Event().wait()
