@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The two people for whom the hive is there, each as a program that proves what they get, in a small world (world.py). A test runs them, and so
-does scripts/demo:
+"""The two people for whom the hive is there, each as a program that proves what they get, in a small world (world.py). A test runs them,
+and so does scripts/demo:
 
     stories.py FOLDER [PORT]   both stories; then the hive stays, at http://127.0.0.1:PORT, and FOLDER/world.json says how to end it
     stories.py FOLDER --once   both stories; then nothing is left but FOLDER
@@ -106,8 +106,8 @@ def administrator(world, folder, say):
     token.touch(mode=0o600)
     token.write_text(world.token, encoding="ascii")
     try:
-        done = subprocess.run(["/usr/bin/python3", "-B", "-c", script], cwd=folder, capture_output=True, text=True, timeout=120, check=False,
-                              env={**os.environ, "PYTHONPATH": str(ROOT / "hive" / "client" / "python")})
+        done = subprocess.run(["/usr/bin/python3", "-B", "-c", script], cwd=folder, capture_output=True, text=True, timeout=120,
+                              check=False, env={**os.environ, "PYTHONPATH": str(ROOT / "hive" / "client" / "python")})
     finally:
         token.unlink()
     if done.returncode:

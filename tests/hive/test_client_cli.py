@@ -40,7 +40,8 @@ def parsers(parser, words=()):
 def test_every_call_has_a_command():
     methods = {method for _, verbs in skep.cli.NOUNS.values() for method in verbs.values()}
     elsewhere = {skep.Hive.login: ("login",), skep.Hive.claim: ("login",), skep.Hive.logout: ("logout",),
-                 skep.Hive.create_job: ("job", "create"), skep.Hive.download_file: ("dataset", "download")}
+                 skep.Hive.create_job: ("job", "create"), skep.Hive.download_file: ("dataset", "download"),
+                 skep.Hive.download: ("dataset", "download"), skep.Hive.iter_events: ("watch",)}
     commands = {words for words, _ in parsers(skep.cli.make_parser())}
     missing = {name for name in dir(skep.Hive) if hasattr(method := getattr(skep.Hive, name), "operations") and method not in methods
                and elsewhere.get(method) not in commands}

@@ -13,7 +13,7 @@ import pcapfile
 import rig as rig_module
 import stories
 import world as world_module
-from client import BIN, Command, skep
+from client import BIN, OPERATIONS, Command, skep
 from hive import wait_for
 from stories import capturing, other, packets, quic
 
@@ -38,6 +38,7 @@ def test_the_researchers_story(world, tmp_path):
     stories.researcher(world, tmp_path, print)
 
 
+@pytest.mark.skipif("create_ring" not in OPERATIONS, reason="this hive has no rings")
 def test_the_administrators_story(world, tmp_path):
     stories.administrator(world, tmp_path, print)
 

@@ -114,8 +114,8 @@ class World:
     def start_hive(self):
         config = self.folder / "hive.conf"
         state = self.folder / "hive"
-        config.write_text(f"[hive]\nlisten = 127.0.0.1:{HIVE_PORT}\nstate_dir = {state}\n[store]\nreserve = 16MiB\n{self.hive_settings}",
-                          encoding="utf-8")
+        config.write_text(f"[hive]\nlisten = 127.0.0.1:{HIVE_PORT}\nstate_dir = {state}\nprograms = {BIN}\n[store]\nreserve = 16MiB\n"
+                          f"{self.hive_settings}", encoding="utf-8")
         (self.folder / "hive.log").unlink(missing_ok=True)
         self._spawn("hive", self.hive_ns, BIN / "skep-hive", "-c", config)
         self._until(lambda: "listening on" in self.said("hive"), "skep-hive did not start", "hive")

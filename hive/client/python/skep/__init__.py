@@ -15,7 +15,7 @@ from .jobs import job_fields
 from .models import AuditEntry, Dataset, File, Filter, Group, Job, JobDetail, JobEvent, JobLink, Link, NewToken, Probe, Token, User
 from .transport import VERSION as __version__
 
-__all__ = ["AuditEntry", "BusyError", "ChangedError", "ConflictError", "DamagedError", "Dataset", "Event", "File", "Filter", "ForbiddenError",
-           "Group", "Hive", "HiveError", "InvalidError", "Job", "JobDetail", "JobEvent", "JobFailedError", "JobLink", "Link", "LoginError",
-           "NewToken", "NotFoundError", "Probe", "Problem", "RefusedError", "SkepError", "Token", "UnreachableError", "UntrustedError",
-           "UsageError", "User", "WaitTimeoutError", "__version__", "job_fields"]
+__all__ = ["AuditEntry", "BusyError", "ChangedError", "ConflictError", "DamagedError", "Dataset", "Event", "File", "Filter",
+           "ForbiddenError", "Group", "Hive", "HiveError", "InvalidError", "Job", "JobDetail", "JobEvent", "JobFailedError", "JobLink",
+           "Link", "LoginError", "NewToken", "NotFoundError", "Probe", "Problem", "RefusedError", "SkepError", "Token",
+           "UnreachableError", "UntrustedError", "UsageError", "User", "WaitTimeoutError", "__version__", "job_fields"]

@@ -52,8 +52,8 @@ class DatasetCalls(Calls):
         raise UsageError(f"job {id_of(job)} has no dataset (yet)")
 
     @operation("change_dataset")
-    def change_dataset(self, dataset: Ref, *, name: str | Unset = UNSET, description: str | None | Unset = UNSET, pinned: bool | Unset = UNSET,
-                       expires: Time | None | Unset = UNSET) -> Dataset:
+    def change_dataset(self, dataset: Ref, *, name: str | Unset = UNSET, description: str | None | Unset = UNSET,
+                       pinned: bool | Unset = UNSET, expires: Time | None | Unset = UNSET) -> Dataset:
         """Changes a dataset's name, description, pin (it never expires) or when it expires."""
         values = given(name=name, description=description, pinned=pinned)
         if expires is not UNSET:
@@ -93,10 +93,9 @@ class DatasetCalls(Calls):
                  progress: Progress | None = None) -> pathlib.Path:
         """Fetches a dataset (or that of a job) as one file; returns where it is.
 
-        path: a file, whose ending says the format, or a folder. format: pcap, pcapng (default) and pcap.zst are all links merged in order of time;
-        zip and tar are the files as they were captured, with manifest and README. link, from_, to, filter (a tcpdump expression): only this;
-        not of zip and tar.
-        """
+        path: a file, whose ending says the format, or a folder. format: pcap, pcapng (default) and pcap.zst are all links merged in order
+        of time; zip and tar are the files as they were captured, with manifest and README. link, from_, to, filter (a tcpdump
+        expression): only this; not of zip and tar. """
         if isinstance(dataset, Job):
             dataset = self.dataset_of(dataset)
         elif not isinstance(dataset, Dataset):

@@ -59,9 +59,8 @@ class EventCalls(Calls):
     def iter_events(self, job: Ref | None = None, *, last_event_id: str | None = None) -> Iterator[Event]:
         """What happens to a job until it has ended, or to all jobs that you may see, for ever.
 
-        last_event_id: go on after this event (among the last 8192). A broken connection is made anew, after the last event that came; if the
-        hive does not answer for all retries, UnreachableError.
-        """
+        last_event_id: go on after this event (among the last 8192). A broken connection is made anew, after the last event that came; if
+        the hive does not answer for all retries, UnreachableError. """
         failures = 0
         query = {"job_id": id_of(job)} if job is not None else {}
         while True:

@@ -93,9 +93,8 @@ class JobCalls(Calls):
 
             create_job("QUIC", ["A", "B"], filter="quic", max_size="10GB", duration="1d")
 
-        links: names, or "*". fields: see JobFields. key: the Idempotency-Key; the same one twice makes one job. Raises InvalidError with all
-        problems at once.
-        """
+        links: names, or "*". fields: see JobFields. key: the Idempotency-Key; the same one twice makes one job. Raises InvalidError with
+        all problems at once. """
         body = {"name": name, "links": link_names(links), **job_fields(**fields)}
         return JobDetail.from_json(self._http.create("/api/v1/jobs", body, key))
 
@@ -206,7 +205,8 @@ class JobCalls(Calls):
     @operation("estimate_filter")
     def estimate_filter(self, links: Links, *, filter: str | None | Unset = UNSET, seconds: int | Unset = UNSET) -> Estimate:
         """How much would a filter match on links? Measured by their probes for 1 to 30 seconds (default: 5)."""
-        return Estimate.from_json(self._http.post("/api/v1/filters/estimate", given(links=link_names(links), filter=filter, seconds=seconds)))
+        body = given(links=link_names(links), filter=filter, seconds=seconds)
+        return Estimate.from_json(self._http.post("/api/v1/filters/estimate", body))
 
     def link_named(self, name: str) -> Link:
         """The link with this name."""

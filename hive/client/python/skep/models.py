@@ -49,7 +49,8 @@ def _converters(kind: Any) -> dict[str, typing.Callable[[Any], Any]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """Anything the hive answers with. A field that an older hive does not have is None; `from` is from_ here, for Python has that word."""
+    """Anything the hive answers with. A field that an older hive does not have is None; `from` is from_ here, for Python has that
+    word."""
     raw: dict[str, Any] = field(repr=False, compare=False, default_factory=dict)
 
     @classmethod
@@ -469,7 +470,8 @@ class Account(Answer):
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest(Answer):
-    """What a dataset is, where it comes from, and what it lacks; docs/reference/dataset-manifest.md says what is in job, links and files."""
+    """What a dataset is, where it comes from, and what it lacks; docs/reference/dataset-manifest.md says what is in job, links and
+    files."""
     skep_manifest: int
     dataset: int
     name: str | None

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Calls about captures that are there before they are wanted: rings (flight recorders), templates, schedules; and webhooks, which tell others."""
+"""Calls about captures that are there before they are wanted: rings (flight recorders), templates, schedules; and webhooks, which tell
+others."""
 from __future__ import annotations
 
 from typing import Any, Iterator, Literal, Mapping, Sequence, Unpack
@@ -35,8 +36,8 @@ class PlanCalls(Calls):
                 filter: str | None | Unset = UNSET, description: str | None | Unset = UNSET, key: str | None = None) -> JobDetail:
         """Saves what a ring has, from `before` ago until `after` from now, as a job with a dataset; the ring goes on.
 
-        ring: it, its id, or the name of one that runs. Whole files of the ring are kept, so the first and the last packets may be outside.
-        """
+        ring: it, its id, or the name of one that runs. Whole files of the ring are kept, so the first and the last packets may be
+        outside. """
         if isinstance(ring, str) and not ring.isdigit():
             ring = self._ring_named(ring)
         body = given(name=name, filter=filter, description=description)
@@ -113,16 +114,17 @@ class PlanCalls(Calls):
                         until: Time | None | Unset = UNSET, window: Duration | Unset = UNSET, repeat: int | Unset = UNSET,
                         missed_runs: Literal["skip", "last"] | Unset = UNSET, disabled: bool | Unset = UNSET,
                         description: str | None | Unset = UNSET, key: str | None = None) -> Schedule:
-        """Makes jobs at times. cron: MINUTE HOUR DAY MONTH WEEKDAY in UTC, or @hourly, @daily, …; job: see job_fields(); window: each run ends
-        so long after its time; repeat: so many runs; missed_runs: of times when the hive was down, forget them or make up for the last."""
+        """Makes jobs at times. cron: MINUTE HOUR DAY MONTH WEEKDAY in UTC, or @hourly, @daily, …; job: see job_fields(); window: each run
+        ends so long after its time; repeat: so many runs; missed_runs: of times when the hive was down, forget them or make up for the
+        last."""
         body = self._times(from_, until, window, name=name, cron=cron, job=dict(job), repeat=repeat, missed_runs=missed_runs,
                            disabled=disabled, description=description)
         return Schedule.from_json(self._http.create("/api/v1/schedules", body, key))
 
     @operation("change_schedule")
-    def change_schedule(self, schedule: Ref, *, name: str | Unset = UNSET, cron: str | Unset = UNSET, job: Mapping[str, Any] | Unset = UNSET,
-                        from_: Time | None | Unset = UNSET, until: Time | None | Unset = UNSET, window: Duration | Unset = UNSET,
-                        repeat: int | Unset = UNSET, missed_runs: Literal["skip", "last"] | Unset = UNSET,
+    def change_schedule(self, schedule: Ref, *, name: str | Unset = UNSET, cron: str | Unset = UNSET,
+                        job: Mapping[str, Any] | Unset = UNSET, from_: Time | None | Unset = UNSET, until: Time | None | Unset = UNSET,
+                        window: Duration | Unset = UNSET, repeat: int | Unset = UNSET, missed_runs: Literal["skip", "last"] | Unset = UNSET,
                         disabled: bool | Unset = UNSET, description: str | None | Unset = UNSET) -> Schedule:
         """Changes a schedule; jobs that it has made stay as they are."""
         body = self._times(from_, until, window, name=name, cron=cron, job=job, repeat=repeat, missed_runs=missed_runs, disabled=disabled,

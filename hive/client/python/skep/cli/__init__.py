@@ -64,8 +64,9 @@ NOUNS: dict[str, tuple[str, dict[str, Callable[..., Any]]]] = {
     "hive": ("the hive itself", {"health": H.health, "ready": H.ready, "metrics": H.metrics, "logs": H.get_logs, "openapi": H.openapi}),
 }
 # Parameter or noun -> how a thing of that kind is found by its name, where names are unique.
-BY_NAME: dict[str, Callable[..., Any]] = {"link": H.get_links, "probe": H.get_probes, "user": H.get_users, "group": H.get_groups, "filter": H.get_filters,
-           "token": H.get_tokens, "template": H.get_templates, "schedule": H.get_schedules, "webhook": H.get_webhooks}
+BY_NAME: dict[str, Callable[..., Any]] = {
+    "filter": H.get_filters, "group": H.get_groups, "link": H.get_links, "probe": H.get_probes, "schedule": H.get_schedules,
+    "template": H.get_templates, "token": H.get_tokens, "user": H.get_users, "webhook": H.get_webhooks}
 
 
 def common_options() -> argparse.ArgumentParser:

@@ -252,9 +252,11 @@ def add(nouns: Any, places: dict[str, Any], common: argparse.ArgumentParser) -> 
     command = entry(places["job"], "create", "ask for a capture", create_job)
     command.add_argument("name", nargs="?", metavar="NAME", help="default: the filter and the time")
     arguments.add_arguments(command, skep.Hive.create_job, skip={"name"})
-    command.add_argument("--print", action="store_true", dest="only_print", help="only print the fields, as JSON for templates and schedules")
+    command.add_argument("--print", action="store_true", dest="only_print",
+                         help="only print the fields, as JSON for templates and schedules")
     command.add_argument("--wait", action="store_true", help="until it has ended")
-    command.add_argument("--download", metavar="PATH", help="wait, then fetch the dataset: a file (.pcap .pcapng .pcap.zst .zip .tar) or a folder")
+    command.add_argument("--download", metavar="PATH",
+                         help="wait, then fetch the dataset: a file (.pcap .pcapng .pcap.zst .zip .tar) or a folder")
     command.add_argument("--timeout", metavar="DURATION", help="how long to wait (default: for ever); the job goes on after it")
     command = entry(places["job"], "wait", "wait until a job has ended", wait_job)
     command.add_argument("job", metavar="JOB")
