@@ -15,10 +15,16 @@
 #define SKEP_LOG_LINE 1024
 
 static _Atomic int log_level = SKEP_LOG_INFO;
+static void (*_Atomic log_copy)(enum skep_log_level level, const char *text);
 
 void skep_log_set_level(enum skep_log_level level)
 {
 	atomic_store_explicit(&log_level, (int)level, memory_order_relaxed);
+}
+
+void skep_log_copy_to(void (*copy)(enum skep_log_level level, const char *text))
+{
+	atomic_store(&log_copy, copy);
 }
 
 bool skep_log_enabled(enum skep_log_level level)
@@ -29,11 +35,12 @@ bool skep_log_enabled(enum skep_log_level level)
 void skep_log_write(enum skep_log_level level, const char *fmt, ...)
 {
 	static const char *const names[] = { "error", "warning", "info", "debug" };
-	int saved = errno, n, m;
+	void (*copy)(enum skep_log_level, const char *) = atomic_load(&log_copy);
+	int saved = errno, head, n, m;
 	char line[SKEP_LOG_LINE];
 	va_list ap;
 
-	n = snprintf(line, sizeof(line), "%.64s: %s: ", program_invocation_short_name, names[level]);
+	head = n = snprintf(line, sizeof(line), "%.64s: %s: ", program_invocation_short_name, names[level]);
 	errno = saved; /* for %m */
 	va_start(ap, fmt);
 	m = vsnprintf(line + n, sizeof(line) - (size_t)n, fmt, ap);
@@ -43,6 +50,9 @@ void skep_log_write(enum skep_log_level level, const char *fmt, ...)
 	for (int i = 0; i < n; i++)
 		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
 			line[i] = '?';
+	line[n] = '\0';
+	if (copy)
+		copy(level, line + head);
 	line[n++] = '\n';
 	while (write(STDERR_FILENO, line, (size_t)n) < 0 && errno == EINTR)
 		;

@@ -11,7 +11,7 @@
 
 enum skep_log_level { SKEP_LOG_ERROR, SKEP_LOG_WARNING, SKEP_LOG_INFO, SKEP_LOG_DEBUG };
 
-/* The only global of common/: lines above this level are not written. Starts as SKEP_LOG_INFO. */
+/* With skep_log_copy_to() the only globals of common/: lines above this level are not written. Starts as SKEP_LOG_INFO. */
 void skep_log_set_level(enum skep_log_level level);
 bool skep_log_enabled(enum skep_log_level level);
 /*
@@ -19,6 +19,12 @@ bool skep_log_enabled(enum skep_log_level level);
  * become '?'.
  */
 void skep_log_write(enum skep_log_level level, const char *fmt, ...) SKEP_PRINTF(2, 3);
+
+/*
+ * Each line that is written is also handed to `copy`, without the program's name and the line's end; NULL: to
+ * nobody. It may be called by any thread, and must not log.
+ */
+void skep_log_copy_to(void (*copy)(enum skep_log_level level, const char *text));
 
 /* Arguments are evaluated only if the line is written. */
 #define skep_log(level, ...)                                \

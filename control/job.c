@@ -522,7 +522,7 @@ int ctl_jobs_rotate(struct ctl_jobs *jobs, const char *id, struct skep_err *err)
 }
 
 /* A job that saves; its links are those of the ring. */
-static struct job *saving(const struct job *ring, uint64_t before_ns, uint64_t after_ns)
+static struct job *saving(const struct job *ring, const struct ctl_trigger *what)
 {
 	struct job *job = calloc(1, sizeof(*job));
 	uint64_t now = ctl_job_now_ns();
@@ -532,12 +532,12 @@ static struct job *saving(const struct job *ring, uint64_t before_ns, uint64_t a
 	make_id(job->id);
 	job->spec = json_deep_copy(ring->spec);
 	job->reasons = json_array();
-	(void)snprintf(job->name, sizeof(job->name), "%.120s", ring->name);
+	(void)snprintf(job->name, sizeof(job->name), "%.120s", what->name ? what->name : ring->name);
 	memcpy(job->saved_of, ring->id, sizeof(job->saved_of));
 	job->state = JOB_RUNNING;
 	job->created_ns = job->started_ns = now;
-	job->from_ns = now - SKEP_MIN(before_ns, now);
-	job->to_ns = now + after_ns;
+	job->from_ns = now - SKEP_MIN(what->before_ns, now);
+	job->to_ns = now + what->after_ns;
 	job->n_links = ring->n_links;
 	for (uint32_t i = 0; i < ring->n_links; i++) {
 		memcpy(job->links[i].name, ring->links[i].name, CTL_LINK_NAME);
@@ -546,10 +546,18 @@ static struct job *saving(const struct job *ring, uint64_t before_ns, uint64_t a
 	return job;
 }
 
-static int trigger(struct ctl_jobs *jobs, struct job *ring, uint64_t before_ns, uint64_t after_ns,
-		   json_t **ret)
+static struct job *saved_before(struct ctl_jobs *jobs, const struct job *ring, const char *name)
 {
-	struct job *job = saving(ring, before_ns, after_ns);
+	struct job *job = name ? jobs->head : NULL;
+
+	while (job && (strcmp(job->saved_of, ring->id) != 0 || strcmp(job->name, name) != 0))
+		job = job->next;
+	return job;
+}
+
+static int trigger(struct ctl_jobs *jobs, struct job *ring, const struct ctl_trigger *what, json_t **ret)
+{
+	struct job *job = saving(ring, what);
 	char id[CTL_JOB_ID];
 	int r;
 
@@ -568,20 +576,26 @@ static int trigger(struct ctl_jobs *jobs, struct job *ring, uint64_t before_ns, 
 	return *ret ? 0 : -ENOMEM;
 }
 
-int ctl_jobs_trigger(struct ctl_jobs *jobs, const char *id, uint64_t before_ns, uint64_t after_ns,
-		     json_t **ret, struct skep_err *err)
+int ctl_jobs_trigger(struct ctl_jobs *jobs, const struct ctl_trigger *what, json_t **ret, bool *ret_known,
+		     struct skep_err *err)
 {
-	struct job *ring = hold(jobs, id, err);
+	struct job *ring = hold(jobs, what->ring, err);
+	struct job *known = ring ? saved_before(jobs, ring, what->name) : NULL;
 	int r;
 
 	if (!ring)
 		return SKEP_E_NOT_FOUND;
-	if (!ring->ring_bytes && !ring->ring_ns)
+	*ret_known = known != NULL;
+	if (known) {
+		*ret = ctl_jobs_get(jobs, known->id);
+		r = *ret ? 0 : -ENOMEM;
+	} else if (!ring->ring_bytes && !ring->ring_ns) {
 		r = skep_err_set(err, SKEP_E_BUSY, "the job is no ring");
-	else if (job_ended(ring) || ring->state < JOB_RUNNING)
+	} else if (job_ended(ring) || ring->state < JOB_RUNNING) {
 		r = skep_err_set(err, SKEP_E_BUSY, "the ring is %s", ctl_job_state_names[ring->state]);
-	else if ((r = trigger(jobs, ring, before_ns, after_ns, ret)) < 0)
+	} else if ((r = trigger(jobs, ring, what, ret)) < 0) {
 		skep_err_set(err, r, "the job could not be kept: %s", strerror(-r));
+	}
 	pthread_mutex_unlock(&jobs->ops);
 	return r;
 }

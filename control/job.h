@@ -49,12 +49,19 @@ void ctl_jobs_release(struct ctl_jobs *jobs, const char *id);
 /* Completes the files of a running job, so that everything taken so far can be read. */
 int ctl_jobs_rotate(struct ctl_jobs *jobs, const char *id, struct skep_err *err);
 
+struct ctl_trigger {
+	const char *ring; /* id */
+	uint64_t before_ns, after_ns;
+	const char *name; /* of the new job; NULL: the ring's */
+};
+
 /*
  * Saves what the ring has of the time from before_ns ago until after_ns from now as a job of its own, which
- * goes on by itself. SKEP_E_NOT_FOUND, SKEP_E_BUSY (no ring, or it has ended), or -errno.
+ * goes on by itself. A second trigger of a ring with the same name gives the job of the first: *ret_known.
+ * SKEP_E_NOT_FOUND, SKEP_E_BUSY (no ring, or it has ended), or -errno.
  */
-int ctl_jobs_trigger(struct ctl_jobs *jobs, const char *ring, uint64_t before_ns, uint64_t after_ns,
-		     json_t **ret, struct skep_err *err);
+int ctl_jobs_trigger(struct ctl_jobs *jobs, const struct ctl_trigger *what, json_t **ret, bool *ret_known,
+		     struct skep_err *err);
 /* Of the jobs; for its figures. */
 struct ctl_spool *ctl_jobs_spool(struct ctl_jobs *jobs);
 

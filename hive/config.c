@@ -44,6 +44,8 @@ static const struct setting {
 	FIELD("jobs", "patience", DURATION, patience_ns, "15m"),
 	FIELD("session", "idle", DURATION, session_idle_ns, "12h"),
 	FIELD("session", "longest", DURATION, session_max_ns, "7d"),
+	FIELD("webhooks", "anywhere", FLAG, webhooks_anywhere, "no"),
+	FIELD("webhooks", "retry", DURATION, webhooks_retry_ns, "10s"),
 	FIELD("ldap", "uri", TEXT, ldap_uri, ""),
 	FIELD("ldap", "tls", CHOICE, ldap_tls, "starttls"),
 	FIELD("ldap", "ca_file", TEXT, ldap_ca_file, ""),

@@ -20,6 +20,8 @@ struct hive_settings {
 	uint64_t store_reserve_bytes;
 	uint64_t missing_after_ns, lost_after_ns, patience_ns;
 	uint64_t session_idle_ns, session_max_ns;
+	bool webhooks_anywhere;
+	uint64_t webhooks_retry_ns;
 	/* [ldap]; uri empty: no directory */
 	char ldap_uri[256], ldap_ca_file[256], ldap_bind_dn[256], ldap_bind_password_file[256];
 	char ldap_user_base[256], ldap_user_filter[256], ldap_group_base[256], ldap_group_filter[256];

@@ -13,7 +13,9 @@
 #include "hive/svc/audit.h"
 #include "hive/svc/directory.h"
 #include "hive/svc/dispatch.h"
+#include "hive/svc/hooks.h"
 #include "hive/svc/login.h"
+#include "hive/svc/logs.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -117,7 +119,9 @@ static int open_hive(const struct hive_settings *s, struct hive **ret, struct sk
 				   .lost_after_ns = s->lost_after_ns,
 				   .patience_ns = s->patience_ns,
 				   .session_idle_ns = s->session_idle_ns,
-				   .session_max_ns = s->session_max_ns };
+				   .session_max_ns = s->session_max_ns,
+				   .webhooks_anywhere = s->webhooks_anywhere,
+				   .webhooks_retry_ns = s->webhooks_retry_ns };
 	int r = join(path, sizeof(path), s->state_dir, "hive.db", err);
 
 	if (r == 0)
@@ -210,6 +214,7 @@ static int serve(const struct hive_settings *s, struct skep_err *err)
 	struct hive *hive = NULL;
 	struct hive_http *app = NULL;
 	struct hive_dispatch *dispatch = NULL;
+	struct hive_hooks *hooks = NULL;
 	char address[320];
 	sigset_t signals;
 	int r;
@@ -219,6 +224,7 @@ static int serve(const struct hive_settings *s, struct skep_err *err)
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
+	hive_logs_keep();
 	r = take_folder(s, &lock, err);
 	if (r == 0 && s->tls)
 		r = read_pem(s->tls_cert, &cert, err);
@@ -231,6 +237,8 @@ static int serve(const struct hive_settings *s, struct skep_err *err)
 	if (r == 0)
 		r = hive_dispatch_start(hive, &dispatch, err);
 	if (r == 0)
+		r = hive_hooks_start(hive, &hooks, err);
+	if (r == 0)
 		r = hive_http_start(hive, &http, &app, err);
 	if (r == 0) {
 		address_of(s, hive_http_port(app), address);
@@ -242,6 +250,7 @@ static int serve(const struct hive_settings *s, struct skep_err *err)
 		run_until_told(hive, s, &signals);
 	hive_http_stop(app);
 	hive_dispatch_stop(dispatch);
+	hive_hooks_stop(hooks);
 	hive_close(hive);
 	return r;
 }

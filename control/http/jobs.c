@@ -118,29 +118,46 @@ static bool read_ns(struct skep_http_req *req, const json_t *body, const char *f
 	return false;
 }
 
+/* false: refused, and the answer is set. */
+static bool read_trigger(struct skep_http_req *req, const json_t *body, struct ctl_trigger *ret)
+{
+	const json_t *name = json_object_get(body, "name");
+	const char *field;
+	json_t *value;
+
+	json_object_foreach((json_t *)(uintptr_t)body, field, value)
+	{
+		if (!strcmp(field, "before_ns") || !strcmp(field, "after_ns") || !strcmp(field, "name"))
+			continue;
+		(void)skep_http_refuse(req, 422, "unknown-field", NULL, "%.40s: a trigger has no such field",
+				       field);
+		return false;
+	}
+	ret->name = json_string_value(name);
+	if (name && (!ret->name || !ret->name[0] || strlen(ret->name) != json_string_length(name) ||
+		     strlen(ret->name) > 120)) {
+		(void)skep_http_refuse(req, 422, "bad-value", "/name",
+				       "name: must be a text of 1 to 120 bytes");
+		return false;
+	}
+	return read_ns(req, body, "before_ns", &ret->before_ns) &&
+	       read_ns(req, body, "after_ns", &ret->after_ns);
+}
+
 int ctl_http_ring_trigger(struct skep_http_req *req, void *app)
 {
 	struct ctl *ctl = app;
 	_skep_json_ json_t *body = NULL;
+	struct ctl_trigger what = { .ring = skep_http_param(req, "id") };
 	struct skep_err err = SKEP_ERR_NULL;
-	uint64_t before_ns, after_ns;
 	json_t *job = NULL;
-	const char *field;
-	json_t *value;
+	bool known;
 
-	if (skep_http_body_json(req, &body))
+	if (skep_http_body_json(req, &body) || !read_trigger(req, body, &what))
 		return 0;
-	json_object_foreach(
-		body, field,
-		value) if (strcmp(field, "before_ns") != 0 &&
-			   strcmp(field, "after_ns") !=
-				   0) return skep_http_refuse(req, 422, "unknown-field", NULL,
-							      "%.40s: a trigger has no such field", field);
-	if (!read_ns(req, body, "before_ns", &before_ns) || !read_ns(req, body, "after_ns", &after_ns))
-		return 0;
-	if (ctl_jobs_trigger(ctl->jobs, skep_http_param(req, "id"), before_ns, after_ns, &job, &err))
+	if (ctl_jobs_trigger(ctl->jobs, &what, &job, &known, &err))
 		return err.code == SKEP_E_NOT_FOUND ? no_such_job(req) : skep_http_answer_err(req, &err);
-	return skep_http_answer_json(req, 201, job);
+	return skep_http_answer_json(req, known ? 200 : 201, job);
 }
 
 int ctl_http_job_remove(struct skep_http_req *req, void *app)

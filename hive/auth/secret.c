@@ -84,6 +84,18 @@ void hive_secret_digest_all(const char *const *texts, uint32_t n, char ret[stati
 	finish(&state, ret);
 }
 
+void hive_secret_sign(const char *key, const char *text, char ret[static HIVE_DIGEST_TEXT])
+{
+	crypto_auth_hmacsha256_state state;
+	unsigned char mac[crypto_auth_hmacsha256_BYTES];
+
+	crypto_auth_hmacsha256_init(&state, (const unsigned char *)key, strlen(key));
+	crypto_auth_hmacsha256_update(&state, (const unsigned char *)text, strlen(text));
+	crypto_auth_hmacsha256_final(&state, mac);
+	sodium_bin2hex(ret, HIVE_DIGEST_TEXT, mac, sizeof(mac));
+	sodium_memzero(&state, sizeof(state));
+}
+
 bool hive_secret_equal(const char *a, const char *b)
 {
 	size_t n = strlen(a);

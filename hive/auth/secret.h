@@ -28,6 +28,8 @@ void hive_secret_digest(const char *text, char ret[static HIVE_DIGEST_TEXT]);
  * is not "".
  */
 void hive_secret_digest_all(const char *const *texts, uint32_t n, char ret[static HIVE_DIGEST_TEXT]);
+/* HMAC-SHA256 (RFC 2104) of the text, in hex. */
+void hive_secret_sign(const char *key, const char *text, char ret[static HIVE_DIGEST_TEXT]);
 bool hive_secret_equal(const char *a, const char *b); /* in constant time for texts of the same length */
 void hive_secret_wipe(void *data, size_t bytes);
 

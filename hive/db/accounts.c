@@ -187,6 +187,17 @@ int hive_share_a_group(struct hive_tx *tx, int64_t user_id, int64_t other_id, in
 			    "ii", user_id, other_id);
 }
 
+int hive_peers_of(struct hive_tx *tx, int64_t user_id, int64_t **ret, uint32_t *ret_n)
+{
+	_hive_stmt_ struct hive_stmt *stmt = NULL;
+	int r = hive_sql_query(tx, &stmt,
+			       "SELECT ?1 UNION SELECT b.user_id FROM group_members a JOIN group_members b ON a.group_id = b.group_id"
+			       " WHERE a.user_id = ?1",
+			       "i", user_id);
+
+	return r < 0 ? r : hive_stmt_ints(stmt, ret, ret_n);
+}
+
 /*
  * A user's rights are the union of the groups' bits, and SQLite has no bitwise sum: one test per bit of the
  * question instead.

@@ -105,6 +105,8 @@ int hive_member_add(struct hive_tx *tx, int64_t group_id, int64_t user_id, const
 int hive_member_remove(struct hive_tx *tx, int64_t group_id, int64_t user_id, const char *source);
 int hive_is_member(struct hive_tx *tx, int64_t group_id, int64_t user_id, bool *ret);
 int hive_share_a_group(struct hive_tx *tx, int64_t user_id, int64_t other_id, int64_t *ret); /* 0 or 1 */
+/* Those with whom the user shares a group, and the user. *ret is the caller's. */
+int hive_peers_of(struct hive_tx *tx, int64_t user_id, int64_t **ret, uint32_t *ret_n);
 /* All groups that have an ldap_group. */
 int hive_groups_of_ldap(struct hive_tx *tx, struct hive_rows *ret);
 /*

@@ -15,12 +15,14 @@ const char *const hive_priority_names[] = { "low", "normal", "high", "critical",
 const char *const hive_start_names[] = { "each", "together", NULL };
 const char *const hive_missing_names[] = { "wait", "skip", "fail", NULL };
 const char *const hive_finish_names[] = { "no", "limit", "stop", "fail", "cancel", NULL };
+const char *const hive_job_kind_names[] = { "capture", "ring", "saved", NULL };
 const char *const hive_outcome_names[] = { "none", "complete", "incomplete", NULL };
 const char *const hive_job_state_names[] = { "scheduled", "queued", "starting", "running", "paused", "draining", "collecting",
 					     "processing", "done", "failed", "cancelled", NULL };
 const char *const hive_part_state_names[] = { "waiting", "starting", "running", "pausing", "paused", "resuming",
 					      "stopping", "collecting", "ended", NULL };
-const char *const hive_result_names[] = { "none", "collected", "unneeded", "skipped", "failed", "lost", "cancelled", NULL };
+const char *const hive_result_names[] = { "none", "collected", "unneeded", "skipped", "failed", "lost", "cancelled",
+					  "released", NULL };
 
 static const struct hive_field probe_fields[] = {
 	HIVE_FIELD(hive_probe, name, HIVE_TEXT, HIVE_F_QUERY),
@@ -31,7 +33,7 @@ static const struct hive_field probe_fields[] = {
 	HIVE_FIELD(hive_probe, disabled, HIVE_BOOL, HIVE_F_QUERY),
 	HIVE_FIELD(hive_probe, created_ns, HIVE_TIME, HIVE_F_QUERY | HIVE_F_FIXED),
 	HIVE_FIELD(hive_probe, seen_ns, HIVE_TIME, HIVE_F_QUERY),
-	HIVE_FIELD(hive_probe, info, HIVE_TEXT, 0),
+	HIVE_FIELD(hive_probe, info, HIVE_TEXT, HIVE_F_JSON),
 };
 
 static const struct hive_field link_fields[] = {
@@ -44,7 +46,7 @@ static const struct hive_field link_fields[] = {
 	HIVE_FIELD(hive_link, max_bps, HIVE_INT, 0),
 	HIVE_FIELD(hive_link, disabled, HIVE_BOOL, HIVE_F_QUERY),
 	HIVE_FIELD(hive_link, created_ns, HIVE_TIME, HIVE_F_QUERY | HIVE_F_FIXED),
-	HIVE_FIELD(hive_link, info, HIVE_TEXT, 0),
+	HIVE_FIELD(hive_link, info, HIVE_TEXT, HIVE_F_JSON),
 };
 
 static const struct hive_field job_fields[] = {
@@ -86,6 +88,14 @@ static const struct hive_field job_fields[] = {
 	HIVE_FIELD(hive_job, stored_bytes, HIVE_INT, HIVE_F_QUERY),
 	HIVE_FIELD(hive_job, kept_pkts, HIVE_INT, 0),
 	HIVE_FIELD(hive_job, kept_bytes, HIVE_INT, 0),
+	HIVE_NAMED(hive_job, kind, hive_job_kind_names, HIVE_F_QUERY | HIVE_F_FIXED),
+	HIVE_FIELD(hive_job, ring_duration_s, HIVE_INT, HIVE_F_FIXED),
+	HIVE_FIELD(hive_job, ring_bytes, HIVE_INT, HIVE_F_FIXED),
+	HIVE_FIELD(hive_job, ring_id, HIVE_REF, HIVE_F_QUERY | HIVE_F_FIXED),
+	HIVE_FIELD(hive_job, from_ns, HIVE_TIME, HIVE_F_FIXED),
+	HIVE_FIELD(hive_job, to_ns, HIVE_TIME, HIVE_F_FIXED),
+	HIVE_FIELD(hive_job, end_ns, HIVE_TIME, HIVE_F_FIXED),
+	HIVE_FIELD(hive_job, schedule_id, HIVE_REF, HIVE_F_QUERY | HIVE_F_FIXED),
 };
 
 static const struct hive_field job_link_fields[] = {
@@ -182,29 +192,11 @@ int hive_job_links_of(struct hive_tx *tx, int64_t job_id, struct hive_rows *ret)
 int hive_jobs_open(struct hive_tx *tx, int64_t **ret, uint32_t *ret_n)
 {
 	_hive_stmt_ struct hive_stmt *stmt = NULL;
-	_skep_free_ int64_t *ids = NULL;
-	uint32_t n = 0, room = 0;
 	int r = hive_sql_query(tx, &stmt,
 			       "SELECT id FROM jobs WHERE state < ? UNION SELECT job_id FROM job_links WHERE on_probe ORDER BY 1",
 			       "i", (int64_t)HIVE_JOB_DONE);
 
-	while (r == 0 && (r = hive_stmt_next(stmt)) > 0) {
-		if (n == room) {
-			int64_t *more = reallocarray(ids, room + 256, sizeof(*ids));
-
-			if (!more)
-				return -ENOMEM;
-			ids = more;
-			room += 256;
-		}
-		ids[n++] = hive_stmt_int(stmt, 0);
-		r = 0;
-	}
-	if (r < 0)
-		return r;
-	*ret = TAKE_PTR(ids);
-	*ret_n = n;
-	return 0;
+	return r < 0 ? r : hive_stmt_ints(stmt, ret, ret_n);
 }
 
 int hive_link_allowed(struct hive_tx *tx, int64_t user_id, int64_t link_id, bool *ret)
@@ -254,6 +246,11 @@ int hive_groups_for_link(struct hive_tx *tx, int64_t user_id, int64_t link_id, s
 int hive_job_archive(struct hive_tx *tx, int64_t job_id, int64_t now_ns)
 {
 	return hive_sql_run(tx, "UPDATE jobs SET archived_ns = ?, version = version + 1 WHERE id = ?", "ni", now_ns, job_id);
+}
+
+int hive_probe_seen(struct hive_tx *tx, int64_t probe_id, int64_t now_ns, const char *info)
+{
+	return hive_sql_run(tx, "UPDATE probes SET seen_ns = ?, info = coalesce(?, info) WHERE id = ?", "iti", now_ns, info, probe_id);
 }
 
 int hive_jobs_by_state(struct hive_tx *tx, int64_t ret[static HIVE_JOB_CANCELLED + 1])

@@ -16,6 +16,11 @@ enum hive_finish {
 	HIVE_FINISH_FAIL,
 	HIVE_FINISH_CANCEL
 };
+enum hive_job_kind {
+	HIVE_KIND_CAPTURE,
+	HIVE_KIND_RING,  /* keeps the last of each link at its probe, until it is stopped */
+	HIVE_KIND_SAVED, /* what a ring had when somebody pulled the trigger */
+};
 enum hive_outcome { HIVE_OUTCOME_NONE, HIVE_OUTCOME_COMPLETE, HIVE_OUTCOME_INCOMPLETE };
 
 /* The last three are end states; archived is an end state that is out of the way (archived_ns is set). */
@@ -54,12 +59,14 @@ enum hive_result {
 	HIVE_RESULT_FAILED,    /* the probe refused or the capture failed, and there is no data */
 	HIVE_RESULT_LOST,      /* there was a capture, and it could not be collected, or not all of it */
 	HIVE_RESULT_CANCELLED,
+	HIVE_RESULT_RELEASED,  /* a ring that has ended: what it held is gone, as it was meant to be */
 };
 
 extern const char *const hive_priority_names[];
 extern const char *const hive_start_names[];
 extern const char *const hive_missing_names[];
 extern const char *const hive_finish_names[];
+extern const char *const hive_job_kind_names[];
 extern const char *const hive_outcome_names[];
 extern const char *const hive_job_state_names[];
 extern const char *const hive_part_state_names[];
@@ -132,6 +139,14 @@ struct hive_job {
 	int64_t stored_bytes;
 	int64_t kept_pkts; /* in the dataset: stored, less what was beyond a total limit */
 	int64_t kept_bytes;
+	int64_t kind;
+	int64_t ring_duration_s; /* of a ring: how much it keeps, one of the two */
+	int64_t ring_bytes;
+	int64_t ring_id; /* of a saved job: the ring, and the time that was asked for */
+	int64_t from_ns;
+	int64_t to_ns;
+	int64_t end_ns; /* over at the latest */
+	int64_t schedule_id;
 };
 
 struct hive_job_link {
@@ -214,6 +229,8 @@ int hive_group_link_add(struct hive_tx *tx, int64_t group_id, int64_t link_id);
 int hive_group_link_remove(struct hive_tx *tx, int64_t group_id, int64_t link_id); /* -ENOENT */
 /* The user's groups that may use the link; each once. */
 int hive_groups_for_link(struct hive_tx *tx, int64_t user_id, int64_t link_id, struct hive_rows *ret);
+/* It answered just now; info NULL: as it was. Not a change that somebody made, so the version stays. */
+int hive_probe_seen(struct hive_tx *tx, int64_t probe_id, int64_t now_ns, const char *info);
 int hive_jobs_by_state(struct hive_tx *tx, int64_t ret[static HIVE_JOB_CANCELLED + 1]);
 /* Out of the way (at now_ns) or back (0). */
 int hive_job_archive(struct hive_tx *tx, int64_t job_id, int64_t now_ns);

@@ -20,6 +20,8 @@ enum {
 	HIVE_F_SECRET = 1, /* leaves the process for nobody */
 	HIVE_F_QUERY = 2,  /* lists may be filtered and sorted by it: it is indexed, or its table is small */
 	HIVE_F_FIXED = 4,  /* set when the row is made, never changed */
+	HIVE_F_JSON = 8,   /* the text is a JSON object, and goes in and out as one */
+	HIVE_F_SET = 16,   /* the number is bits, and goes in and out as a list of their names */
 };
 
 struct hive_field {

@@ -153,6 +153,45 @@ static const char *const exports[] = {
 	NULL,
 };
 
+static const char *const plans[] = {
+	"ALTER TABLE jobs ADD COLUMN kind INTEGER NOT NULL DEFAULT 0",
+	"ALTER TABLE jobs ADD COLUMN ring_duration_s INTEGER NOT NULL DEFAULT 0",
+	"ALTER TABLE jobs ADD COLUMN ring_bytes INTEGER NOT NULL DEFAULT 0",
+	"ALTER TABLE jobs ADD COLUMN ring_id INTEGER",
+	"ALTER TABLE jobs ADD COLUMN from_ns INTEGER",
+	"ALTER TABLE jobs ADD COLUMN to_ns INTEGER",
+	"ALTER TABLE jobs ADD COLUMN end_ns INTEGER",
+	"ALTER TABLE jobs ADD COLUMN schedule_id INTEGER",
+	"CREATE INDEX jobs_ring ON jobs (ring_id) WHERE ring_id IS NOT NULL",
+	"CREATE INDEX jobs_schedule ON jobs (schedule_id) WHERE schedule_id IS NOT NULL",
+	"CREATE INDEX jobs_kind ON jobs (kind) WHERE kind <> 0",
+
+	"CREATE TABLE templates (" HEAD
+	"owner_id INTEGER NOT NULL REFERENCES users ON DELETE CASCADE, name TEXT NOT NULL, description TEXT,"
+	"shared INTEGER NOT NULL, job TEXT NOT NULL, created_ns INTEGER NOT NULL, UNIQUE (owner_id, name)) STRICT",
+
+	"CREATE TABLE schedules (" HEAD
+	"owner_id INTEGER NOT NULL REFERENCES users ON DELETE CASCADE, name TEXT NOT NULL, description TEXT,"
+	"disabled INTEGER NOT NULL, cron TEXT NOT NULL, from_ns INTEGER, until_ns INTEGER, window_s INTEGER NOT NULL,"
+	"repeat INTEGER NOT NULL, missed_runs INTEGER NOT NULL, job TEXT NOT NULL, created_ns INTEGER NOT NULL, next_ns INTEGER,"
+	"last_ns INTEGER, last_job_id INTEGER, runs INTEGER NOT NULL, missed INTEGER NOT NULL, reason TEXT,"
+	"UNIQUE (owner_id, name)) STRICT",
+	"CREATE INDEX schedules_next ON schedules (next_ns) WHERE next_ns IS NOT NULL",
+
+	"CREATE TABLE webhooks (" HEAD
+	"owner_id INTEGER NOT NULL REFERENCES users ON DELETE CASCADE, name TEXT NOT NULL, url TEXT NOT NULL,"
+	"events INTEGER NOT NULL, secret TEXT NOT NULL, disabled INTEGER NOT NULL, created_ns INTEGER NOT NULL,"
+	"UNIQUE (owner_id, name)) STRICT",
+
+	"CREATE TABLE deliveries (" HEAD
+	"webhook_id INTEGER NOT NULL REFERENCES webhooks ON DELETE CASCADE, event INTEGER NOT NULL, job_id INTEGER,"
+	"created_ns INTEGER NOT NULL, state INTEGER NOT NULL, attempts INTEGER NOT NULL, next_ns INTEGER, done_ns INTEGER,"
+	"status INTEGER NOT NULL, answer TEXT) STRICT",
+	"CREATE INDEX deliveries_next ON deliveries (next_ns) WHERE next_ns IS NOT NULL",
+	"CREATE INDEX deliveries_webhook ON deliveries (webhook_id, id)",
+	NULL,
+};
+
 static const struct {
 	const char *about;
 	const char *const *statements;
@@ -161,6 +200,7 @@ static const struct {
 	{ "probes, links, jobs", captures },
 	{ "datasets", results },
 	{ "manifests and merged downloads of datasets", exports },
+	{ "rings, templates, schedules, webhooks", plans },
 };
 
 int64_t hive_schema_newest(void)

@@ -487,6 +487,30 @@ int hive_sql_int(struct hive_tx *tx, int64_t *ret, const char *sql, const char *
 	return 0;
 }
 
+int hive_stmt_ints(struct hive_stmt *stmt, int64_t **ret, uint32_t *ret_n)
+{
+	_skep_free_ int64_t *ints = NULL;
+	uint32_t n = 0, room = 0;
+	int r;
+
+	while ((r = hive_stmt_next(stmt)) > 0) {
+		if (n == room) {
+			int64_t *more = reallocarray(ints, room + 256, sizeof(*ints));
+
+			if (!more)
+				return -ENOMEM;
+			ints = more;
+			room += 256;
+		}
+		ints[n++] = hive_stmt_int(stmt, 0);
+	}
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(ints);
+	*ret_n = n;
+	return 0;
+}
+
 int64_t hive_sql_last_id(struct hive_tx *tx)
 {
 	return sqlite3_last_insert_rowid(tx->handle);

@@ -65,6 +65,8 @@ int64_t hive_sql_change(struct hive_tx *tx, const char *sql, const char *types, 
 int hive_sql_query(struct hive_tx *tx, struct hive_stmt **ret, const char *sql, const char *types, ...);
 /* One integer from one row; -ENOENT if there is none. */
 int hive_sql_int(struct hive_tx *tx, int64_t *ret, const char *sql, const char *types, ...);
+/* The integers of the first column; *ret is the caller's. */
+int hive_stmt_ints(struct hive_stmt *stmt, int64_t **ret, uint32_t *ret_n);
 int64_t hive_sql_last_id(struct hive_tx *tx);
 
 /* For statements whose values are not known at compile time: prepare, bind 1..n, step. */

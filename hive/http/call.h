@@ -7,12 +7,17 @@
 #include "common/http.h"
 #include "common/json.h"
 #include "hive/svc/hive.h"
+#include "hive/svc/jobs.h"
+#include "hive/svc/progress.h"
 #include "hive/svc/things.h"
+
+struct hive_http_watch;
 
 struct hive_http {
 	struct hive *hive;
 	struct skep_http *http;
 	struct skep_http_route *routes; /* for the HTTP server, made of hive_routes */
+	struct hive_http_watch *watch;
 	bool tls;
 	uint64_t started_ns;
 };
@@ -95,6 +100,36 @@ int hive_http_list(struct hive_call *call, const struct hive_table *table, struc
 int hive_http_time(const char *text, int64_t *ret_ns);
 int hive_http_answer_rows(struct hive_call *call, const struct hive_rows *rows);
 
+/* A row that was made: with its secret, if it has one that is shown once. */
+int hive_http_answer_created(struct hive_call *call, const struct hive_change *change);
+
+/* ---- jobs as JSON (jobs_json.c) ---- */
+
+struct hive_http_job {
+	struct hive_job_wish wish; /* its texts are the caller's */
+	const char *links[HIVE_JOB_LINKS_MAX]; /* live as long as the JSON */
+};
+
+/* "*", or a list of names. */
+uint32_t hive_http_take_links(const json_t *body, const char *ret[static HIVE_JOB_LINKS_MAX],
+			      struct skep_problems *problems);
+int hive_http_take_job(const json_t *body, struct hive_http_job *ret, struct skep_problems *problems);
+/* The fields with which a job like this one is made; the caller's. */
+json_t *hive_http_job_fields(const struct hive_job *job, const struct hive_rows *parts);
+extern const struct hive_job_reader hive_http_job_reader;
+
+/* ---- events (events.c) ---- */
+
+struct hive_http_watch *hive_http_watch_new(struct hive *hive); /* NULL: no memory */
+/* After the server has stopped. Returns NULL; takes NULL. */
+struct hive_http_watch *hive_http_watch_free(struct hive_http_watch *watch);
+uint32_t hive_http_watchers(struct hive_http_watch *watch);
+/* What happens from now on to the job that the actor sees; 0: to all. */
+int hive_http_stream(struct hive_call *call, int64_t job_id);
+json_t *hive_http_progress_json(const struct hive_progress *progress);
+/* up, since, problem (probes.c) */
+void hive_http_probe_state(struct hive *hive, const struct hive_probe *probe, json_t *object);
+
 /* ---- handlers ---- */
 
 extern const unsigned char hive_openapi[]; /* hive/api/openapi.yaml as JSON */
@@ -115,10 +150,24 @@ int hive_http_logout(struct hive_call *call);
 int hive_http_logout_everywhere(struct hive_call *call);
 int hive_http_whoami(struct hive_call *call);
 
-int hive_http_job_create(struct hive_call *call);
+int hive_http_job_create(struct hive_call *call); /* value: enum hive_job_kind, unless the body says it */
 int hive_http_job(struct hive_call *call);
 int hive_http_job_act(struct hive_call *call); /* value: enum hive_job_action */
 int hive_http_job_events(struct hive_call *call);
+int hive_http_job_clone(struct hive_call *call);
+int hive_http_template_use(struct hive_call *call);
+int hive_http_rings(struct hive_call *call);
+int hive_http_ring(struct hive_call *call);
+int hive_http_ring_trigger(struct hive_call *call);
+int hive_http_events(struct hive_call *call);
+
+int hive_http_filter_check(struct hive_call *call);
+int hive_http_filter_estimate(struct hive_call *call);
+int hive_http_logs(struct hive_call *call);
+int hive_http_probe_create(struct hive_call *call);
+int hive_http_probe_discover(struct hive_call *call);
+int hive_http_webhook_deliveries(struct hive_call *call);
+int hive_http_webhook_test(struct hive_call *call);
 
 /* The dataset, as the query wants it, to somebody who may have it. */
 int hive_http_send_dataset(struct hive_call *call, const struct hive_dataset *dataset);

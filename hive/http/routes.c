@@ -17,6 +17,7 @@
 
 #define API "/api/v1"
 #define SMALL 65536u
+#define WORKERS 12 /* of which three may wait for estimates */
 #define LARGE (256u * 1024) /* a filter of 64 KiB, escaped */
 #define NEEDS(rights) (HIVE_RULE_RIGHTS + (rights))
 #define JOBS (HIVE_RIGHT_JOBS | HIVE_RIGHT_JOBS_GROUP | HIVE_RIGHT_JOBS_ALL)
@@ -65,10 +66,11 @@ const struct hive_route hive_routes[] = {
 	DELETE("/tokens", HIVE_RULE_LOGGED_IN, HIVE_TOKEN),
 
 	LIST("/probes", NEEDS(HIVE_RIGHT_PROBES), HIVE_PROBE),
-	POST("/probes", NEEDS(HIVE_RIGHT_PROBES), HIVE_PROBE),
+	{ "POST", API "/probes", hive_http_probe_create, NEEDS(HIVE_RIGHT_PROBES), HIVE_PROBE, 0, LARGE },
 	GET("/probes", NEEDS(HIVE_RIGHT_PROBES), HIVE_PROBE),
 	PATCH("/probes", NEEDS(HIVE_RIGHT_PROBES), HIVE_PROBE),
 	DELETE("/probes", NEEDS(HIVE_RIGHT_PROBES), HIVE_PROBE),
+	{ "POST", API "/probes/{id}/discover", hive_http_probe_discover, NEEDS(HIVE_RIGHT_PROBES), HIVE_PROBE, 0, 0 },
 
 	LIST("/links", HIVE_RULE_LOGGED_IN, HIVE_LINK),
 	POST("/links", NEEDS(HIVE_RIGHT_PROBES), HIVE_LINK),
@@ -82,12 +84,43 @@ const struct hive_route hive_routes[] = {
 	{ "GET", API "/jobs/{id}/events", hive_http_job_events, NEEDS(JOBS), HIVE_JOB, 0, 0 },
 	ACT("archive", HIVE_ACTION_ARCHIVE),
 	ACT("cancel", HIVE_ACTION_CANCEL),
+	{ "POST", API "/jobs/{id}/clone", hive_http_job_clone, NEEDS(HIVE_RIGHT_JOBS), HIVE_JOB, 0, LARGE },
 	ACT("pause", HIVE_ACTION_PAUSE),
 	ACT("restore", HIVE_ACTION_RESTORE),
 	ACT("resume", HIVE_ACTION_RESUME),
 	ACT("stop", HIVE_ACTION_STOP),
 
+	{ "GET", API "/events", hive_http_events, NEEDS(JOBS), HIVE_JOB, 0, 0 },
+
+	{ "GET", API "/rings", hive_http_rings, NEEDS(JOBS), HIVE_JOB, 0, 0 },
+	{ "POST", API "/rings", hive_http_job_create, NEEDS(HIVE_RIGHT_JOBS), HIVE_JOB, HIVE_KIND_RING, LARGE },
+	{ "GET", API "/rings/{id}", hive_http_ring, NEEDS(JOBS), HIVE_JOB, 0, 0 },
+	{ "POST", API "/rings/{id}/trigger", hive_http_ring_trigger, NEEDS(HIVE_RIGHT_JOBS), HIVE_JOB, 0, LARGE },
+
+	LIST("/templates", NEEDS(JOBS), HIVE_TEMPLATE),
+	POST("/templates", NEEDS(HIVE_RIGHT_JOBS), HIVE_TEMPLATE),
+	GET("/templates", NEEDS(JOBS), HIVE_TEMPLATE),
+	PATCH("/templates", NEEDS(HIVE_RIGHT_JOBS), HIVE_TEMPLATE),
+	DELETE("/templates", NEEDS(HIVE_RIGHT_JOBS), HIVE_TEMPLATE),
+	{ "POST", API "/templates/{id}/jobs", hive_http_template_use, NEEDS(HIVE_RIGHT_JOBS), HIVE_TEMPLATE, 0, LARGE },
+
+	LIST("/schedules", NEEDS(JOBS), HIVE_SCHEDULE),
+	POST("/schedules", NEEDS(HIVE_RIGHT_JOBS), HIVE_SCHEDULE),
+	GET("/schedules", NEEDS(JOBS), HIVE_SCHEDULE),
+	PATCH("/schedules", NEEDS(HIVE_RIGHT_JOBS), HIVE_SCHEDULE),
+	DELETE("/schedules", NEEDS(HIVE_RIGHT_JOBS), HIVE_SCHEDULE),
+
+	LIST("/webhooks", NEEDS(HIVE_RIGHT_JOBS), HIVE_WEBHOOK),
+	POST("/webhooks", NEEDS(HIVE_RIGHT_JOBS), HIVE_WEBHOOK),
+	GET("/webhooks", NEEDS(HIVE_RIGHT_JOBS), HIVE_WEBHOOK),
+	PATCH("/webhooks", NEEDS(HIVE_RIGHT_JOBS), HIVE_WEBHOOK),
+	DELETE("/webhooks", NEEDS(HIVE_RIGHT_JOBS), HIVE_WEBHOOK),
+	{ "GET", API "/webhooks/{id}/deliveries", hive_http_webhook_deliveries, NEEDS(HIVE_RIGHT_JOBS), HIVE_WEBHOOK, 0, 0 },
+	{ "POST", API "/webhooks/{id}/test", hive_http_webhook_test, NEEDS(HIVE_RIGHT_JOBS), HIVE_WEBHOOK, 0, 0 },
+
 	LIST("/filters", NEEDS(JOBS), HIVE_FILTER),
+	{ "POST", API "/filters/check", hive_http_filter_check, NEEDS(HIVE_RIGHT_JOBS), HIVE_FILTER, 0, LARGE },
+	{ "POST", API "/filters/estimate", hive_http_filter_estimate, NEEDS(HIVE_RIGHT_JOBS), HIVE_FILTER, 0, LARGE },
 	POST("/filters", NEEDS(HIVE_RIGHT_JOBS), HIVE_FILTER),
 	GET("/filters", NEEDS(JOBS), HIVE_FILTER),
 	PATCH("/filters", NEEDS(HIVE_RIGHT_JOBS), HIVE_FILTER),
@@ -100,6 +133,8 @@ const struct hive_route hive_routes[] = {
 	{ "GET", API "/datasets/{id}/manifest", hive_http_dataset_manifest, NEEDS(JOBS), HIVE_DATASET, 0, 0 },
 	{ "GET", API "/datasets/{id}/files", hive_http_dataset_files, NEEDS(JOBS), HIVE_DATASET, 0, 0 },
 	{ "GET", API "/datasets/{id}/files/{file}", hive_http_dataset_file, NEEDS(HIVE_RIGHT_DOWNLOAD), HIVE_DATASET, 0, 0 },
+
+	{ "GET", API "/logs", hive_http_logs, NEEDS(HIVE_RIGHT_AUDIT), 0, 0, 0 },
 
 	LIST("/audit", NEEDS(HIVE_RIGHT_AUDIT), HIVE_AUDIT),
 	GET("/audit", NEEDS(HIVE_RIGHT_AUDIT), HIVE_AUDIT),
@@ -240,6 +275,7 @@ int hive_http_start(struct hive *hive, const struct hive_http_config *cfg, struc
 				      .key_pem = cfg->key_pem,
 				      .n_routes = hive_routes_n,
 				      .finished = finished,
+				      .workers = WORKERS,
 				      .app = app };
 	int r;
 
@@ -258,8 +294,12 @@ int hive_http_start(struct hive *hive, const struct hive_http_config *cfg, struc
 	app->hive = hive;
 	app->tls = cfg->cert_pem != NULL;
 	app->started_ns = (uint64_t)hive_now_ns(hive);
-	r = skep_http_start(&http, &app->http, err);
+	app->watch = hive_http_watch_new(hive);
+	r = app->watch ? skep_http_start(&http, &app->http, err) : skep_err_set(err, -ENOMEM, "out of memory");
+	if (r == 0)
+		hive_jobs_read_by(hive, &hive_http_job_reader);
 	if (r != 0) {
+		hive_http_watch_free(app->watch);
 		free(app->routes);
 		free(app);
 		return r;
@@ -272,7 +312,9 @@ struct hive_http *hive_http_stop(struct hive_http *app)
 {
 	if (!app)
 		return NULL;
+	hive_jobs_read_by(app->hive, NULL);
 	app->http = skep_http_stop(app->http, 5000);
+	app->watch = hive_http_watch_free(app->watch);
 	free(app->routes);
 	free(app);
 	return NULL;

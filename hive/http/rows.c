@@ -46,6 +46,24 @@ static json_t *rights_json(int64_t rights)
 	return list;
 }
 
+static json_t *set_json(const struct hive_field *field, int64_t bits)
+{
+	json_t *list = json_array();
+
+	for (int i = 0; field->names[i]; i++)
+		if (bits >> i & 1)
+			(void)json_array_append_new(list, json_string(field->names[i]));
+	return list;
+}
+
+/* What was stored was checked; NULL and what is damaged nevertheless are null. */
+static json_t *object_json(const char *text)
+{
+	json_t *object = text ? json_loads(text, 0, NULL) : NULL;
+
+	return object ? object : json_null();
+}
+
 static json_t *value_json(const struct hive_field *field, void *row)
 {
 	char time[SKEP_FORMAT_MAX];
@@ -54,11 +72,15 @@ static json_t *value_json(const struct hive_field *field, void *row)
 
 	if (field->kind == HIVE_TEXT) {
 		text = *hive_field_text(field, row);
+		if (field->flags & HIVE_F_JSON)
+			return object_json(text);
 		return text ? json_string(text) : json_null();
 	}
 	number = *hive_field_int(field, row);
 	if (is_rights(field))
 		return rights_json(number);
+	if (field->flags & HIVE_F_SET)
+		return set_json(field, number);
 	if (field->names)
 		return json_string(field->names[number]);
 	if (field->kind == HIVE_BOOL)
@@ -87,10 +109,20 @@ json_t *hive_http_row_json(const struct hive_table *table, const void *row)
 	return object;
 }
 
+/* What of a row is not in its table. */
+static json_t *whole_json(struct hive_call *call, const struct hive_table *table, const void *row)
+{
+	json_t *object = hive_http_row_json(table, row);
+
+	if (object && table == &hive_probes)
+		hive_http_probe_state(call->hive, row, object);
+	return object;
+}
+
 int hive_http_answer_row(struct hive_call *call, unsigned int status, const struct hive_table *table,
 			 const void *row)
 {
-	json_t *object = hive_http_row_json(table, row);
+	json_t *object = whole_json(call, table, row);
 	char etag[32];
 
 	if (!object)
@@ -105,8 +137,7 @@ int hive_http_answer_rows(struct hive_call *call, const struct hive_rows *rows)
 	json_t *items = json_array();
 
 	for (uint32_t i = 0; items && i < rows->n; i++)
-		if (json_array_append_new(items, hive_http_row_json(rows->table, hive_rows_at(rows, i))) <
-		    0) {
+		if (json_array_append_new(items, whole_json(call, rows->table, hive_rows_at(rows, i))) < 0) {
 			json_decref(items);
 			return -ENOMEM;
 		}
@@ -183,6 +214,8 @@ static int take_rights(const json_t *value, int64_t *ret)
 static const char *wanted(const struct hive_field *field)
 {
 	return is_rights(field)		   ? "a list of rights"
+	       : field->flags & HIVE_F_SET  ? "a list of the words that the API lists"
+	       : field->flags & HIVE_F_JSON ? "an object"
 	       : field->names		   ? "one of the words that the API lists"
 	       : field->kind == HIVE_TEXT ? "a text"
 	       : field->kind == HIVE_BOOL ? "true or false"
@@ -190,24 +223,51 @@ static const char *wanted(const struct hive_field *field)
 					   : "an integer";
 }
 
+static int take_set(const struct hive_field *field, const json_t *value, int64_t *ret)
+{
+	const json_t *item;
+	int64_t bits = 0, bit;
+	size_t i;
+
+	if (!json_is_array(value))
+		return -EINVAL;
+	json_array_foreach(value, i, item) {
+		if (!json_is_string(item) || name_index(field, json_string_value(item), &bit) < 0)
+			return -EINVAL;
+		bits |= INT64_C(1) << bit;
+	}
+	*ret = bits;
+	return 0;
+}
+
+static int take_text(const struct hive_field *field, const json_t *value, void *row)
+{
+	bool object = (field->flags & HIVE_F_JSON) != 0;
+	char **text = hive_field_text(field, row), *copy = NULL;
+
+	if (json_is_null(value))
+		;
+	else if (object ? !json_is_object(value) : !json_is_string(value))
+		return -EINVAL;
+	else
+		copy = object ? json_dumps(value, JSON_COMPACT) : strdup(json_string_value(value));
+	if (!json_is_null(value) && !copy)
+		return -ENOMEM;
+	free(*text);
+	*text = copy;
+	return 0;
+}
+
 static int take_value(const struct hive_field *field, const json_t *value, void *row)
 {
 	int64_t *number = hive_field_int(field, row);
 
-	if (field->kind == HIVE_TEXT) {
-		char **text = hive_field_text(field, row), *copy = NULL;
-
-		if (!json_is_string(value) && !json_is_null(value))
-			return -EINVAL;
-		copy = json_is_string(value) ? strdup(json_string_value(value)) : NULL;
-		if (json_is_string(value) && !copy)
-			return -ENOMEM;
-		free(*text);
-		*text = copy;
-		return 0;
-	}
+	if (field->kind == HIVE_TEXT)
+		return take_text(field, value, row);
 	if (is_rights(field))
 		return take_rights(value, number);
+	if (field->flags & HIVE_F_SET)
+		return take_set(field, value, number);
 	if (field->names)
 		return json_is_string(value) ? name_index(field, json_string_value(value), number) : -EINVAL;
 	if (field->kind == HIVE_BOOL) {

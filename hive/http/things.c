@@ -32,6 +32,14 @@ static const struct fields {
 			(const char *const[]){ "name", "description", "speed_bps", "max_jobs", "max_bps", "disabled", NULL } },
 	[HIVE_FILTER] = { (const char *const[]){ "name", "expression", "description", "shared", NULL },
 			  (const char *const[]){ "name", "expression", "description", "shared", NULL } },
+	[HIVE_TEMPLATE] = { (const char *const[]){ "name", "description", "shared", "job", NULL },
+			    (const char *const[]){ "name", "description", "shared", "job", NULL } },
+	[HIVE_SCHEDULE] = { (const char *const[]){ "name", "description", "disabled", "cron", "from", "until", "window_s", "repeat",
+						   "missed_runs", "job", NULL },
+			    (const char *const[]){ "name", "description", "disabled", "cron", "from", "until", "window_s", "repeat",
+						   "missed_runs", "job", NULL } },
+	[HIVE_WEBHOOK] = { (const char *const[]){ "name", "url", "events", "disabled", NULL },
+			   (const char *const[]){ "name", "url", "events", "disabled", NULL } },
 	[HIVE_DATASET] = { NULL, (const char *const[]){ "name", "description", "pinned", "expires", NULL } },
 };
 
@@ -115,7 +123,7 @@ int hive_http_key(struct hive_call *call, const char **ret_key, char ret_digest[
 	body = strndup(n ? data : "", n); /* strict JSON has no NUL */
 	if (!body)
 		return -ENOMEM;
-	hive_secret_digest_all((const char *const[]){ call->route->method, call->route->pattern, body }, 3,
+	hive_secret_digest_all((const char *const[]){ call->route->method, skep_http_target(call->req), body }, 3,
 			       ret_digest);
 	*ret_key = key;
 	return 0;
@@ -192,7 +200,7 @@ static int take_body(struct hive_call *call, const char *const *fields, struct h
 	return r < 0 ? r : SKEP_E_USAGE;
 }
 
-static int answer_created(struct hive_call *call, const struct hive_change *change)
+int hive_http_answer_created(struct hive_call *call, const struct hive_change *change)
 {
 	const struct hive_table *table = hive_thing_table(change->kind);
 	char location[128];
@@ -203,7 +211,8 @@ static int answer_created(struct hive_call *call, const struct hive_change *chan
 	if (!change->secret[0])
 		return hive_http_answer_row(call, change->again ? 200 : 201, table, change->row);
 	object = hive_http_row_json(table, change->row);
-	if (!object || json_object_set_new(object, "token", json_string(change->secret)) < 0) {
+	if (!object || json_object_set_new(object, change->kind == HIVE_WEBHOOK ? "secret" : "token",
+					   json_string(change->secret)) < 0) {
 		json_decref(object);
 		return -ENOMEM;
 	}
@@ -228,7 +237,7 @@ int hive_http_thing_create(struct hive_call *call)
 		r = r < 0 ? r : 0;
 	} else {
 		r = hive_thing_create(call->hive, &call->actor, &change, &complaints);
-		r = r != 0 ? hive_http_complain(call, r, &complaints) : answer_created(call, &change);
+		r = r != 0 ? hive_http_complain(call, r, &complaints) : hive_http_answer_created(call, &change);
 	}
 	hive_secret_wipe(change.secret, sizeof(change.secret));
 	if (change.row)

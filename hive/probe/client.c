@@ -4,9 +4,7 @@
  * it, the administrator has pasted it. The token goes only to that key. Follows no redirection, takes no
  * proxy, and bounds every answer and every wait. A client belongs to one thread at a time. Never logs.
  */
-#include "hive/probe/client.h"
-
-#include "common/json.h"
+#include "hive/probe/client_priv.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -29,19 +27,11 @@ struct hive_client {
 	char *address;
 };
 
-struct answer {
-	char *text;
-	size_t len;
-	long status;
-};
-
-static void answer_clear(struct answer *answer)
+void hive_client_answer_clear(struct client_answer *answer)
 {
 	free(answer->text);
-	*answer = (struct answer){ 0 };
+	*answer = (struct client_answer){ 0 };
 }
-
-#define _answer_ SKEP_CLEANUP(answer_clear)
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -116,7 +106,7 @@ int hive_client_copy(const struct hive_client *client, struct hive_client **ret)
 
 static size_t take_body(char *data, size_t size, size_t n, void *arg)
 {
-	struct answer *answer = arg;
+	struct client_answer *answer = arg;
 	char *longer = answer->len + n <= BODY_MAX ? realloc(answer->text, answer->len + n + 1) : NULL;
 
 	(void)size;
@@ -141,11 +131,8 @@ static int no_answer(struct hive_client *client, CURLcode code, struct skep_err 
 	return skep_err_set(err, r, "%s: %s", client->address, curl_easy_strerror(code));
 }
 
-struct ask {
-	const char *method, *path, *body, *key; /* body, key NULL: none */
-};
-
-static int ask(struct hive_client *client, const struct ask *what, struct answer *ret, struct skep_err *err)
+int hive_client_ask(struct hive_client *client, const struct client_ask *what, struct client_answer *ret,
+		    struct skep_err *err)
 {
 	struct curl_slist *headers = NULL;
 	char url[600], key[160];
@@ -168,7 +155,7 @@ static int ask(struct hive_client *client, const struct ask *what, struct answer
 		curl_easy_setopt(client->curl, CURLOPT_COPYPOSTFIELDS, what->body ? what->body : "");
 	curl_easy_setopt(client->curl, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)0);
 	curl_easy_setopt(client->curl, CURLOPT_LOW_SPEED_LIMIT, 0L);
-	curl_easy_setopt(client->curl, CURLOPT_TIMEOUT_MS, ANSWER_MS);
+	curl_easy_setopt(client->curl, CURLOPT_TIMEOUT_MS, what->timeout_ms ? what->timeout_ms : ANSWER_MS);
 	curl_easy_setopt(client->curl, CURLOPT_WRITEFUNCTION, take_body);
 	curl_easy_setopt(client->curl, CURLOPT_WRITEDATA, ret);
 	code = curl_easy_perform(client->curl);
@@ -181,7 +168,7 @@ static int ask(struct hive_client *client, const struct ask *what, struct answer
 }
 
 /* The probe's sentence, or the status. */
-static int refusal(struct hive_client *client, const struct answer *answer, struct skep_err *err)
+static int refusal(struct hive_client *client, const struct client_answer *answer, struct skep_err *err)
 {
 	_skep_json_ json_t *body = NULL;
 	const char *detail = NULL;
@@ -195,8 +182,8 @@ static int refusal(struct hive_client *client, const struct answer *answer, stru
 			    client->address, detail ? detail : "the probe refused without a word");
 }
 
-static int json_of(struct hive_client *client, const struct answer *answer, json_t **ret,
-		   struct skep_err *err)
+int hive_client_json(struct hive_client *client, const struct client_answer *answer, json_t **ret,
+		     struct skep_err *err)
 {
 	if (answer->status >= 300)
 		return refusal(client, answer, err);
@@ -206,18 +193,6 @@ static int json_of(struct hive_client *client, const struct answer *answer, json
 }
 
 /* ---- captures ---- */
-
-static const char *text_at(const json_t *object, const char *name)
-{
-	const char *text = json_string_value(json_object_get(object, name));
-
-	return text ? text : "";
-}
-
-static int64_t number_at(const json_t *object, const char *name)
-{
-	return json_integer_value(json_object_get(object, name));
-}
 
 static enum hive_capture_at at_of(const char *state)
 {
@@ -235,24 +210,29 @@ static enum hive_capture_at at_of(const char *state)
 	return HIVE_CAPTURE_BUSY;
 }
 
-static void read_capture(const json_t *job, struct hive_capture *ret)
+void hive_client_read_capture(const json_t *job, struct hive_capture *ret)
 {
 	const json_t *account = json_object_get(job, "account"), *reasons = json_object_get(job, "reasons"), *item;
 	const char *reason;
 	size_t i, len = 0;
 
-	*ret = (struct hive_capture){ .at = at_of(text_at(job, "state")) };
-	snprintf(ret->name, sizeof(ret->name), "%s", text_at(job, "name"));
-	snprintf(ret->id, sizeof(ret->id), "%s", text_at(job, "id"));
-	ret->failed = strcmp(text_at(job, "state"), "failed") == 0;
-	ret->ring = strcmp(text_at(job, "kind"), "ring") == 0;
+	*ret = (struct hive_capture){ .at = at_of(client_text(job, "state")) };
+	snprintf(ret->name, sizeof(ret->name), "%s", client_text(job, "name"));
+	snprintf(ret->id, sizeof(ret->id), "%s", client_text(job, "id"));
+	ret->failed = strcmp(client_text(job, "state"), "failed") == 0;
+	ret->ring = strcmp(client_text(job, "kind"), "ring") == 0;
 	ret->gap = json_array_size(json_object_get(job, "gaps")) > 0;
-	ret->seen_pkts = number_at(account, "seen");
-	ret->stored_pkts = number_at(account, "stored");
-	ret->rejected_pkts = number_at(account, "rejected");
-	ret->stored_bytes = number_at(account, "bytes_raw");
-	json_object_foreach(json_object_get(account, "dropped"), reason, item)
+	ret->seen_pkts = client_number(account, "seen");
+	ret->stored_pkts = client_number(account, "stored");
+	ret->rejected_pkts = client_number(account, "rejected");
+	ret->stored_bytes = client_number(account, "bytes_raw");
+	json_object_foreach(json_object_get(account, "dropped"), reason, item) {
 		ret->dropped_pkts += json_integer_value(item);
+		if (json_integer_value(item) <= 0 || ret->n_drops == ARRAY_LEN(ret->drops))
+			continue;
+		snprintf(ret->drops[ret->n_drops].reason, sizeof(ret->drops[0].reason), "%s", reason);
+		ret->drops[ret->n_drops++].pkts = json_integer_value(item);
+	}
 	json_array_foreach(reasons, i, item) {
 		if (len < sizeof(ret->text))
 			len += (size_t)snprintf(ret->text + len, sizeof(ret->text) - len, "%s%s", len ? "; " : "",
@@ -263,16 +243,16 @@ static void read_capture(const json_t *job, struct hive_capture *ret)
 int hive_client_list(struct hive_client *client, const char *prefix, struct hive_capture **ret,
 		     uint32_t *ret_n, struct skep_err *err)
 {
-	_answer_ struct answer answer = { 0 };
+	_answer_ struct client_answer answer = { 0 };
 	_skep_json_ json_t *body = NULL;
 	struct hive_capture *captures;
 	const json_t *jobs, *job;
 	uint32_t n = 0;
 	size_t i;
-	int r = ask(client, &(struct ask){ .method = "GET", .path = "/v1/jobs" }, &answer, err);
+	int r = hive_client_ask(client, &(struct client_ask){ .method = "GET", .path = "/v1/jobs" }, &answer, err);
 
 	if (r == 0)
-		r = json_of(client, &answer, &body, err);
+		r = hive_client_json(client, &answer, &body, err);
 	if (r != 0)
 		return r > 0 ? -EPROTO : r;
 	jobs = json_object_get(body, "jobs");
@@ -280,7 +260,7 @@ int hive_client_list(struct hive_client *client, const char *prefix, struct hive
 	if (!captures)
 		return -ENOMEM;
 	json_array_foreach(jobs, i, job) {
-		read_capture(job, &captures[n]);
+		hive_client_read_capture(job, &captures[n]);
 		n += strncmp(captures[n].name, prefix, strlen(prefix)) == 0;
 	}
 	*ret = captures;
@@ -320,6 +300,12 @@ static json_t *wish_json(const struct hive_capture_wish *wish)
 	(void)json_object_set_new(body, "limits", limits);
 	if (wish->filter)
 		(void)json_object_set_new(body, "filter", json_string(wish->filter));
+	if (wish->trim)
+		(void)json_object_set_new(body, "trim", json_string(wish->trim));
+	if (wish->ring_bytes || wish->ring_duration_ns)
+		(void)json_object_set_new(body, "ring",
+					  wish->ring_bytes ? json_pack("{s:I}", "bytes", (json_int_t)wish->ring_bytes)
+							   : json_pack("{s:I}", "duration_ns", (json_int_t)wish->ring_duration_ns));
 	if (wish->snaplen)
 		(void)json_object_set_new(body, "snaplen", json_integer(wish->snaplen));
 	if (wish->sample_every > 1)
@@ -332,18 +318,18 @@ static json_t *wish_json(const struct hive_capture_wish *wish)
 int hive_client_create(struct hive_client *client, const struct hive_capture_wish *wish,
 		       struct hive_capture *ret, struct skep_err *err)
 {
-	_answer_ struct answer answer = { 0 };
+	_answer_ struct client_answer answer = { 0 };
 	_skep_json_ json_t *body = wish_json(wish), *job = NULL;
 	_skep_free_ char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-	struct ask what = { .method = "POST", .path = "/v1/jobs", .body = text, .key = wish->name };
-	int r = text ? ask(client, &what, &answer, err) : -ENOMEM;
+	struct client_ask what = { .method = "POST", .path = "/v1/jobs", .body = text, .key = wish->name };
+	int r = text ? hive_client_ask(client, &what, &answer, err) : -ENOMEM;
 
 	if (r == 0)
-		r = json_of(client, &answer, &job, err);
+		r = hive_client_json(client, &answer, &job, err);
 	if (r == SKEP_E_BUSY)
 		r = -EBUSY; /* somebody else is on the link: it may be free soon */
 	if (r == 0)
-		read_capture(job, ret);
+		hive_client_read_capture(job, ret);
 	return r;
 }
 
@@ -351,25 +337,25 @@ int hive_client_do(struct hive_client *client, const char *name, enum hive_captu
 		   struct hive_capture *ret, struct skep_err *err)
 {
 	static const char *const words[] = { "/pause", "/resume", "/stop", "" };
-	_answer_ struct answer answer = { 0 };
+	_answer_ struct client_answer answer = { 0 };
 	_skep_json_ json_t *job = NULL;
 	char path[96];
-	struct ask what = { .method = verb == HIVE_CAPTURE_DELETE ? "DELETE" : "POST", .path = path };
+	struct client_ask what = { .method = verb == HIVE_CAPTURE_DELETE ? "DELETE" : "POST", .path = path };
 	int r = hive_client_get(client, name, ret, err);
 
 	if (r != 0 || ret->at == HIVE_CAPTURE_ABSENT)
 		return r;
 	snprintf(path, sizeof(path), "/v1/jobs/%s%s", ret->id, words[verb]);
-	r = ask(client, &what, &answer, err);
+	r = hive_client_ask(client, &what, &answer, err);
 	if (r != 0)
 		return r;
 	if (answer.status == 404 || (verb == HIVE_CAPTURE_DELETE && answer.status == 204)) {
 		ret->at = HIVE_CAPTURE_ABSENT;
 		return 0;
 	}
-	r = json_of(client, &answer, &job, err);
+	r = hive_client_json(client, &answer, &job, err);
 	if (r == 0)
-		read_capture(job, ret);
+		hive_client_read_capture(job, ret);
 	return r;
 }
 
@@ -401,7 +387,7 @@ static bool name_fine(const char *name)
 int hive_client_segments(struct hive_client *client, const char *id, struct hive_segment **ret,
 			 uint32_t *ret_n, struct skep_err *err)
 {
-	_answer_ struct answer answer = { 0 };
+	_answer_ struct client_answer answer = { 0 };
 	_skep_json_ json_t *body = NULL;
 	_skep_free_ struct hive_segment *segments = NULL;
 	const json_t *list, *item;
@@ -410,9 +396,9 @@ int hive_client_segments(struct hive_client *client, const char *id, struct hive
 	int r;
 
 	snprintf(path, sizeof(path), "/v1/jobs/%s/segments", id);
-	r = ask(client, &(struct ask){ .method = "GET", .path = path }, &answer, err);
+	r = hive_client_ask(client, &(struct client_ask){ .method = "GET", .path = path }, &answer, err);
 	if (r == 0)
-		r = json_of(client, &answer, &body, err);
+		r = hive_client_json(client, &answer, &body, err);
 	if (r != 0)
 		return r;
 	list = json_object_get(body, "segments");
@@ -422,15 +408,15 @@ int hive_client_segments(struct hive_client *client, const char *id, struct hive
 	json_array_foreach(list, i, item) {
 		struct hive_segment *segment = &segments[i];
 
-		if (!name_fine(text_at(item, "name")))
+		if (!name_fine(client_text(item, "name")))
 			return skep_err_set(err, -EPROTO, "%s: a segment has a name that is no file's", client->address);
-		snprintf(segment->name, sizeof(segment->name), "%s", text_at(item, "name"));
-		snprintf(segment->sha256, sizeof(segment->sha256), "%s", text_at(item, "sha256"));
-		segment->bytes = number_at(item, "bytes");
-		segment->pkts = number_at(item, "packets");
-		segment->raw_bytes = number_at(item, "bytes_raw");
-		segment->first_ns = time_of(text_at(item, "first"));
-		segment->last_ns = time_of(text_at(item, "last"));
+		snprintf(segment->name, sizeof(segment->name), "%s", client_text(item, "name"));
+		snprintf(segment->sha256, sizeof(segment->sha256), "%s", client_text(item, "sha256"));
+		segment->bytes = client_number(item, "bytes");
+		segment->pkts = client_number(item, "packets");
+		segment->raw_bytes = client_number(item, "bytes_raw");
+		segment->first_ns = time_of(client_text(item, "first"));
+		segment->last_ns = time_of(client_text(item, "last"));
 	}
 	*ret_n = (uint32_t)json_array_size(list);
 	*ret = TAKE_PTR(segments);

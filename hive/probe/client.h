@@ -36,6 +36,11 @@ struct hive_capture {
 	char id[32]; /* the probe's */
 	enum hive_capture_at at;
 	int64_t seen_pkts, stored_pkts, rejected_pkts, dropped_pkts, stored_bytes;
+	struct {
+		char reason[24];
+		int64_t pkts;
+	} drops[8]; /* those that are not 0 */
+	uint32_t n_drops;
 	bool gap, failed;
 	bool ring; /* its segments come and go */
 	char text[512]; /* why it is incomplete or failed; "": nothing to say */
@@ -46,7 +51,9 @@ struct hive_capture_wish {
 	int64_t limit_pkts, limit_bytes, limit_duration_ns; /* 0: none */
 	int64_t snaplen, sample_every;
 	bool sample_by_flow;
+	const char *trim; /* NULL: none */
 	const char *format;
+	int64_t ring_bytes, ring_duration_ns; /* one of them: a ring */
 };
 
 enum hive_capture_verb { HIVE_CAPTURE_PAUSE, HIVE_CAPTURE_RESUME, HIVE_CAPTURE_STOP, HIVE_CAPTURE_DELETE };
@@ -61,9 +68,60 @@ int hive_client_get(struct hive_client *client, const char *name, struct hive_ca
 		    struct skep_err *err);
 int hive_client_do(struct hive_client *client, const char *name, enum hive_capture_verb verb,
 		   struct hive_capture *ret, struct skep_err *err);
+/*
+ * Saves what the ring of that name has from before_ns ago until after_ns from now, as a capture of its own.
+ * With the same name again: the same capture. SKEP_E_NOT_FOUND: there is no such ring any more.
+ */
+struct hive_trigger_wish {
+	const char *ring, *name;
+	int64_t before_ns, after_ns;
+};
+int hive_client_trigger(struct hive_client *client, const struct hive_trigger_wish *wish,
+			struct hive_capture *ret, struct skep_err *err);
 /* Those whose names begin with prefix; *ret is the caller's. */
 int hive_client_list(struct hive_client *client, const char *prefix, struct hive_capture **ret,
 		     uint32_t *ret_n, struct skep_err *err);
+
+/* ---- what a probe says of itself (about.c) ---- */
+
+struct hive_checked {
+	bool ok;
+	int column;                    /* of the error, from 1; 0: none */
+	char error[512], hint[512];    /* "": none */
+	int64_t cbpf_insns, ebpf_insns; /* 0: not said */
+	bool verified;
+};
+int hive_client_check(struct hive_client *client, const char *filter, struct hive_checked *ret,
+		      struct skep_err *err);
+
+struct hive_rate {
+	char interface[64];
+	double pkts, pkts_per_s, bits_per_s, bytes_per_hour;
+};
+/* Takes `seconds`, and some more. filter NULL: everything. *ret is the caller's, one for each interface. */
+struct hive_estimate_wish {
+	const char *const *interfaces;
+	uint32_t n;
+	const char *filter;
+	int64_t seconds;
+};
+int hive_client_estimate(struct hive_client *client, const struct hive_estimate_wish *wish,
+			 struct hive_rate **ret, uint32_t *ret_n, struct skep_err *err);
+
+struct hive_interface {
+	char name[64], alias[64], description[128];
+	bool configured, up;
+	int64_t speed_bps, max_jobs, expected_bps; /* 0: not said */
+	char *info; /* JSON, the caller's */
+};
+/* What the probe says of itself, JSON; the caller's. */
+int hive_client_about(struct hive_client *client, char **ret, struct skep_err *err);
+int hive_client_interfaces(struct hive_client *client, struct hive_interface **ret, uint32_t *ret_n,
+			   struct skep_err *err);
+/* Takes NULL. */
+void hive_interfaces_free(struct hive_interface *interfaces, uint32_t n);
+
+/* ---- segments ---- */
 
 struct hive_segment {
 	char name[128];

@@ -39,20 +39,26 @@ static bool is_loopback_url(const char *url)
 	return strncmp(url, "http://127.0.0.1:", 17) == 0 || strncmp(url, "http://[::1]:", 13) == 0;
 }
 
+void hive_check_probe(const struct hive_probe *probe, struct hive_complaints *complaints)
+{
+	bool tls = probe->address && strncmp(probe->address, "https://", 8) == 0;
+
+	(void)hive_check_name(complaints, "name", probe->name);
+	if (!probe->address || !(tls || is_loopback_url(probe->address)))
+		(void)hive_complain(complaints, "address", "address: must be https://HOST:PORT, or http:// on loopback");
+	if (tls && (!probe->key_pin || strncmp(probe->key_pin, "sha256//", 8) != 0 || strlen(probe->key_pin) != 8 + 44))
+		(void)hive_complain(complaints, "key_pin", "key_pin: must be the key's sha256//… that skep-control enrol prints");
+	if (!probe->token || strlen(probe->token) < 16)
+		(void)hive_complain(complaints, "token", "token: must be the one that skep-control enrol prints");
+}
+
 static int probe_check(struct hive_wish *wish)
 {
 	struct hive_probe *probe = wish->change->row;
-	bool tls = probe->address && strncmp(probe->address, "https://", 8) == 0;
 
 	if (!hive_actor_can(wish->actor, HIVE_RIGHT_PROBES))
 		return SKEP_E_PRIVILEGE;
-	(void)hive_check_name(wish->complaints, "name", probe->name);
-	if (!probe->address || !(tls || is_loopback_url(probe->address)))
-		(void)hive_complain(wish->complaints, "address", "address: must be https://HOST:PORT, or http:// on loopback");
-	if (tls && (!probe->key_pin || strncmp(probe->key_pin, "sha256//", 8) != 0 || strlen(probe->key_pin) != 8 + 44))
-		(void)hive_complain(wish->complaints, "key_pin", "key_pin: must be the key's sha256//… that skep-control enrol prints");
-	if (!probe->token || strlen(probe->token) < 16)
-		(void)hive_complain(wish->complaints, "token", "token: must be the one that skep-control enrol prints");
+	hive_check_probe(probe, wish->complaints);
 	if (!wish->before)
 		probe->created_ns = hive_now_ns(wish->hive);
 	return result_of(wish->complaints);

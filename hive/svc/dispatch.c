@@ -11,8 +11,11 @@
 #include "hive/probe/client.h"
 #include "hive/svc/build.h"
 #include "hive/svc/collect.h"
-#include "hive/svc/jobs.h"
+#include "hive/svc/jobs_links.h"
+#include "hive/svc/news.h"
 #include "hive/svc/prefetch.h"
+#include "hive/svc/probes.h"
+#include "hive/svc/schedules.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -22,18 +25,20 @@
 #define WORKERS 16
 #define TURN_NS (200 * SKEP_NSEC_PER_MSEC)
 #define POLL_NS (1 * SKEP_NSEC_PER_SEC)
+#define REFRESH_NS (60 * SKEP_NSEC_PER_SEC) /* what a probe says of itself is asked again */
 #define POLL_AWAY_NS (5 * SKEP_NSEC_PER_SEC) /* a probe that does not answer */
 #define STACK_BYTES (512u * 1024)
 
 struct task {
 	struct task *next;
 	struct hive_effect effect;
-	bool poll; /* of effect.probe_id */
+	bool poll;    /* of effect.probe_id */
+	bool refresh; /* and what it says of itself */
 };
 
 struct polled {
 	int64_t probe_id;
-	uint64_t due_ns;
+	uint64_t due_ns, refresh_ns;
 	bool under_way, seen;
 };
 
@@ -72,19 +77,6 @@ static void put(struct hive_dispatch *d, const struct task *task)
 
 /* ---- tasks ---- */
 
-int hive_dispatch_client(struct hive *hive, int64_t probe_id, struct hive_client **ret)
-{
-	_hive_probe_ struct hive_probe probe = { 0 };
-	_hive_tx_ struct hive_tx *tx = NULL;
-	int r = hive_db_read(hive->db, &tx);
-
-	if (r == 0)
-		r = hive_row_get(tx, &hive_probes, probe_id, &probe);
-	if (r == 0 && probe.disabled)
-		r = -EHOSTDOWN;
-	return r < 0 ? r : hive_client_new(probe.address, probe.key_pin, probe.token, ret);
-}
-
 static void client_freep(struct hive_client **client)
 {
 	hive_client_free(*client);
@@ -113,27 +105,36 @@ static struct hive_status status_of(const struct hive_capture *capture)
 	};
 }
 
-/* The job's filter AND what its owner's groups force; *ret is the caller's, NULL: everything. */
-static int filter_of(const struct hive_job *job, char **ret)
+static int64_t until(int64_t now_ns, int64_t then_ns)
 {
-	const char *own = job->filter && *job->filter ? job->filter : NULL, *forced = job->forced_filter;
-	int n = 0;
+	return then_ns > now_ns ? then_ns - now_ns : 0;
+}
 
-	*ret = NULL;
-	if (own && forced)
-		n = asprintf(ret, "(%s) and (%s)", own, forced);
-	else if (own || forced)
-		n = asprintf(ret, "%s", own ? own : forced);
-	return n < 0 ? -ENOMEM : 0;
+/* What the ring's capture on the same link has. An attempt that comes later looks further back. */
+static int trigger(struct hive *hive, struct hive_client *client, const struct hive_job *job, int64_t link_id,
+		   struct hive_capture *ret, struct skep_err *err)
+{
+	char name[HIVE_CAPTURE_NAME], ring[HIVE_CAPTURE_NAME];
+	int64_t now = hive_now_ns(hive);
+
+	hive_capture_name(hive, job->head.id, link_id, name);
+	hive_capture_name(hive, job->ring_id, link_id, ring);
+	return hive_client_trigger(client,
+				   &(struct hive_trigger_wish){ .ring = ring,
+								.name = name,
+								.before_ns = until(job->from_ns, now),
+								.after_ns = until(now, job->to_ns) },
+				   ret, err);
 }
 
 static int create(struct hive *hive, struct hive_client *client, const struct hive_effect *effect,
-		  const char *name, struct hive_capture *ret, struct skep_err *err)
+		  struct hive_capture *ret, struct skep_err *err)
 {
 	_hive_job_ struct hive_job job = { 0 };
 	_hive_link_ struct hive_link link = { 0 };
 	_hive_tx_ struct hive_tx *tx = NULL;
 	_skep_free_ char *filter = NULL;
+	char name[HIVE_CAPTURE_NAME];
 	int r = hive_db_read(hive->db, &tx);
 
 	if (r == 0)
@@ -141,10 +142,13 @@ static int create(struct hive *hive, struct hive_client *client, const struct hi
 	if (r == 0)
 		r = hive_row_get(tx, &hive_links, effect->link_id, &link);
 	hive_tx_abortp(&tx);
+	if (r == 0 && job.kind == HIVE_KIND_SAVED)
+		return trigger(hive, client, &job, effect->link_id, ret, err);
 	if (r == 0)
-		r = filter_of(&job, &filter);
+		r = hive_filter_both(job.filter, job.forced_filter, &filter);
 	if (r < 0)
 		return r;
+	hive_capture_name(hive, effect->job_id, effect->link_id, name);
 	return hive_client_create(
 		client,
 		&(struct hive_capture_wish){
@@ -157,7 +161,10 @@ static int create(struct hive *hive, struct hive_client *client, const struct hi
 			.snaplen = job.snaplen,
 			.sample_every = job.sample_every,
 			.sample_by_flow = job.sample_by_flow != 0,
+			.trim = job.trim,
 			.format = job.format,
+			.ring_bytes = job.ring_bytes,
+			.ring_duration_ns = job.ring_duration_s * (int64_t)SKEP_NSEC_PER_SEC,
 		},
 		ret, err);
 }
@@ -171,13 +178,13 @@ static int ask(struct hive *hive, const struct hive_effect *effect, struct hive_
 	};
 	_client_ struct hive_client *client = NULL;
 	char name[HIVE_CAPTURE_NAME];
-	int r = hive_dispatch_client(hive, effect->probe_id, &client);
+	int r = hive_probe_client(hive, effect->probe_id, &client);
 
 	hive_capture_name(hive, effect->job_id, effect->link_id, name);
 	if (r < 0)
 		return r;
 	if (effect->request == HIVE_REQUEST_CREATE)
-		return create(hive, client, effect, name, ret, err);
+		return create(hive, client, effect, ret, err);
 	if (effect->request == HIVE_REQUEST_QUERY)
 		return hive_client_get(client, name, ret, err);
 	return hive_client_do(client, name, verbs[effect->request], ret, err);
@@ -213,7 +220,7 @@ static void do_collect(struct hive *hive, const struct hive_effect *effect)
 	struct skep_err err = SKEP_ERR_NULL;
 	struct hive_collected collected;
 
-	(void)hive_dispatch_client(hive, effect->probe_id, &client);
+	(void)hive_probe_client(hive, effect->probe_id, &client);
 	if (hive_prefetch_hold(hive, effect->job_id, effect->link_id)) {
 		hive_collect(hive, client, effect, &collected, &err);
 		hive_prefetch_release(hive, effect->job_id, effect->link_id);
@@ -242,17 +249,56 @@ static void do_build(struct hive *hive, const struct hive_effect *effect)
 	pthread_mutex_unlock(&hive->jobs_lock);
 }
 
-static bool do_poll(struct hive *hive, int64_t probe_id)
+static void sample_of(const struct hive_capture *capture, uint64_t now_ns, struct hive_sample *ret)
 {
+	*ret = (struct hive_sample){ .time_ns = now_ns,
+				     .seen_pkts = capture->seen_pkts,
+				     .stored_pkts = capture->stored_pkts,
+				     .rejected_pkts = capture->rejected_pkts,
+				     .dropped_pkts = capture->dropped_pkts,
+				     .stored_bytes = capture->stored_bytes };
+	for (uint32_t i = 0; i < capture->n_drops && i < HIVE_DROPS_MAX; i++) {
+		snprintf(ret->drops[i].reason, sizeof(ret->drops[0].reason), "%s", capture->drops[i].reason);
+		ret->drops[ret->n_drops++].pkts = capture->drops[i].pkts;
+	}
+}
+
+/* With hive->jobs_lock. */
+static void tell_progress(struct hive *hive, int64_t job_id, int64_t link_id, const struct hive_capture *capture)
+{
+	const struct hive_job *job = hive_jobs_get(hive->jobs, job_id);
+	const struct hive_job_link *part = hive_jobs_get_part(hive->jobs, job_id, link_id);
+	struct hive_news news = { .kind = HIVE_NEWS_PROGRESS, .time_ns = hive_now_ns(hive), .job_id = job_id, .link_id = link_id };
+	struct hive_forecast forecast = { .job = job, .part = part, .progress = &news.progress, .now_ns = news.time_ns };
+	struct hive_sample sample;
+
+	if (!job || !part || part->state == HIVE_PART_ENDED)
+		return;
+	sample_of(capture, (uint64_t)news.time_ns, &sample);
+	if (!hive_progress_take(hive->progresses, job_id, link_id, &sample, &news.progress) || !hive_news_heard(hive))
+		return;
+	hive_progress_rates(hive->progresses, job_id, &forecast.all_pkts_per_s, &forecast.all_bytes_per_s);
+	news.progress.end_ns = hive_progress_end(&forecast);
+	news.owner_id = job->owner_id;
+	news.state = part->state;
+	snprintf(news.name, sizeof(news.name), "%s", part->link_name ? part->link_name : "");
+	hive_news_add(hive, &news);
+}
+
+static bool do_poll(struct hive *hive, const struct task *task)
+{
+	int64_t probe_id = task->effect.probe_id;
 	_client_ struct hive_client *client = NULL;
 	_skep_free_ struct hive_capture *captures = NULL;
 	struct skep_err err = SKEP_ERR_NULL;
 	uint64_t asked_ns = (uint64_t)hive_now_ns(hive);
 	char prefix[32];
 	uint32_t n = 0;
-	int r = hive_dispatch_client(hive, probe_id, &client);
+	int r = hive_probe_client(hive, probe_id, &client);
 
 	snprintf(prefix, sizeof(prefix), "hive-%s-", hive->id);
+	if (r == -EHOSTDOWN)
+		(void)skep_err_set(&err, r, "it is disabled");
 	if (r == 0)
 		r = hive_client_list(client, prefix, &captures, &n, &err);
 	pthread_mutex_lock(&hive->jobs_lock);
@@ -266,19 +312,25 @@ static bool do_poll(struct hive *hive, int64_t probe_id)
 		hive_jobs_status(hive->jobs, job_id, link_id, &status, asked_ns);
 		if (status.at == HIVE_AT_RUNNING && status.stored_pkts && !captures[i].ring)
 			hive_prefetch_want(hive, probe_id, job_id, link_id);
+		tell_progress(hive, job_id, link_id, &captures[i]);
 	}
 	pthread_mutex_unlock(&hive->jobs_lock);
+	hive_probe_heard(hive, probe_id, r == 0 ? NULL : &err);
+	if (r == 0 && task->refresh)
+		hive_probe_refresh(hive, client, probe_id);
 	return r == 0;
 }
 
 /* ---- threads ---- */
 
-static void poll_done(struct hive_dispatch *d, int64_t probe_id, bool up)
+static void poll_done(struct hive_dispatch *d, const struct task *task, bool up)
 {
 	for (uint32_t i = 0; i < d->n_polls; i++)
-		if (d->polls[i].probe_id == probe_id) {
+		if (d->polls[i].probe_id == task->effect.probe_id) {
 			d->polls[i].under_way = false;
 			d->polls[i].due_ns = mono_ns(d->hive) + (up ? POLL_NS : POLL_AWAY_NS);
+			if (up && task->refresh)
+				d->polls[i].refresh_ns = mono_ns(d->hive) + REFRESH_NS;
 		}
 }
 
@@ -300,7 +352,7 @@ static void *work(void *arg)
 			d->last = &d->first;
 		pthread_mutex_unlock(&d->lock);
 		if (task->poll)
-			up = do_poll(d->hive, task->effect.probe_id);
+			up = do_poll(d->hive, task);
 		else if (task->effect.kind == HIVE_EFFECT_REQUEST)
 			do_request(d->hive, &task->effect);
 		else if (task->effect.kind == HIVE_EFFECT_COLLECT)
@@ -309,7 +361,7 @@ static void *work(void *arg)
 			do_build(d->hive, &task->effect);
 		pthread_mutex_lock(&d->lock);
 		if (task->poll)
-			poll_done(d, task->effect.probe_id, up);
+			poll_done(d, task, up);
 		d->has_news = true;
 		pthread_cond_signal(&d->news);
 		free(task);
@@ -354,7 +406,9 @@ static void poll_who_is_due(struct hive_dispatch *d)
 		if (!polled->seen || polled->under_way || now < polled->due_ns)
 			continue;
 		polled->under_way = true;
-		put(d, &(struct task){ .poll = true, .effect = { .probe_id = polled->probe_id } });
+		put(d, &(struct task){ .poll = true,
+				       .refresh = now >= polled->refresh_ns,
+				       .effect = { .probe_id = polled->probe_id } });
 	}
 }
 
@@ -362,7 +416,11 @@ static void turn(struct hive_dispatch *d)
 {
 	struct hive_effect *effects = NULL;
 	uint32_t n = 0;
-	int r = hive_jobs_turn(d->hive, &effects, &n);
+	int r;
+
+	hive_schedules_run(d->hive);
+	r = hive_jobs_turn(d->hive, &effects, &n);
+	hive_news_tell(d->hive);
 
 	if (r < 0)
 		skep_log(SKEP_LOG_ERROR, "jobs cannot be saved: %s; trying again", strerror(-r));

@@ -6,11 +6,7 @@
  */
 #include "hive/svc/hive.h"
 
-struct hive_client;
 struct hive_dispatch;
-
-/* A client for the probe, the caller's; -EHOSTDOWN: it is disabled, -ENOENT. */
-int hive_dispatch_client(struct hive *hive, int64_t probe_id, struct hive_client **ret);
 
 int hive_dispatch_start(struct hive *hive, struct hive_dispatch **ret, struct skep_err *err);
 /* Waits for what is under way, at most as long as a probe may take to answer. Returns NULL; takes NULL. */

@@ -8,6 +8,8 @@
 #include "hive/db/schema.h"
 #include "hive/store/store.h"
 #include "hive/svc/jobs.h"
+#include "hive/svc/news.h"
+#include "hive/svc/probes.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -29,6 +31,9 @@ struct hive *hive_close(struct hive *hive)
 	hive->jobs = hive_jobs_free(hive->jobs);
 	hive->delay = hive_delay_free(hive->delay);
 	hive->store = hive_store_close(hive->store);
+	hive->news = hive_news_free(hive->news);
+	hive->probe_states = hive_probe_states_free(hive->probe_states);
+	hive->progresses = hive_progresses_free(hive->progresses);
 	hive->db = hive_db_close(hive->db);
 	pthread_mutex_destroy(&hive->jobs_lock);
 	free(hive->programs);
@@ -76,7 +81,10 @@ int hive_open(const struct hive_config *cfg, const struct skep_clock *clock, str
 	if (r < 0)
 		skep_err_set(err, r, "no random numbers, or too little memory for passwords");
 	hive->delay = hive_delay_new();
-	if (r == 0 && !hive->delay)
+	hive->news = hive_news_new();
+	hive->probe_states = hive_probe_states_new();
+	hive->progresses = hive_progresses_new();
+	if (r == 0 && !(hive->delay && hive->news && hive->probe_states && hive->progresses))
 		r = skep_err_set(err, -ENOMEM, "out of memory");
 	if (r == 0 && cfg->ldap)
 		r = hive_ldap_check(cfg->ldap, err);

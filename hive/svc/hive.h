@@ -16,8 +16,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+struct hive_job_reader;
 struct hive_jobs;
+struct hive_news_room;
 struct hive_prefetch;
+struct hive_probe_states;
+struct hive_progresses;
 struct hive_store;
 
 #define HIVE_NAME_MAX 64
@@ -32,6 +36,8 @@ struct hive_config {
 	uint64_t missing_after_ns, lost_after_ns, patience_ns;
 	uint64_t session_idle_ns;     /* 0: 12 h */
 	uint64_t session_max_ns;      /* 0: 7 d */
+	bool webhooks_anywhere;       /* webhooks may also go to addresses that are not public */
+	uint64_t webhooks_retry_ns;   /* 0: 10 s */
 };
 
 struct hive {
@@ -45,6 +51,11 @@ struct hive {
 	struct hive_store *store; /* NULL: none */
 	struct hive_prefetch *prefetch; /* while the dispatcher runs; set before and after its threads */
 	atomic_bool stopping; /* long transfers are given up */
+	struct hive_news_room *news;
+	struct hive_probe_states *probe_states;
+	const struct hive_job_reader *_Atomic reader; /* NULL: none yet */
+	_Atomic int estimates; /* under way */
+	struct hive_progresses *progresses;
 	char id[9]; /* of this hive, in the names of its captures; for ever */
 };
 

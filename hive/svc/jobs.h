@@ -15,6 +15,9 @@ struct hive_job_wish {
 	uint32_t n_links;
 	const char *key, *request; /* as struct hive_change has */
 	bool again; /* out */
+	/* what else belongs into the transaction that makes the job; NULL: nothing */
+	int (*with)(struct hive_tx *tx, int64_t job_id, void *arg);
+	void *with_arg;
 };
 
 /*
@@ -23,6 +26,27 @@ struct hive_job_wish {
  */
 int hive_job_create(struct hive *hive, const struct hive_actor *actor, struct hive_job_wish *wish,
 		    struct hive_complaints *complaints);
+
+/*
+ * What a ring had from before_s ago until after_s from now, as a job and a dataset of their own. wish: its
+ * name, filter and key; the rest is filled here. SKEP_E_NOT_FOUND, SKEP_E_BUSY: it is no ring that runs.
+ */
+struct hive_trigger {
+	int64_t ring_id, before_s, after_s;
+};
+int hive_ring_trigger(struct hive *hive, const struct hive_actor *actor, const struct hive_trigger *trigger,
+		      struct hive_job_wish *wish, struct hive_complaints *complaints);
+
+/*
+ * JSON is the API's: whoever serves it tells how a template's or a schedule's is read. The wish's texts and
+ * links belong to *ret_keep; both are freed by done(). SKEP_E_USAGE: with complaints.
+ */
+struct hive_job_reader {
+	int (*read)(const char *json, struct hive_job_wish *wish, void **ret_keep,
+		    struct hive_complaints *complaints);
+	void (*done)(struct hive_job_wish *wish, void *keep);
+};
+void hive_jobs_read_by(struct hive *hive, const struct hive_job_reader *reader); /* NULL: nobody */
 
 enum hive_job_action {
 	HIVE_ACTION_STOP,

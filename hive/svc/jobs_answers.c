@@ -46,7 +46,10 @@ static void at_ended(struct hive_jobs *jobs, struct jobs_part *part, const struc
 		return;
 	}
 	hive_jobs_part_reason(jobs, part, status->text);
-	hive_jobs_move(jobs, part, HIVE_PART_COLLECTING);
+	if (part->job->row.kind == HIVE_KIND_RING)
+		hive_jobs_part_end(jobs, part, HIVE_RESULT_RELEASED, NULL);
+	else
+		hive_jobs_move(jobs, part, HIVE_PART_COLLECTING);
 }
 
 /* A late start may still come: nothing is concluded before it would have been here. */
@@ -79,7 +82,8 @@ static void at_absent(struct hive_jobs *jobs, struct jobs_part *part, uint64_t a
 
 static void at_running(struct hive_jobs *jobs, struct jobs_part *part, bool pending)
 {
-	if (!part->row.capturing) { /* somebody else resumed it; it takes room, whoever it was */
+	/* if somebody else resumed it: it takes room, whoever it was */
+	if (!part->row.capturing && jobs_takes_room(part->job)) {
 		part->row.capturing = 1;
 		hive_jobs_touch(jobs, part);
 	}

@@ -7,6 +7,8 @@
 #include "hive/svc/jobs.h"
 
 #include "common/log.h"
+#include "hive/db/plans.h"
+#include "hive/svc/news.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -88,35 +90,98 @@ bool hive_jobs_link_used(struct hive *hive, int64_t link_id)
 
 /* ---- saving ---- */
 
-static int save_job(void *arg, struct hive_job *row)
+/* One transaction of saving, and what is to be told once it is committed. */
+struct saving {
+	struct hive *hive;
+	struct hive_tx *tx;
+	struct hive_news *news;
+	uint32_t n_news, room;
+};
+
+/* Without memory nobody is told; the job does not depend on it. */
+static struct hive_news *add_news(struct saving *saving, enum hive_news_kind kind, const char *name)
 {
-	return hive_row_store(arg, &hive_jobs_table, row);
+	struct hive_news *more;
+
+	if (saving->n_news == saving->room) {
+		more = reallocarray(saving->news, saving->room + 64, sizeof(*more));
+		if (!more)
+			return NULL;
+		saving->news = more;
+		saving->room += 64;
+	}
+	more = &saving->news[saving->n_news++];
+	*more = (struct hive_news){ .kind = kind, .time_ns = hive_now_ns(saving->hive) };
+	snprintf(more->name, sizeof(more->name), "%s", name ? name : "");
+	return more;
 }
 
-static int save_part(void *arg, struct hive_job_link *row)
+static int save_job(void *arg, struct hive_job *row, bool moved)
 {
-	return hive_row_store(arg, &hive_job_links, row);
+	struct saving *saving = arg;
+	struct hive_news *news = moved ? add_news(saving, HIVE_NEWS_JOB, row->name) : NULL;
+	int r = hive_row_store(saving->tx, &hive_jobs_table, row);
+
+	if (news) {
+		news->owner_id = row->owner_id;
+		news->job_id = row->head.id;
+		news->state = row->state;
+		news->outcome = row->outcome;
+	}
+	if (r == 0 && moved && row->state == HIVE_JOB_RUNNING)
+		r = hive_deliveries_add(saving->tx, row->owner_id, HIVE_HOOK_STARTED, row->head.id, hive_now_ns(saving->hive));
+	if (r == 0 && moved && row->state >= HIVE_JOB_DONE)
+		r = hive_deliveries_add(saving->tx, row->owner_id, HIVE_HOOK_ENDED, row->head.id, hive_now_ns(saving->hive));
+	return r;
+}
+
+static int save_part(void *arg, struct hive_job_link *row, bool moved)
+{
+	struct saving *saving = arg;
+	const struct hive_job *job = moved ? hive_jobs_get(saving->hive->jobs, row->job_id) : NULL;
+	struct hive_news *news = job ? add_news(saving, HIVE_NEWS_LINK, row->link_name) : NULL;
+
+	if (news) {
+		news->owner_id = job->owner_id;
+		news->job_id = row->job_id;
+		news->link_id = row->link_id;
+		news->state = row->state;
+		news->outcome = row->result;
+	}
+	return hive_row_store(saving->tx, &hive_job_links, row);
 }
 
 static int save_event(void *arg, int64_t job_id, int64_t link_id, uint64_t time_ns, const char *text)
 {
+	struct saving *saving = arg;
 	struct hive_job_event event = {
 		.job_id = job_id, .link_id = link_id, .time_ns = (int64_t)time_ns, .text = (char *)text
 	};
 
-	return hive_row_insert(arg, &hive_job_events, &event);
+	return hive_row_insert(saving->tx, &hive_job_events, &event);
 }
 
 static int save_all(struct hive *hive)
 {
-	_hive_tx_ struct hive_tx *tx = NULL;
-	struct hive_jobs_saver saver = { .job = save_job, .part = save_part, .event = save_event };
-	int r = hive_db_write(hive->db, &tx);
+	struct saving saving = { .hive = hive };
+	const struct hive_jobs_saver saver = {
+		.job = save_job, .part = save_part, .event = save_event, .arg = &saving
+	};
+	int r = hive_db_write(hive->db, &saving.tx);
 
-	saver.arg = tx;
 	if (r == 0)
 		r = hive_jobs_save(hive->jobs, &saver);
-	return r < 0 ? r : hive_tx_commit(&tx);
+	if (r == 0)
+		r = hive_tx_commit(&saving.tx);
+	else
+		hive_tx_abortp(&saving.tx);
+	for (uint32_t i = 0; r == 0 && i < saving.n_news; i++) {
+		hive_news_add(hive, &saving.news[i]);
+		if (saving.news[i].kind == HIVE_NEWS_JOB && saving.news[i].state >= HIVE_JOB_DONE)
+			hive_progress_forget(hive->progresses, saving.news[i].job_id);
+	}
+	free(saving.news);
+	return r;
 }
 
 int hive_jobs_decide(struct hive *hive)

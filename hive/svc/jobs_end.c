@@ -121,7 +121,8 @@ static void finalise(struct hive_jobs *jobs, struct jobs_job *job, enum hive_job
 
 		link_reasons(job, row);
 		whole = whole && !row->reason && !row->dropped_pkts && !row->gap &&
-			(row->result == HIVE_RESULT_COLLECTED || row->result == HIVE_RESULT_UNNEEDED);
+			(row->result == HIVE_RESULT_COLLECTED || row->result == HIVE_RESULT_UNNEEDED ||
+			 row->result == HIVE_RESULT_RELEASED);
 	}
 	job->row.state = state;
 	job->row.outcome = whole ? HIVE_OUTCOME_COMPLETE : HIVE_OUTCOME_INCOMPLETE;
@@ -133,12 +134,15 @@ static void finalise(struct hive_jobs *jobs, struct jobs_job *job, enum hive_job
 
 static void all_parts_over(struct hive_jobs *jobs, struct jobs_job *job)
 {
-	bool data = false, failed = job->row.finish == HIVE_FINISH_FAIL;
+	bool data = false, released = false, failed = job->row.finish == HIVE_FINISH_FAIL;
 
 	for (uint32_t i = 0; i < job->n_parts; i++) {
-		data = data || job->parts[i].row.result == HIVE_RESULT_COLLECTED;
-		failed = failed || (job->parts[i].row.result != HIVE_RESULT_UNNEEDED &&
-				    job->parts[i].row.result != HIVE_RESULT_CANCELLED);
+		enum hive_result result = (enum hive_result)job->parts[i].row.result;
+
+		data = data || result == HIVE_RESULT_COLLECTED;
+		released = released || result == HIVE_RESULT_RELEASED;
+		failed = failed || (result != HIVE_RESULT_UNNEEDED && result != HIVE_RESULT_CANCELLED &&
+				    result != HIVE_RESULT_RELEASED);
 	}
 	if (job->row.finish == HIVE_FINISH_CANCEL) {
 		finalise(jobs, job, HIVE_JOB_CANCELLED);
@@ -147,7 +151,12 @@ static void all_parts_over(struct hive_jobs *jobs, struct jobs_job *job)
 			job->row.state = HIVE_JOB_PROCESSING;
 			hive_jobs_touch_job(jobs, job);
 		}
+	} else if (released) {
+		finalise(jobs, job, HIVE_JOB_DONE);
 	} else if (failed) {
+		finalise(jobs, job, HIVE_JOB_FAILED);
+	} else if (job->row.finish == HIVE_FINISH_LIMIT) {
+		add_line(&job->row.reasons, "its time was over before it captured anything");
 		finalise(jobs, job, HIVE_JOB_FAILED);
 	} else {
 		add_line(&job->row.reasons, "it was stopped before it captured anything");

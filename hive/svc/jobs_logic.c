@@ -314,6 +314,7 @@ static void take_part(struct hive_jobs *jobs, struct jobs_job *job, struct jobs_
 	part->row = *row;
 	memset(row, 0, sizeof(*row));
 	part->job = job;
+	part->told_state = part->row.state;
 	part->link = find(&jobs->links, part->row.link_id);
 	part->unsure = true;
 	/* a clock that went back since must not keep a link taken for longer than it takes to be sure */
@@ -341,6 +342,7 @@ int hive_jobs_add(struct hive_jobs *jobs, struct hive_job *row, struct hive_job_
 	}
 	job->row = *row;
 	memset(row, 0, sizeof(*row));
+	job->told_state = job->row.state;
 	job->n_parts = n;
 	for (uint32_t i = 0; i < n; i++)
 		take_part(jobs, job, &job->parts[i], &rows[i]);
@@ -534,10 +536,11 @@ int hive_jobs_save(struct hive_jobs *jobs, const struct hive_jobs_saver *saver)
 		struct jobs_job *job = jobs->jobs.items[j];
 
 		if (job->dirty)
-			r = saver->job(saver->arg, &job->row);
+			r = saver->job(saver->arg, &job->row, job->row.state != job->told_state);
 		for (uint32_t i = 0; r == 0 && i < job->n_parts; i++)
 			if (job->parts[i].dirty)
-				r = saver->part(saver->arg, &job->parts[i].row);
+				r = saver->part(saver->arg, &job->parts[i].row,
+						job->parts[i].row.state != job->parts[i].told_state);
 	}
 	for (uint32_t i = 0; r == 0 && i < jobs->n_notes; i++)
 		r = saver->event(saver->arg, jobs->notes[i].job_id, jobs->notes[i].link_id,
@@ -551,8 +554,11 @@ void hive_jobs_saved(struct hive_jobs *jobs)
 		struct jobs_job *job = jobs->jobs.items[j];
 
 		job->dirty = false;
-		for (uint32_t i = 0; i < job->n_parts; i++)
+		job->told_state = job->row.state;
+		for (uint32_t i = 0; i < job->n_parts; i++) {
 			job->parts[i].dirty = false;
+			job->parts[i].told_state = job->parts[i].row.state;
+		}
 	}
 	jobs->n_notes = 0;
 	jobs->unsaved = false;

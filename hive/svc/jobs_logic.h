@@ -141,8 +141,9 @@ void hive_jobs_built(struct hive_jobs *jobs, int64_t job_id, enum hive_done done
 void hive_jobs_run(struct hive_jobs *jobs, uint64_t now_ns);
 
 struct hive_jobs_saver {
-	int (*job)(void *arg, struct hive_job *row);
-	int (*part)(void *arg, struct hive_job_link *row);
+	/* moved: its state is another one than when it was saved last */
+	int (*job)(void *arg, struct hive_job *row, bool moved);
+	int (*part)(void *arg, struct hive_job_link *row, bool moved);
 	int (*event)(void *arg, int64_t job_id, int64_t link_id, uint64_t time_ns, const char *text);
 	void *arg;
 };

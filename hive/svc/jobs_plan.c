@@ -59,6 +59,8 @@ static bool can_take(const struct jobs_part *part)
 {
 	const struct jobs_link *link = part->link;
 
+	if (!jobs_takes_room(part->job))
+		return link && link->probe->up;
 	return link && !link->blocked && link->probe->up &&
 	       !(link->cfg.disabled && part->row.state == HIVE_PART_WAITING) &&
 	       has_room(link, part->job, 0, 0);
@@ -66,9 +68,12 @@ static bool can_take(const struct jobs_part *part)
 
 static void take(struct hive_jobs *jobs, struct jobs_part *part)
 {
-	part->link->used_jobs++;
-	part->link->used_bps += part->job->row.expected_bps;
-	part->row.capturing = part->row.on_probe = 1;
+	part->row.on_probe = 1;
+	if (jobs_takes_room(part->job)) {
+		part->link->used_jobs++;
+		part->link->used_bps += part->job->row.expected_bps;
+		part->row.capturing = 1;
+	}
 	hive_jobs_move(jobs, part,
 		       part->row.state == HIVE_PART_WAITING ? HIVE_PART_STARTING : HIVE_PART_RESUMING);
 }
@@ -135,13 +140,13 @@ static void try_part(struct hive_jobs *jobs, struct jobs_part *part)
 {
 	struct jobs_link *link = part->link;
 
-	if (!link || link->blocked || !link->probe->up ||
-	    (link->cfg.disabled && part->row.state == HIVE_PART_WAITING))
-		return;
 	if (can_take(part)) {
 		take(jobs, part);
 		return;
 	}
+	if (!link || link->blocked || !link->probe->up || !jobs_takes_room(part->job) ||
+	    (link->cfg.disabled && part->row.state == HIVE_PART_WAITING))
+		return;
 	if (part->job->row.priority == HIVE_CRITICAL && make_way(jobs, part->job, link, false))
 		(void)make_way(jobs, part->job, link, true);
 	link->blocked = true;
@@ -261,6 +266,8 @@ static void probe_is_lost(struct hive_jobs *jobs, struct jobs_part *part)
 
 static void give_up(struct hive_jobs *jobs, struct jobs_job *job)
 {
+	if (job->row.end_ns && jobs->now_ns >= (uint64_t)job->row.end_ns && job->row.finish == HIVE_FINISH_NOT)
+		hive_jobs_bring_to_end(jobs, job, HIVE_FINISH_LIMIT, NULL);
 	for (uint32_t i = 0; i < job->n_parts; i++) {
 		struct jobs_part *part = &job->parts[i];
 

@@ -38,6 +38,7 @@ struct jobs_part {
 	bool unsure; /* ask before anything is believed */
 	bool collecting;
 	bool dirty;
+	int64_t told_state; /* state at the last hive_jobs_saved() */
 };
 
 struct jobs_job {
@@ -48,6 +49,7 @@ struct jobs_job {
 	uint64_t retry_ns;
 	uint32_t failures;
 	bool dirty;
+	int64_t told_state;
 };
 
 struct jobs_note {
@@ -77,6 +79,12 @@ struct hive_jobs {
 static inline bool jobs_over(const struct jobs_job *job)
 {
 	return job->row.state >= HIVE_JOB_DONE;
+}
+
+/* What a ring has at its probe already: it takes no room on the link. */
+static inline bool jobs_takes_room(const struct jobs_job *job)
+{
+	return job->row.kind != HIVE_KIND_SAVED;
 }
 
 static inline bool jobs_missing(const struct hive_jobs *jobs, const struct jobs_part *part, uint64_t for_ns)

@@ -248,21 +248,43 @@ static void write_use(struct hive *hive, int (*used)(struct hive_tx *, int64_t, 
 		(void)hive_tx_commit(&tx);
 }
 
+static int session_fine(const struct hive *hive, const struct hive_session *session)
+{
+	int64_t now = hive_now_ns(hive);
+
+	return now - session->seen_ns > (int64_t)hive->cfg.session_idle_ns ||
+			       now - session->created_ns > (int64_t)hive->cfg.session_max_ns
+		       ? SKEP_E_PRIVILEGE
+		       : 0;
+}
+
+static int token_fine(const struct hive *hive, const struct hive_token *token)
+{
+	return token->revoked_ns || (token->expires_ns && token->expires_ns <= hive_now_ns(hive)) ? SKEP_E_PRIVILEGE : 0;
+}
+
+/* The row with the digest of the text; SKEP_E_PRIVILEGE: there is none. tx is the caller's to end. */
+static int find_secret(struct hive *hive, const struct hive_table *table, const char *text, struct hive_tx **tx,
+		       void *ret)
+{
+	char digest[HIVE_DIGEST_TEXT];
+	int r = hive_db_read(hive->db, tx);
+
+	hive_secret_digest(text, digest);
+	if (r == 0)
+		r = hive_row_find(*tx, table, "digest", digest, ret);
+	return r == -ENOENT ? SKEP_E_PRIVILEGE : r;
+}
+
 int hive_actor_by_session(struct hive *hive, const char *text, const struct hive_origin *origin,
 			  struct hive_actor *ret)
 {
 	_hive_session_ struct hive_session session = { 0 };
 	_hive_tx_ struct hive_tx *tx = NULL;
-	char digest[HIVE_DIGEST_TEXT];
-	int64_t now = hive_now_ns(hive);
-	int r = hive_db_read(hive->db, &tx);
+	int r = find_secret(hive, &hive_sessions, text, &tx, &session);
 
-	hive_secret_digest(text, digest);
 	if (r == 0)
-		r = hive_row_find(tx, &hive_sessions, "digest", digest, &session);
-	if (r == -ENOENT || (r == 0 && (now - session.seen_ns > (int64_t)hive->cfg.session_idle_ns ||
-					now - session.created_ns > (int64_t)hive->cfg.session_max_ns)))
-		return SKEP_E_PRIVILEGE;
+		r = session_fine(hive, &session);
 	if (r == 0)
 		r = load_user(tx, session.user_id, origin, ret);
 	hive_tx_abortp(&tx);
@@ -270,7 +292,7 @@ int hive_actor_by_session(struct hive *hive, const char *text, const struct hive
 		return r;
 	ret->session_id = session.head.id;
 	snprintf(ret->csrf, sizeof(ret->csrf), "%s", session.csrf);
-	if (now - session.seen_ns > (int64_t)SEEN_STEP_NS)
+	if (hive_now_ns(hive) - session.seen_ns > (int64_t)SEEN_STEP_NS)
 		write_use(hive, hive_session_used, session.head.id, origin->address);
 	return 0;
 }
@@ -280,15 +302,10 @@ int hive_actor_by_token(struct hive *hive, const char *text, const struct hive_o
 {
 	_hive_token_ struct hive_token token = { 0 };
 	_hive_tx_ struct hive_tx *tx = NULL;
-	char digest[HIVE_DIGEST_TEXT];
-	int64_t now = hive_now_ns(hive);
-	int r = hive_db_read(hive->db, &tx);
+	int r = find_secret(hive, &hive_tokens, text, &tx, &token);
 
-	hive_secret_digest(text, digest);
 	if (r == 0)
-		r = hive_row_find(tx, &hive_tokens, "digest", digest, &token);
-	if (r == -ENOENT || (r == 0 && (token.revoked_ns || (token.expires_ns && token.expires_ns <= now))))
-		return SKEP_E_PRIVILEGE;
+		r = token_fine(hive, &token);
 	if (r == 0)
 		r = load_user(tx, token.user_id, origin, ret);
 	hive_tx_abortp(&tx);
@@ -296,9 +313,42 @@ int hive_actor_by_token(struct hive *hive, const char *text, const struct hive_o
 		return r;
 	ret->token_id = token.head.id;
 	ret->rights &= token.rights;
-	if (now - token.used_ns > (int64_t)SEEN_STEP_NS)
+	if (hive_now_ns(hive) - token.used_ns > (int64_t)SEEN_STEP_NS)
 		write_use(hive, hive_token_used, token.head.id, origin->address);
 	return 0;
+}
+
+int hive_actor_again(struct hive *hive, struct hive_actor *actor)
+{
+	const struct hive_origin origin = { .address = actor->address };
+	_hive_session_ struct hive_session session = { 0 };
+	_hive_token_ struct hive_token token = { .rights = HIVE_RIGHTS_ALL };
+	_hive_tx_ struct hive_tx *tx = NULL;
+	struct hive_actor now = { 0 };
+	int r = hive_db_read(hive->db, &tx);
+
+	if (r == 0 && actor->session_id)
+		r = hive_row_get(tx, &hive_sessions, actor->session_id, &session);
+	if (r == 0 && actor->session_id)
+		r = session_fine(hive, &session);
+	if (r == 0 && actor->token_id)
+		r = hive_row_get(tx, &hive_tokens, actor->token_id, &token);
+	if (r == 0 && actor->token_id)
+		r = token_fine(hive, &token);
+	if (r == 0)
+		r = load_user(tx, actor->user_id, &origin, &now);
+	if (r == 0)
+		actor->rights = now.rights & token.rights;
+	return r == -ENOENT ? SKEP_E_PRIVILEGE : r;
+}
+
+int hive_actor_of_user(struct hive *hive, int64_t user_id, const char *by, struct hive_actor *ret)
+{
+	const struct hive_origin origin = { .address = by };
+	_hive_tx_ struct hive_tx *tx = NULL;
+	int r = hive_db_read(hive->db, &tx);
+
+	return r < 0 ? r : load_user(tx, user_id, &origin, ret);
 }
 
 /* ---- the first administrator ---- */

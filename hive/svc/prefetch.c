@@ -9,7 +9,7 @@
 #include "common/log.h"
 #include "hive/probe/client.h"
 #include "hive/svc/collect.h"
-#include "hive/svc/dispatch.h"
+#include "hive/svc/probes.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -106,7 +106,7 @@ static void fetch(struct hive *hive, int64_t probe_id, int64_t job_id, int64_t l
 {
 	struct hive_client *client = NULL;
 	struct skep_err err = SKEP_ERR_NULL;
-	int r = hive_dispatch_client(hive, probe_id, &client);
+	int r = hive_probe_client(hive, probe_id, &client);
 
 	if (r == 0)
 		r = hive_collect_early(hive, client, job_id, link_id, &err);

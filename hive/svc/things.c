@@ -19,6 +19,8 @@ static const struct hive_rules *const all_rules[HIVE_KINDS] = {
 	[HIVE_PROBE] = &hive_probe_rules,     [HIVE_LINK] = &hive_link_rules,
 	[HIVE_JOB] = &hive_job_rules,	      [HIVE_FILTER] = &hive_filter_rules,
 	[HIVE_DATASET] = &hive_dataset_rules, [HIVE_AUDIT] = &hive_audit_rules,
+	[HIVE_TEMPLATE] = &hive_template_rules, [HIVE_SCHEDULE] = &hive_schedule_rules,
+	[HIVE_WEBHOOK] = &hive_webhook_rules,
 };
 
 const struct hive_table *hive_thing_table(enum hive_kind_of kind)

@@ -41,12 +41,14 @@ struct hive_rules {
 extern const struct hive_rules hive_user_rules, hive_group_rules, hive_token_rules, hive_session_rules;
 extern const struct hive_rules hive_probe_rules, hive_link_rules, hive_job_rules, hive_filter_rules,
 	hive_dataset_rules, hive_audit_rules;
+extern const struct hive_rules hive_schedule_rules, hive_template_rules, hive_webhook_rules;
 
 void hive_narrow(struct hive_list *list, const struct hive_table *table, const char *field, enum hive_op op,
 		 int64_t number);
 /* Somebody must remain who may do everything. */
 int hive_keep_an_admin(struct hive_wish *wish);
 int hive_check_name(struct hive_complaints *complaints, const char *field, const char *name);
+void hive_check_probe(const struct hive_probe *probe, struct hive_complaints *complaints);
 /* Of a job, a dataset: own, the group's, all. */
 int hive_scope_owned(const struct hive_actor *actor, const struct hive_table *table, struct hive_list *list);
 int hive_may_owned(struct hive_tx *tx, const struct hive_actor *actor, int64_t owner_id);

@@ -53,6 +53,25 @@ def check_answer(method, path, answer):
         jsonschema.Draft202012Validator({**schema, "components": SPEC["components"]}).validate(answer.json)
 
 
+NEWS = {"job": "JobNews", "link": "LinkNews", "progress": "ProgressNews"}
+
+
+def parse_events(response):
+    """Server-sent events as the HTML standard reads them; each is checked against the description."""
+    fields = {}
+    for line in response:
+        name, _, value = line.decode().rstrip("\r\n").partition(": ")
+        if name:
+            fields[name] = value
+        elif "event" in fields:
+            data = json.loads(fields["data"]) if fields.get("data") else {}
+            if fields["event"] in NEWS:
+                schema = {"$ref": f"#/components/schemas/{NEWS[fields['event']]}", "components": SPEC["components"]}
+                jsonschema.Draft202012Validator(schema).validate(data)
+            yield fields["event"], data, fields.get("id")
+            fields = {}
+
+
 class Answer:
     def __init__(self, status, headers, body):
         self.status, self.headers, self.body = status, headers, body
@@ -93,12 +112,28 @@ class Client:
                 connection.connect()
             connection.request(method, path, body=data, headers={k: v for k, v in head.items() if v is not None})
             got = connection.getresponse()
-            answer = Answer(got.status, got.headers, got.read())
+            endless = got.headers.get_content_type() == "text/event-stream"
+            answer = Answer(got.status, got.headers, b"" if endless else got.read())
         finally:
             connection.close()
         if method != "HEAD":
             check_answer(method, path, answer)
         return answer
+
+    @contextlib.contextmanager
+    def events(self, path="/events", headers=None):
+        """A generator of (event, data, id) while the context lasts; ends with the stream, or when nothing comes for half a minute."""
+        head = {"Authorization": f"Bearer {self.token}"} if self.token else {"Cookie": f"__Host-skep={self.cookie}"}
+        connection = http.client.HTTPConnection("127.0.0.1", self.hive.port, timeout=30)
+        try:
+            with inside(self.hive.namespace):
+                connection.connect()
+            connection.request("GET", API + path, headers={**head, "Accept": "text/event-stream", **(headers or {})})
+            got = connection.getresponse()
+            assert got.status == 200 and got.headers.get_content_type() == "text/event-stream", got.read()
+            yield parse_events(got)
+        finally:
+            connection.close()
 
     def get(self, path, **kwargs):
         return self.call("GET", API + path, **kwargs)

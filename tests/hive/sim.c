@@ -63,11 +63,13 @@ struct save {
 	bool commit;
 };
 
-static int save_job(void *arg, struct hive_job *row)
+static int save_job(void *arg, struct hive_job *row, bool moved)
 {
 	struct save *save = arg;
 	struct sim_job *job = &save->sim->jobs[row->head.id - 1];
 
+	if (moved != (row->state != job->row.state))
+		sim_wrong(save->sim, "job %lld: its new state is not told, or told again", (long long)row->head.id);
 	if (!save->commit)
 		return save->sim->chaos && sim_chance(save->sim, 10) ? -ENOSPC : 0;
 	copy_row(&hive_jobs_table, &job->row, row);
@@ -75,11 +77,12 @@ static int save_job(void *arg, struct hive_job *row)
 	return 0;
 }
 
-static int save_part(void *arg, struct hive_job_link *row)
+static int save_part(void *arg, struct hive_job_link *row, bool moved)
 {
 	struct save *save = arg;
 	struct sim_job *job = &save->sim->jobs[row->job_id - 1];
 
+	(void)moved;
 	if (!save->commit)
 		return save->sim->chaos && sim_chance(save->sim, 10) ? -ENOSPC : 0;
 	for (int i = 0; i < job->n_parts; i++)

@@ -9,6 +9,7 @@
 
 #include "hive/db/accounts.h"
 #include "hive/db/captures.h"
+#include "hive/db/plans.h"
 #include "hive/db/results.h"
 
 #include <errno.h>
@@ -20,6 +21,7 @@ static const struct hive_table *const all_tables[] = {
 	&hive_users,	  &hive_groups,	 &hive_members,	 &hive_tokens, &hive_sessions,
 	&hive_audits,	  &hive_probes,	 &hive_links,	 &hive_jobs_table,   &hive_job_links,
 	&hive_job_events, &hive_filters, &hive_datasets, &hive_files,  &hive_shares,
+	&hive_templates, &hive_schedules, &hive_webhooks, &hive_deliveries,
 };
 
 static int setup(void **state)
