@@ -425,8 +425,8 @@ int hive_client_segments(struct hive_client *client, const char *id, struct hive
 
 static int get_text(struct hive_client *client, const char *path, char **ret, struct skep_err *err)
 {
-	_answer_ struct answer answer = { 0 };
-	int r = ask(client, &(struct ask){ .method = "GET", .path = path }, &answer, err);
+	_answer_ struct client_answer answer = { 0 };
+	int r = hive_client_ask(client, &(struct client_ask){ .method = "GET", .path = path }, &answer, err);
 
 	if (r == 0 && answer.status != 200)
 		r = answer.status == 404 ? -ENOENT : refusal(client, &answer, err);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A running hive for tests: its own state folder and port on loopback, a client over http.client that sees headers and cookies, and the
 API's description, against which every answer is checked."""
+import contextlib
 import http.client
 import json
 import os
