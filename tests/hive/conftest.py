@@ -3,6 +3,8 @@
 import pytest
 
 import hive as hive_module
+import rig
+import world as world_module
 
 
 @pytest.fixture
@@ -25,3 +27,16 @@ def make_hive(tmp_path):
 @pytest.fixture
 def hive(make_hive):
     return make_hive()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A hive and two probes in namespaces, with links to send on; one for all tests of a file."""
+    reason = rig.why_not()
+    if reason:
+        pytest.skip(reason)
+    made = world_module.World(tmp_path_factory.mktemp("world"), hive_settings="[jobs]\nmissing_after = 3s\n")
+    try:
+        yield made.start()
+    finally:
+        made.close()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Proves jobs from the request to the bytes, with a real probe (skep-control), a real link and real packets: the dataset holds exactly the
-packets asked for, verified, and nothing stays on the probe; a job survives kill -9 of the hive and of the probe's daemon; a critical job
-pauses a lesser one, which goes on with what was left."""
+"""Proves jobs from the request to the bytes, with a real probe (skep-control), a real link and real packets: the dataset holds exactly
+the packets asked for, verified, and nothing stays on the probe; a job survives kill -9 of the hive and of the probe's daemon; a critical
+job pauses a lesser one, which goes on with what was left."""
 import hashlib
 import importlib.util
 import pathlib

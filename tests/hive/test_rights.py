@@ -60,7 +60,8 @@ def path_of(hive, pattern, operation_id):
 
 
 def ask(client, method, path, operation):
-    """With a body or a version that is refused for what it is (422, 412), so that nothing is carried out: such an answer means: let in."""
+    """With a body or a version that is refused for what it is (422, 412), so that nothing is carried out: such an answer means: let
+    in."""
     body = {"no such field": 1} if "requestBody" in operation else None
     return client.call(method, path, body, headers={"If-Match": '"9999"'} if method in ("PATCH", "DELETE") else None)
 

@@ -10,24 +10,11 @@ import pytest
 
 import frames
 import pcapfile
-import rig as rig_module
 import stories
 import world as world_module
 from client import BIN, OPERATIONS, Command, skep
 from hive import wait_for
 from stories import capturing, other, packets, quic
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    reason = rig_module.why_not()
-    if reason:
-        pytest.skip(reason)
-    made = world_module.World(tmp_path_factory.mktemp("world"), hive_settings="[jobs]\nmissing_after = 3s\n")
-    try:
-        yield made.start()
-    finally:
-        made.close()
 
 
 def stored(client, job, pkts):
