@@ -9,7 +9,7 @@
  * Files without an index (not ours, or the sidecar is lost) are read from one end to the other.
  *
  * Files are hostile: sizes are checked against the format's limits before anything is allocated by them. One
- * thread.
+ * thread, but for blocks that others decode ahead (unpack.c).
  */
 #include "capture/extract_priv.h"
 
@@ -21,8 +21,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* A block of ours holds at most CAP_BLOCK_BYTES; an index entry that says more is not ours. */
-#define ENTRY_MAX_BYTES (4u * CAP_MIB)
 #define PREAMBLE_READ_BYTES (128u * CAP_KIB)
 #define PIECE_BYTES (256u * CAP_KIB)
 #define OUT_BYTES (1u * CAP_MIB)
@@ -54,7 +52,7 @@ static int feed(struct extract_cursor *c, const uint8_t *bytes, size_t n, struct
 	if (k == n)
 		return 0;
 	if (!c->in)
-		c->in = malloc(ENTRY_MAX_BYTES);
+		c->in = malloc(CAP_UNPACK_MAX_BYTES);
 	if (!c->in)
 		return skep_err_set(err, -ENOMEM, "%s: no memory", c->path);
 	c->in_at = 0;
@@ -81,29 +79,32 @@ static ssize_t read_at(int fd, void *p, size_t n, uint64_t at)
 	return (ssize_t)got;
 }
 
-/* The stretch [at, at + n) of the file, decoded, goes to the parser; at most `raw` bytes of it. */
-static int feed_stretch(struct extract *x, struct extract_cursor *c, uint64_t at, uint64_t n, uint64_t raw,
+/* What was decoded goes to the parser; the task is done with. */
+static int feed_task(struct extract *x, struct extract_cursor *c, struct cap_unpack_task *t,
+		     struct skep_err *err)
+{
+	struct cap_unpack_result result;
+	int r = cap_unpack_wait(x->unpack, t, &result);
+
+	if (r == 0)
+		r = feed(c, result.bytes, result.n, err);
+	else if (r == SKEP_E_BAD_DATA)
+		r = bad(c, result.wrong, err);
+	else
+		r = skep_err_set(err, r, "%s: %s", c->path, strerror(-r));
+	cap_unpack_done(x->unpack, t);
+	return r;
+}
+
+static int feed_stretch(struct extract *x, struct extract_cursor *c, const struct cap_unpack_stretch *stretch,
 			struct skep_err *err)
 {
-	const char *wrong;
-	size_t got = 0;
-	ssize_t k;
+	struct cap_unpack_task *t;
 
-	if (n > ENTRY_MAX_BYTES || raw > ENTRY_MAX_BYTES)
+	if (stretch->n > CAP_UNPACK_MAX_BYTES || stretch->raw > CAP_UNPACK_MAX_BYTES)
 		return bad(c, "its index names a block that is too large", err);
-	k = read_at(c->fd, x->packed, n, at);
-	if (k < 0)
-		return skep_err_set(err, (int)k, "%s: %s", c->path, strerror((int)-k));
-	if ((uint64_t)k < n)
-		return bad(c, "its index names a block behind its end", err);
-	if (!c->zstd)
-		return feed(c, x->packed, SKEP_MIN(n, raw), err);
-	wrong = cap_zread_stretch(x->zread, x->packed, n, x->raw, ENTRY_MAX_BYTES, &got);
-	if (wrong)
-		return bad(c, wrong, err);
-	if (got < raw)
-		return bad(c, "a block of it does not decode", err);
-	return feed(c, x->raw, raw, err);
+	t = cap_unpack_begin(x->unpack, stretch, false);
+	return t ? feed_task(x, c, t, err) : skep_err_set(err, -ENOMEM, "%s: no memory", c->path);
 }
 
 static bool entry_wanted(const struct extract *x, const struct extract_cursor *c)
@@ -123,15 +124,45 @@ static bool find_entry(const struct extract *x, struct extract_cursor *c)
 	return c->entry < c->sc->n_index;
 }
 
+static struct cap_unpack_stretch stretch_of(const struct extract_cursor *c,
+					    const struct cap_sidecar_entry *e)
+{
+	return (struct cap_unpack_stretch){
+		.fd = c->fd, .at = e->file_offset, .n = e->file_bytes, .raw = e->raw_bytes, .zstd = c->zstd
+	};
+}
+
+/* The blocks that will be wanted next are read and decoded meanwhile. */
+static void begin_ahead(struct extract *x, struct extract_cursor *c)
+{
+	while (c->n_ahead < EXTRACT_AHEAD && find_entry(x, c)) {
+		struct cap_unpack_stretch s = stretch_of(c, &c->sc->index[c->entry]);
+		struct cap_unpack_task *t = NULL;
+
+		if (s.n <= CAP_UNPACK_MAX_BYTES && s.raw <= CAP_UNPACK_MAX_BYTES)
+			t = cap_unpack_begin(x->unpack, &s, true);
+		if (!t)
+			return;
+		c->ahead[(c->ahead_at + c->n_ahead++) % EXTRACT_AHEAD] = t;
+		c->entry++;
+	}
+}
+
 /* -ENODATA: nothing is left. */
 static int feed_entry(struct extract *x, struct extract_cursor *c, struct skep_err *err)
 {
-	if (!find_entry(x, c))
+	struct cap_unpack_stretch s;
+
+	begin_ahead(x, c);
+	if (c->n_ahead == 0 && !find_entry(x, c))
 		return -ENODATA;
 	x->account.blocks_read++;
-	c->entry++;
-	return feed_stretch(x, c, c->sc->index[c->entry - 1].file_offset,
-			    c->sc->index[c->entry - 1].file_bytes, c->sc->index[c->entry - 1].raw_bytes, err);
+	if (c->n_ahead) {
+		c->n_ahead--;
+		return feed_task(x, c, c->ahead[c->ahead_at++ % EXTRACT_AHEAD], err);
+	}
+	s = stretch_of(c, &c->sc->index[c->entry++]);
+	return feed_stretch(x, c, &s, err);
 }
 
 /* Some more of a file without index; -ENODATA: its end. */
@@ -187,8 +218,10 @@ static int feed_more(struct extract *x, struct extract_cursor *c, struct skep_er
 	return r;
 }
 
-static void close_cursor(struct extract_cursor *c)
+static void close_cursor(struct extract *x, struct extract_cursor *c)
 {
+	for (; c->n_ahead > 0; c->n_ahead--)
+		cap_unpack_done(x->unpack, c->ahead[c->ahead_at++ % EXTRACT_AHEAD]);
 	c->file = cap_capfile_free(c->file);
 	c->stream = cap_zread_free(c->stream);
 	free(c->hopeless);
@@ -233,7 +266,7 @@ static int advance(struct extract *x, struct extract_cursor *c, struct skep_err 
 		}
 		if (r != -ENODATA && !(c->finished && cap_capfile_truncated(c->file)))
 			return r;
-		close_cursor(c); /* a torn file: its whole records were taken */
+		close_cursor(x, c); /* a torn file: its whole records were taken */
 		return 0;
 	}
 }
@@ -259,7 +292,13 @@ static int feed_header(struct extract *x, struct extract_cursor *c, struct skep_
 	skip = c->zstd ? CAP_ZFRAME_HEADER_BYTES : 0;
 	if (first->file_offset < skip || first->raw_offset > PREAMBLE_READ_BYTES)
 		return bad(c, "its index does not fit it", err);
-	return feed_stretch(x, c, skip, first->file_offset - skip, first->raw_offset, err);
+	return feed_stretch(x, c,
+			    &(struct cap_unpack_stretch){ .fd = c->fd,
+							  .at = skip,
+							  .n = first->file_offset - skip,
+							  .raw = first->raw_offset,
+							  .zstd = c->zstd },
+			    err);
 }
 
 static int open_cursor(struct extract *x, struct extract_cursor *c, struct skep_err *err)
@@ -270,12 +309,12 @@ static int open_cursor(struct extract *x, struct extract_cursor *c, struct skep_
 	if (c->sc && x->prune)
 		c->hopeless = cap_prune_blocks(x->prune, c->path, c->sc);
 	if (c->sc && !find_entry(x, c)) {
-		close_cursor(c);
+		close_cursor(x, c);
 		return 0;
 	}
 	c->fd = open(c->path, O_RDONLY | O_CLOEXEC);
 	if (c->fd < 0 && errno == ENOENT) {
-		close_cursor(c);
+		close_cursor(x, c);
 		return 0;
 	}
 	if (c->fd < 0)
@@ -526,11 +565,9 @@ static int make(struct extract *x, struct skep_err *err)
 {
 	x->scratch = malloc(CAP_SNAPLEN_MAX);
 	x->batch = calloc(1, sizeof(*x->batch));
-	x->packed = malloc(ENTRY_MAX_BYTES);
-	x->raw = malloc(ENTRY_MAX_BYTES);
 	x->out = malloc(OUT_BYTES);
-	x->zread = cap_zread_new();
-	if (!x->scratch || !x->batch || !x->packed || !x->raw || !x->out || !x->zread)
+	x->unpack = cap_unpack_new(x->cfg->threads);
+	if (!x->scratch || !x->batch || !x->out || !x->unpack)
 		return skep_err_set(err, -ENOMEM, "no memory to extract");
 	return make_filter(x, err);
 }
@@ -547,7 +584,7 @@ int cap_extract(const struct cap_extract_cfg *cfg, struct cap_extract_account *r
 	if (r == 0)
 		r = run(&x, err);
 	for (uint32_t i = 0; i < x.n; i++) {
-		close_cursor(&x.cursors[i]);
+		close_cursor(&x, &x.cursors[i]);
 		cap_sidecar_free(x.cursors[i].sc);
 		free(x.cursors[i].path);
 		free(x.cursors[i].link);
@@ -557,10 +594,8 @@ int cap_extract(const struct cap_extract_cfg *cfg, struct cap_extract_account *r
 	cap_prune_free(x.prune);
 	free(x.scratch);
 	free(x.batch);
-	free(x.packed);
-	free(x.raw);
 	free(x.out);
-	cap_zread_free(x.zread);
+	cap_unpack_free(x.unpack);
 	*ret = x.account;
 	return r;
 }

@@ -25,6 +25,7 @@ struct cap_extract_cfg {
 	uint64_t to_ns;
 	const char *filter; /* NULL or empty: everything */
 	bool pcapng;
+	uint32_t threads; /* that decode ahead; 0: none but the caller's */
 	int out_fd;
 };
 

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,6 +21,7 @@ struct options {
 	const char *list;
 	uint64_t from_ns, to_ns, skip_bytes;
 	int format, stats;
+	uint32_t threads;
 };
 
 static int parse_from(void *cfg, const char *what, const char *value, struct skep_err *err)
@@ -34,6 +36,18 @@ static int parse_to(void *cfg, const char *what, const char *value, struct skep_
 
 static const char *const formats[] = { "pcap", "pcapng", NULL };
 static const char *const stats[] = { "text", "json", "none", NULL };
+
+/* More would not be fed by one that merges; and who captures on the machine comes first. */
+#define THREADS_DEFAULT_MAX 4
+#define THREADS_MAX 16
+
+static uint32_t threads_default(void)
+{
+	cpu_set_t cpus;
+	int n = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
+
+	return n > 1 ? (uint32_t)SKEP_MIN(n, THREADS_DEFAULT_MAX) : 0;
+}
 
 #define FIELD(f) .offset = offsetof(struct options, f)
 
@@ -51,6 +65,8 @@ static const struct skep_opt table[] = {
 	  .help = "more files, one a line; behind a tab, what their link is to be called" },
 	{ .name = "skip", .type = SKEP_OPT_UINT64, .arg = "BYTES", FIELD(skip_bytes),
 	  .help = "leave out so many bytes at the beginning of the output, to go on with one that was cut off" },
+	{ .name = "threads", .type = SKEP_OPT_UINT32, .arg = "N", .max = THREADS_MAX, FIELD(threads),
+	  .fallback = "one for each CPU, 4 at most", .help = "threads that decode ahead; 0: none" },
 	{ .name = "stats", .type = SKEP_OPT_CHOICE, .arg = "F", .choices = stats, FIELD(stats), .fallback = "text",
 	  .help = "form of the summary on standard error" },
 	{ .name = "help", .letter = 'h', .type = SKEP_OPT_HELP, .help = "show this text" },
@@ -118,6 +134,7 @@ static int extract(const struct options *o, const struct skep_opts_words *words,
 		.to_ns = o->to_ns,
 		.filter = o->filter,
 		.pcapng = o->format == 1,
+		.threads = o->threads,
 	};
 	struct cap_extract_account account = { 0 };
 	_skep_close_ int fd = -1;
@@ -151,7 +168,7 @@ static int extract(const struct options *o, const struct skep_opts_words *words,
 
 int cap_extract_command(int argc, char **argv)
 {
-	struct options o = { .write = "-", .to_ns = UINT64_MAX };
+	struct options o = { .write = "-", .to_ns = UINT64_MAX, .threads = threads_default() };
 	struct skep_opts_words words;
 	struct skep_err err = SKEP_ERR_NULL;
 	int r = skep_opts_parse(&opts, argc, argv, &o, &words, &err);

@@ -9,7 +9,11 @@
 #include "capture/frame.h"
 #include "capture/prune.h"
 #include "capture/sidecar.h"
+#include "capture/unpack.h"
 #include "capture/zread.h"
+
+/* Blocks that may be decoded before their turn, of each file. */
+#define EXTRACT_AHEAD 8u
 
 struct extract_cursor {
 	char *path;
@@ -30,6 +34,8 @@ struct extract_cursor {
 	uint8_t *in; /* compressed piece of a file without index; what the parser had no room for */
 	size_t in_at, in_n;
 	struct cap_zread *stream;
+	struct cap_unpack_task *ahead[EXTRACT_AHEAD]; /* blocks before `entry`, in their order */
+	uint32_t ahead_at, n_ahead;
 	struct cap_capfile_packet packet;
 };
 
@@ -43,8 +49,7 @@ struct extract {
 	bool filters_alone;	 /* a packet alone decides, whatever was before it in other files */
 	uint8_t *scratch;
 	struct cap_batch *batch;
-	uint8_t *packed, *raw; /* ENTRY_MAX_BYTES each */
-	struct cap_zread *zread;
+	struct cap_unpack *unpack;
 	uint8_t *out;
 	size_t n_out;
 	uint64_t to_skip;

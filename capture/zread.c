@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * libzstd's decoder. A stretch of one of our segments becomes a frame by our frame header in front of it;
- * that it does not end is of no consequence, every block that is whole is given out. It is decoded where it is
- * wanted (zstd's "stable" output buffer), not into the decoder's own window first.
+ * that it does not end is of no consequence, every block that is whole is given out. It is decoded where it
+ * is wanted (zstd's "stable" output buffer), not into the decoder's own window first.
  */
 #define ZSTD_STATIC_LINKING_ONLY
 #include "capture/zread.h"
