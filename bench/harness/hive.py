@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The scenarios hive-*: what the central server costs and how long people wait for it. hive-api asks a hive with many probes and jobs as
+many clients do; hive-path follows a job from the request to the merged download, with a real probe on the rig, beside curl and mergecap."""
+import http.client
+import os
+import shutil
+import statistics
+import subprocess
+import threading
+import time
+
+from .control_probe import Probe
+from .hive_server import Hive, multiply_jobs, silent_probes
+from .jobs import first_stamp_ns, fresh, percentile
+from .measure import RUN_NAME
+from .rig import RX_LINK, TX_LINK, BenchError, Rig, Unavailable, run
+
+MIB = 1 << 20
+
+
+# --- many probes, many jobs, many clients -------------------------------------------------------------------------------------
+
+
+def ask_many(hive, paths, clients):
+    """Seconds of each request of curl with so many at a time, each again as soon as it has its answer; and how long all took."""
+    config = hive.folder / "curl.conf"
+    lines = []
+    for path in paths:
+        lines.append(f'url = "{hive.url(path)}"\noutput = "/dev/null"')
+    config.write_text("\n".join(lines) + "\n")
+    words = ["curl", "-sS", "--fail", "--parallel", "--parallel-immediate", "--parallel-max", str(clients), "-H",
+             f"Authorization: Bearer {hive.token}", "-w", "%{time_total}\n", "-K", str(config)]
+    start = time.monotonic()
+    done = subprocess.run(words, capture_output=True, text=True)
+    seconds = time.monotonic() - start
+    found = [float(line) for line in done.stdout.split()]
+    if done.returncode or len(found) != len(paths):
+        raise BenchError(f"curl: {len(found)} of {len(paths)} answers: {done.stderr.strip()[-300:]}")
+    return found, seconds
+
+
+def ask_paced(hive, paths, clients, period_s):
+    """Seconds of each request of so many people, each of whom asks once in a period, on a connection of their own that is kept."""
+    times, failed = [], []
+
+    def person(number):
+        mine = hive.another_client()
+        begin = time.monotonic() + period_s * number / clients
+        try:
+            for n, path in enumerate(paths[number::clients]):
+                time.sleep(max(0.0, begin + n * period_s - time.monotonic()))
+                asked = time.monotonic()
+                mine.want("GET", path)
+                times.append(time.monotonic() - asked)
+        except (BenchError, OSError, http.client.HTTPException) as error:
+            failed.append(error)
+        finally:
+            mine.hang_up()
+
+    threads = [threading.Thread(target=person, args=(number,)) for number in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failed:
+        raise BenchError(f"a client of the hive: {failed[0]}")
+    return times
+
+
+def settled_rss(hive):
+    """Resident memory when it has nothing to do, in MB."""
+    time.sleep(2.0)
+    return hive.rss_bytes() / 1e6
+
+
+def a_job_that_is_over(hive, links):
+    """One on all links that was cancelled before it began, as the hive itself writes it."""
+    later = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 86400))
+    job = hive.want("POST", "/jobs", {"name": "first", "links": links, "filter": "udp port 443", "limit_duration_s": 60, "start": later},
+                    status=201)["id"]
+    hive.want("POST", f"/jobs/{job}/cancel")
+    hive.wait_job(job, "cancelled", "done", "failed")
+    return job
+
+
+def fill(hive, address, probes, jobs):
+    for n in range(probes):
+        made = hive.want("POST", "/probes", {"name": f"probe{n}", "address": address, "token": "x" * 40}, status=201)
+        hive.want("POST", "/links", {"name": f"link{n}", "interface": "eth1", "probe_id": made["id"]}, status=201)
+    job = a_job_that_is_over(hive, [f"link{n}" for n in range(min(probes, 4))])
+    hive.stop()
+    ids = multiply_jobs(hive, job, jobs)
+    hive.start()
+    return ids
+
+
+def api(bench, plan):
+    """List and detail of a hive with many probes and jobs, asked by many clients at once; its memory."""
+    if not shutil.which("curl"):
+        raise Unavailable("curl is not installed")
+    work = fresh(bench)
+    try:
+        with silent_probes() as server, Hive(bench.bin_dir, work) as hive:
+            idle = settled_rss(hive)
+            bench.figure(plan.name, "memory of a hive that has nothing yet", idle, "MB", of="hive", target=50, at_least=False)
+            ids = fill(hive, f"http://127.0.0.1:{server.server_port}", plan.probes, plan.jobs)
+            full = settled_rss(hive)
+            bench.figure(plan.name, f"memory of a hive with {plan.probes} probes and {plan.jobs} jobs, before it is asked", full, "MB",
+                         of="hive",
+                         target=50, at_least=False)
+            asked, since = server.asked, time.monotonic()
+            step = max(len(ids) // plan.requests, 1)
+            for what, paths in (("list of 50 jobs", ["/jobs?limit=50"] * plan.requests),
+                                ("one job", [f"/jobs/{ids[n * step % len(ids)]}" for n in range(plan.requests)])):
+                bench.check_time()
+                name = f"{what} of {plan.jobs}, {plan.probes} probes, {plan.clients} clients who ask"
+                times = ask_paced(hive, paths[:plan.paced], plan.clients, plan.period_s)
+                bench.figure(plan.name, f"{name} every {plan.period_s} s, p99", 1000 * percentile(times, 0.99), "ms", of="hive", target=50,
+                             at_least=False, why=f"median {1000 * statistics.median(times):.1f} ms")
+                times, seconds = ask_many(hive, paths, plan.clients)
+                bench.figure(plan.name, f"{name} again at once, p99", 1000 * percentile(times, 0.99), "ms", of="hive", target=50,
+                             at_least=False,
+                             why=f"median {1000 * statistics.median(times):.1f} ms, {len(times) / seconds:.0f} answers a second from "
+                                 f"{os.cpu_count()} cores that are also the clients'")
+            bench.figure(plan.name, "questions to probes meanwhile", (server.asked - asked) / (time.monotonic() - since), "1/s")
+            bench.figure(plan.name, "memory afterwards", settled_rss(hive), "MB")
+    finally:
+        shutil.rmtree(bench.work_dir / RUN_NAME, ignore_errors=True)
+    return [], []
+
+
+# --- from the request to the download ---------------------------------------------------------------------------------------------
+
+
+class Traffic:
+    """Generators on the rig until the block ends: one for each CPU, because a veth's queue is the CPU of who sends."""
+
+    def __init__(self, bench, size, rate, payload="random"):
+        self.words = [["ip", "netns", "exec", bench.rig.tx, str(bench.bin_dir / "skep-gen"), "-i", TX_LINK, "--json", "--cpu", str(cpu),
+                       "--size", size, "--payload", payload, "--flows", "1024", "--duration", "86400", "--rate", f"{rate}pps"]
+                      for cpu in range(bench.rig.queues)]
+
+    def __enter__(self):
+        self.running = [subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+                        for words in self.words]
+        time.sleep(0.5)
+        if any(process.poll() is not None for process in self.running):
+            self.__exit__()
+            raise BenchError("the generator does not run")
+        return self
+
+    def __exit__(self, *exc):
+        for process in self.running:
+            if process.poll() is None:
+                process.send_signal(2)
+        for process in self.running:
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def dataset_of(hive, job):
+    return hive.want("GET", f"/datasets?job_id={job}")["items"][0]
+
+
+def files_of(hive, dataset):
+    return hive.want("GET", f"/datasets/{dataset['id']}/files?limit=200")["items"]
+
+
+def stored_files(hive):
+    return [path for path in (hive.state / "datasets").rglob("*.pcap.zst*") if path.is_file() and not path.name.endswith(".json")]
+
+
+def first_packets(bench, plan, hive):
+    """From the request to the hive until the kernel's stamp of the first packet, in ms."""
+    found = []
+    with Traffic(bench, "64", plan.rate):
+        for n in range(plan.starts):
+            bench.check_time()
+            asked_ns = time.clock_gettime_ns(time.CLOCK_REALTIME)
+            job = hive.want("POST", "/jobs", {"name": f"one{n}", "links": ["tap"], "filter": "udp dst port 9", "limit_pkts": 1},
+                            status=201)["id"]
+            done = hive.wait_job(job, "done", "failed")
+            if done["state"] != "done" or done["kept_pkts"] != 1:
+                raise BenchError(f"hive: a job of one packet: {done}")
+            path = max(stored_files(hive), key=lambda path: path.stat().st_mtime_ns)
+            found.append((first_stamp_ns(path) - asked_ns) / 1e6)
+    bench.figure(plan.name, "from the request to the hive to the job's first packet, p99", percentile(found, 0.99), "ms",
+                 why=f"{len(found)} jobs, median {statistics.median(found):.0f} ms")
+
+
+def stop_to_dataset(bench, plan, hive):
+    """From the stop of a running job until its dataset is whole, in ms."""
+    found = []
+    with Traffic(bench, "512", plan.rate):
+        for n in range(plan.stops):
+            bench.check_time()
+            job = hive.want("POST", "/jobs", {"name": f"stop{n}", "links": ["tap"], "limit_duration_s": 600}, status=201)["id"]
+            hive.wait_job(job, "running")
+            time.sleep(0.5)
+            asked = time.monotonic()
+            hive.want("POST", f"/jobs/{job}/stop")
+            hive.wait_job(job, "done", "failed")
+            found.append(1000 * (time.monotonic() - asked))
+            if dataset_of(hive, job)["state"] != "whole":
+                raise BenchError(f"hive: the dataset of a stopped job is {dataset_of(hive, job)['state']}")
+    bench.figure(plan.name, "from stop to a dataset that can be downloaded, p99", percentile(found, 0.99), "ms",
+                 why=f"{len(found)} jobs, median {statistics.median(found):.0f} ms")
+
+
+def curl_rate(bench, urls, token, out):
+    """Bytes a second of curl, one file after the other, written to disk as the hive writes them."""
+    words = ["ip", "netns", "exec", bench.rig.rx, "curl", "-fsS", "-H", f"Authorization: Bearer {token}", "-w", "%{size_download}\n"]
+    for n, url in enumerate(urls):
+        words += ["-o", str(out / f"curl{n}"), url]
+    start = time.monotonic()
+    done = subprocess.run(words, capture_output=True, text=True)
+    seconds = time.monotonic() - start
+    if done.returncode:
+        raise BenchError(f"curl: {done.stderr.strip()[-300:]}")
+    return sum(int(size) for size in done.stdout.split()) / seconds
+
+
+def collected_rate(hive, job, total):
+    """Bytes a second of the hive's own fetching: from the first byte in its store to the end of the job."""
+    have = lambda: sum(path.stat().st_size for path in stored_files(hive))  # noqa: E731
+    before, begin, first = have(), None, 0
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        try:
+            now = have()
+        except FileNotFoundError:
+            continue  # renamed between the look and the question
+        if begin is None and now > before:
+            begin, first = time.monotonic(), now
+        if now - before >= total:
+            return (now - first) / max(time.monotonic() - begin, 1e-6)
+        time.sleep(0.002)
+    raise BenchError(f"hive: the job {job} was not collected in two minutes")
+
+
+def collection(bench, plan, hive, probe):
+    """A job that is captured while the hive is away, its segments fetched by curl and then by the hive. Returns the job."""
+    job = hive.want("POST", "/jobs", {"name": "large", "links": ["tap"], "limit_bytes": plan.mib * MIB}, status=201)["id"]
+    hive.wait_job(job, "running")
+    hive.stop()
+    with Traffic(bench, "1500", plan.bulk_rate, "compressible"):
+        until = time.monotonic() + 120
+        while any(j["state"] not in ("done", "failed") for j in probe.want("GET", "/v1/jobs")["jobs"]) and time.monotonic() < until:
+            time.sleep(0.05)
+    jobs = [j for j in probe.want("GET", "/v1/jobs")["jobs"] if j["account"]["stored"]]
+    if len(jobs) != 1:
+        raise BenchError(f"the probe has {len(jobs)} jobs with packets, not one")
+    segments = probe.segments(jobs[0])
+    urls = [f"http://127.0.0.1:8443/v1/jobs/{jobs[0]['id']}/segments/{s['name']}" for s in segments]
+    out = hive.folder / "curl"
+    out.mkdir(exist_ok=True)
+    curl_rate(bench, urls, probe.token, out)  # once, so that both find the files in memory
+    theirs = [curl_rate(bench, urls, probe.token, out) for _ in range(plan.fetches)]
+    shutil.rmtree(out)
+    os.sync()
+    hive.start()
+    ours = collected_rate(hive, job, sum(s["bytes"] for s in segments))
+    bench.figure(plan.name, f"collection of {plan.mib} MiB in {len(urls)} segments, MB/s: of curl", ours / statistics.median(theirs), "x",
+                 of="hive", target=0.8, ours=ours / 1e6, peers={"curl": statistics.median(theirs) / 1e6},
+                 why="the hive also verifies every digest")
+    hive.wait_job(job, "done", "failed")
+    return job
+
+
+def download_s(bench, hive, dataset, query):
+    words = ["ip", "netns", "exec", bench.rig.rx, "curl", "-fsS", "-H", f"Authorization: Bearer {hive.token}", "-o", "/dev/null", "-w",
+             "%{size_download}", hive.url(f"/datasets/{dataset['id']}/download?{query}")]
+    start = time.monotonic()
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode:
+        raise BenchError(f"download: {done.stderr.strip()[-300:]}")
+    return time.monotonic() - start, int(done.stdout)
+
+
+def merge(bench, plan, hive, job):
+    """The merged download beside mergecap on the same files."""
+    dataset = dataset_of(hive, job)
+    paths = [str(path) for path in (hive.state / "datasets").rglob("*.pcap.zst")
+             if path.name in {f["name"].rpartition("/")[2] for f in files_of(hive, dataset)}]
+    if not shutil.which("mergecap"):
+        raise Unavailable("mergecap is not installed (Debian: wireshark-common)")
+    pairs = []
+    for _ in range(plan.fetches):
+        bench.check_time()
+        ours, size = download_s(bench, hive, dataset, "format=pcap")
+        start = time.monotonic()
+        run("mergecap", "-F", "nsecpcap", "-w", "/dev/null", *paths)
+        pairs.append((ours, time.monotonic() - start))
+    mine, others = (size / 1e6 / statistics.median(pair[i] for pair in pairs) for i in (0, 1))
+    bench.figure(plan.name, f"merged download of {size / MIB:.0f} MiB out of {len(paths)} files, MB/s: of mergecap",
+                 statistics.median(theirs / own for own,
+                                   theirs in pairs), "x", of="hive", target=1.0, ours=mine, peers={"mergecap": others},
+                 why="through HTTP; mergecap writes to /dev/null")
+
+
+def path(bench, plan):
+    """A job from the request to the hive until its merged download, with a real probe on a link of two queues."""
+    if shutil.which("curl") is None:
+        raise Unavailable("curl is not installed")
+    with Rig(queues=2, label="hive") as rig:
+        here = bench.on(rig)
+        with Probe(here) as probe:
+            (probe.folder / "state").mkdir(exist_ok=True)
+            folder = probe.folder / "hive-of-bench"
+            folder.mkdir()
+            with Hive(bench.bin_dir, folder, namespace=rig.rx) as hive:
+                made = hive.want("POST", "/probes", {"name": "p", "address": "http://127.0.0.1:8443", "token": probe.token}, status=201)
+                hive.want("POST", "/links", {"name": "tap", "interface": RX_LINK, "probe_id": made["id"]}, status=201)
+                first_packets(here, plan, hive)
+                stop_to_dataset(here, plan, hive)
+                merge(here, plan, hive, collection(here, plan, hive, probe))
+            bench.figures = here.figures
+    shutil.rmtree(bench.work_dir / RUN_NAME, ignore_errors=True)
+    return [], []
