@@ -165,8 +165,14 @@ def dataset_of(hive, job):
     return hive.want("GET", f"/datasets?job_id={job}")["items"][0]
 
 
-def files_of(hive, dataset):
-    return hive.want("GET", f"/datasets/{dataset['id']}/files?limit=200")["items"]
+def fetched_files(hive, job, folder):
+    """[(path, packets)] of the job's files, downloaded one by one into a folder, over what was there from another job."""
+    dataset, found = dataset_of(hive, job), []
+    for n, file in enumerate(hive.want("GET", f"/datasets/{dataset['id']}/files?limit=200")["items"]):
+        path = folder / f"file{n}.pcap.zst"
+        path.write_bytes(hive.want("GET", f"/datasets/{dataset['id']}/files/{file['id']}"))
+        found.append((path, file["pkts"]))
+    return found
 
 
 def stored_files(hive):
@@ -185,15 +191,15 @@ def first_packets(bench, plan, hive):
             done = hive.wait_job(job, "done", "failed")
             if done["state"] != "done" or done["kept_pkts"] != 1:
                 raise BenchError(f"hive: a job of one packet: {done}")
-            path = max(stored_files(hive), key=lambda path: path.stat().st_mtime_ns)
+            path = next(path for path, pkts in fetched_files(hive, job, hive.folder) if pkts == 1)
             found.append((first_stamp_ns(path) - asked_ns) / 1e6)
     bench.figure(plan.name, "from the request to the hive to the job's first packet, p99", percentile(found, 0.99), "ms",
                  why=f"{len(found)} jobs, median {statistics.median(found):.0f} ms")
 
 
 def stop_to_dataset(bench, plan, hive):
-    """From the stop of a running job until its dataset is whole, in ms."""
-    found = []
+    """From the stop of a running job until the job is over and its dataset can be downloaded, in ms."""
+    found, torn = [], []
     with Traffic(bench, "512", plan.rate):
         for n in range(plan.stops):
             bench.check_time()
@@ -204,10 +210,12 @@ def stop_to_dataset(bench, plan, hive):
             hive.want("POST", f"/jobs/{job}/stop")
             hive.wait_job(job, "done", "failed")
             found.append(1000 * (time.monotonic() - asked))
-            if dataset_of(hive, job)["state"] != "whole":
-                raise BenchError(f"hive: the dataset of a stopped job is {dataset_of(hive, job)['state']}")
+            dataset = dataset_of(hive, job)
+            if dataset["state"] == "open" or not dataset["pkts"]:
+                raise BenchError(f"hive: the job is over and its dataset is {dataset}")
+            torn += [dataset["reasons"]] if dataset["state"] != "whole" else []
     bench.figure(plan.name, "from stop to a dataset that can be downloaded, p99", percentile(found, 0.99), "ms",
-                 why=f"{len(found)} jobs, median {statistics.median(found):.0f} ms")
+                 why=f"{len(found)} jobs, median {statistics.median(found):.0f} ms" + (f"; not whole: {torn[0]}" if torn else ""))
 
 
 def curl_rate(bench, urls, token, out):
@@ -283,8 +291,7 @@ def download_s(bench, hive, dataset, query):
 def merge(bench, plan, hive, job):
     """The merged download beside mergecap on the same files."""
     dataset = dataset_of(hive, job)
-    paths = [str(path) for path in (hive.state / "datasets").rglob("*.pcap.zst")
-             if path.name in {f["name"].rpartition("/")[2] for f in files_of(hive, dataset)}]
+    paths = [str(path) for path, pkts in fetched_files(hive, job, hive.folder) if pkts]
     if not shutil.which("mergecap"):
         raise Unavailable("mergecap is not installed (Debian: wireshark-common)")
     pairs = []

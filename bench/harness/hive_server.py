@@ -31,7 +31,7 @@ class Hive:
         self.state = self.folder / "hive"
         self.config = self.folder / "hive.conf"
         self.process = self.token = self.connection = None
-        self.config.write_text(f"[hive]\nlisten = 127.0.0.1:0\nstate_dir = {self.state}\n[store]\nreserve = 64MiB\n")
+        self.config.write_text(f"[hive]\nlisten = 127.0.0.1:0\nstate_dir = {self.state}\nprograms = {bin_dir}\n[store]\nreserve = 64MiB\n")
 
     def __enter__(self):
         try:
