@@ -29,13 +29,13 @@ def methods():
 
 def test_every_operation_is_a_method():
     claimed = {operation for method in methods().values() for operation in method.operations}
-    assert claimed >= set(OPERATIONS), f"not in the client: {set(OPERATIONS) - claimed}"
+    assert claimed == set(OPERATIONS), f"not in the client: {set(OPERATIONS) - claimed}; not in the API: {claimed - set(OPERATIONS)}"
 
 
 def test_every_field_of_a_job_can_be_said():
     names = {field: skep.jobs.HIVE_FIELDS.get(field, (field,))[0] for field in typing.get_type_hints(skep.jobs.JobFields)}
     known = set(SPEC["components"]["schemas"]["JobCreate"]["properties"])
-    assert set(names.values()) | {"name", "links", "kind"} >= known, known - set(names.values())
+    assert set(names.values()) | {"name", "links", "kind"} == known, set(names.values()) ^ known
 
 
 def test_every_method_is_documented_and_typed():
@@ -55,7 +55,7 @@ def test_models_have_the_fields_of_the_description():
         if kind is None or not dataclasses.is_dataclass(kind):
             continue
         have = {field.name.rstrip("_") for field in dataclasses.fields(kind)} - {"raw"}
-        assert have >= set(schema["properties"]), f"{name}: {set(schema['properties']) - have}"
+        assert have == set(schema["properties"]), f"{name}: {have ^ set(schema['properties'])}"
         for field, about in schema["properties"].items():
             if about.get("format") == "date-time":
                 assert "datetime" in str(kind.__annotations__.get(field, "datetime")), f"{name}.{field} is a time"
@@ -193,7 +193,7 @@ def plans(call, job):
 
 
 def webhooks(call):
-    hook = call("create_webhook", "pager", "http://127.0.0.1:9/hook", events=["job.ended"])
+    hook = call("create_webhook", "pager", "https://127.0.0.1:9/hook", events=["job.ended"])
     assert hook.secret and "secret=" not in repr(hook)
     assert call("get_webhook", hook).events == ["job.ended"] and len(call("get_webhooks")) == 1
     assert call("change_webhook", hook, events=["job.ended", "job.started"]).events == ["job.started", "job.ended"]
@@ -205,7 +205,7 @@ def webhooks(call):
 def filters(call):
     """Probes answer these, and there is none: test_stories.py asks one."""
     call("check_filter", "udp port 53", links=["A"], refused=skep.RefusedError)
-    call("estimate_filter", ["A"], filter="udp", seconds=1, refused=skep.RefusedError)
+    assert call("estimate_filter", ["A"], filter="udp", seconds=1).links[0].problem
     call("enrol_probe", "nonsense", refused=skep.RefusedError)
 
 
@@ -213,10 +213,11 @@ def events(call, job):
     watched = call.client.iter_events()
     starter = threading.Timer(0.5, lambda: connect(call.hive).create_job("seen", ["A"], duration="1h", start=soon()))
     starter.start()
-    event = next(event for event in watched if event.kind == "job")
-    assert (event.data.name, event.data.state) == ("seen", "scheduled") and event.data.time.tzinfo and event.id
+    event = next(event for event in watched if event.kind == "job" and event.data.name == "seen")
+    assert event.data.state == "scheduled" and event.data.time.tzinfo and event.id
     starter.join()
     watched.close()
+    call.client.cancel_job(event.data.job_id)
     assert list(call("iter_events", job)) == []  # it has ended
 
 
@@ -236,8 +237,7 @@ def system(call):
     assert call("health").status == "ok" and call("ready").status == "ok"
     assert "# HELP" in call("metrics") and call("openapi")["openapi"].startswith("3.1")
     entries = call("get_audit", limit=5)
-    if "list_logs" in OPERATIONS:
-        assert all(line.level and line.time.tzinfo for line in call("get_logs", level="info"))
+    assert all(line.level and line.time.tzinfo for line in call("get_logs", level="info"))
     assert len(entries) == 5 and call("get_audit_entry", entries[0]).action == entries[0].action
 
 
@@ -247,13 +247,12 @@ def test_every_operation_is_called(hive, tmp_path):
     group, user = accounts(call)
     probe, link, other = things(call, group)
     job = jobs(call, link)
-    if "create_ring" in OPERATIONS:
-        rings(call)
-        plans(call, job)
-        webhooks(call)
-        filters(call)
-        call("discover_links", probe, refused=skep.RefusedError)
-        events(call, job)
+    rings(call)
+    plans(call, job)
+    webhooks(call)
+    filters(call)
+    call("discover_links", probe, refused=skep.RefusedError)
+    events(call, job)
     datasets(call)
     system(call)
     for name, what in (("delete_link", link), ("delete_link", other), ("delete_probe", probe), ("delete_group", group),

@@ -52,7 +52,8 @@ def test_links_are_interfaces(world, installed):
     assert "skep-A (skep A: tap of probe-a)" in listed and "skep-B (skep B: tap of probe-b)" in listed, listed
     assert "EN10MB" in tshark(installed, "-L", "-i", "skep-A").stdout
     only, _ = world.person("only-a", links=["A"])
-    mine = Command(installed.config.parent, **{**installed.environment, "SKEP_TOKEN": only.create_token("t", rights=["jobs"], expires="+1h").token})
+    token = only.create_token("t", rights=["jobs"], expires="+1h").token
+    mine = Command(installed.config.parent, **{**installed.environment, "SKEP_TOKEN": token})
     listed = tshark(mine, "-D").stdout
     assert "skep-A" in listed and "skep-B" not in listed
     config = installed("extcap", "--extcap-config", "--extcap-interface", "skep-A").stdout
@@ -68,7 +69,8 @@ def test_wireshark_starts_where_there_is_no_hive(installed):
 
 def test_packets_reach_tshark_across_two_jobs(world, installed, tmp_path):
     words = ["-i", "skep-A", "-f", "udp port 53", "-o", "extcap.skep_a.slice:1s", "-l", "-T", "fields", "-e", "udp.payload", "-c", "120"]
-    process = subprocess.Popen(command_line(installed, "-n", *words), env=installed.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command_line(installed, "-n", *words), env=installed.environment, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
     try:
         wait_for(lambda: any(world.admin.get_jobs(name="Wireshark", state="running")), 30)
         for n in range(0, 120, 10):
@@ -88,12 +90,11 @@ def test_stop_shows_what_the_last_job_has(world, installed, tmp_path):
     """As Wireshark's stop button: SIGTERM, and the pipe is read to its end."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    words = [f"{tmp_path}/.local/lib/wireshark/extcap/skep-extcap", "--capture", "--extcap-interface", "skep-B", "--fifo", str(fifo), "--slice", "1h"]
-    process = subprocess.Popen(words, env=installed.environment, stderr=subprocess.PIPE, text=True)
+    program = f"{tmp_path}/.local/lib/wireshark/extcap/skep-extcap"
+    process = subprocess.Popen([program, "--capture", "--extcap-interface", "skep-B", "--fifo", fifo, "--slice", "1h"], env=installed.environment, stderr=subprocess.PIPE, text=True)
     reader = subprocess.Popen(["cat", str(fifo)], stdout=open(tmp_path / "seen.pcap", "wb"))
     try:
-        before = {job.id for job in world.admin.get_jobs(name="Wireshark")}
-        job = wait_for(lambda: next((one for one in world.admin.get_jobs(name="Wireshark", state="running") if one.id not in before), None), 30)
+        job = wait_for(lambda: next(world.admin.get_jobs(name="Wireshark", state="running"), None), 30)
         world.send("B", numbered(0, 30))
         wait_for(lambda: world.admin.get_job(job).stored_pkts == 30, 20)
         process.send_signal(signal.SIGTERM)

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import subprocess
+import threading
 
 import pytest
 
@@ -12,7 +13,7 @@ import frames
 import pcapfile
 import stories
 import world as world_module
-from client import BIN, OPERATIONS, Command, skep
+from client import BIN, Command, skep
 from hive import wait_for
 from stories import capturing, other, packets, quic
 
@@ -25,7 +26,6 @@ def test_the_researchers_story(world, tmp_path):
     stories.researcher(world, tmp_path, print)
 
 
-@pytest.mark.skipif("create_ring" not in OPERATIONS, reason="this hive has no rings")
 def test_the_administrators_story(world, tmp_path):
     stories.administrator(world, tmp_path, print)
 
@@ -58,6 +58,76 @@ def test_a_download_that_breaks_goes_on(world, tmp_path):
         assert os.listdir(tmp_path) == []
     finally:
         relay.close()
+
+
+def test_events_go_on_where_a_connection_broke(world):
+    """Two watch a job to its end, one through a relay that breaks the connection, again and again: both see the same."""
+    client = world.admin
+    job = client.create_job("watched", ["B"], filter="udp port 53", max_pkts=30, duration="1h")
+    relay = world_module.Relay(world.hive_ns, world_module.HIVE_PORT, cuts=[900, None, 700, None, 800])
+    seen = {"whole": [], "broken": []}
+    watchers = [threading.Thread(target=lambda name=name, url=url: seen[name].extend(skep.Hive(url, world.token).iter_events(job)))
+                for name, url in (("whole", world.url), ("broken", f"http://127.0.0.1:{relay.listen}"))]
+    try:
+        for watcher in watchers:
+            watcher.start()
+        capturing(client, job)
+        world.send("B", other(10))
+        stored(client, job, 10)
+        world.send("B", other(20))
+        for watcher in watchers:
+            watcher.join(60)
+            assert not watcher.is_alive(), seen
+    finally:
+        relay.close()
+    assert relay.accepted >= 3
+    assert seen["whole"][-1].kind == "job" and seen["whole"][-1].data.state == "done"
+    assert {event.kind for event in seen["whole"]} == {"job", "link", "progress"}
+    first = seen["broken"][0].id  # both may have begun to watch a little later than the job began
+    whole = [event.id for event in seen["whole"]]
+    assert [event.id for event in seen["broken"]] == whole[whole.index(first):] or whole == \
+        [event.id for event in seen["broken"]][-len(whole):]
+
+
+def test_a_merged_download_that_breaks_is_whole_in_the_end(world, tmp_path):
+    """pcap has a length and goes on; pcapng has none here, and begins anew. A part is never taken for the whole."""
+    client = world.admin
+    job = client.create_job("merged", ["A", "B"], filter="udp", duration="1h")
+    capturing(client, job)
+    rng = random.Random(8)
+    sent = [frames.ethernet(frames.ETH_IPV4, frames.udp(4, n, rng.randbytes(1200))) for n in range(600)]
+    world.send("A", sent[:300])
+    world.send("B", sent[300:])
+    stored(client, job, 600)
+    client.wait(client.stop_job(job), timeout=60)
+    relay = world_module.Relay(world.hive_ns, world_module.HIVE_PORT, cuts=[5000, 200_000, 300_000])
+    try:
+        through = skep.Hive(f"http://127.0.0.1:{relay.listen}", world.token)
+        assert packets(through.download(job, tmp_path / "a.pcap")) == sent
+        relay.cuts = [5000, 200_000]
+        through.close()
+        assert packets(through.download(job, tmp_path / "a.pcapng", filter="udp")) == sent
+        relay.cuts = [100_000] * 20
+        through.close()
+        with pytest.raises(skep.UnreachableError):
+            through.download(job, tmp_path / "never.pcapng", filter="udp")
+        assert not (tmp_path / "never.pcapng").exists()
+        relay.cuts = []
+        first, second = (through.download(job, tmp_path / name).read_bytes() for name in ("one.zip", "two.zip"))
+        assert first == second and first[:2] == b"PK"
+        span = packets(through.download(job, tmp_path / "b.pcap", link="B", filter="udp", from_="-1h", to="+1h"))
+        assert span == sent[300:]
+    finally:
+        relay.close()
+
+
+def test_filters_are_asked_of_a_probe(world):
+    client = world.admin
+    right = client.check_filter("quic", links=["A"])
+    assert right.ok and right.probe == "probe-a" and right.error is None
+    wrong = client.check_filter("udp prot 53", links="*")
+    assert not wrong.ok and wrong.column and wrong.error
+    assert client.estimate_filter(["A"], filter="udp", seconds=1).links[0].problem is None
 
 
 def test_one_command_captures_and_downloads(world, tmp_path):

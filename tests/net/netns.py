@@ -61,11 +61,9 @@ class Relay:
     @staticmethod
     def _pass(source, target, left):
         with contextlib.suppress(OSError):
-            while (data := source.recv(65536)) and (left is None or left > 0):
-                if left is not None:
-                    data = data[:left]
-                    left -= len(data)
-                target.sendall(data)
+            while (left is None or left > 0) and (data := source.recv(65536)):
+                target.sendall(data[:left])
+                left = None if left is None else left - len(data)
         for end in (source, target):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

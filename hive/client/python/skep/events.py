@@ -26,7 +26,7 @@ class Event:
 
 
 def parse(lines: Iterator[str]) -> Iterator[tuple[str, str, str]]:
-    """(event, id, data) of a stream, as the HTML standard's chapter on server-sent events says (comments are left out)."""
+    """(event, id, data) of a stream, as the HTML standard's chapter on server-sent events says; a comment is an event without a name."""
     kind, last_id = "message", ""
     data: list[str] = []
     for line in lines:
@@ -35,6 +35,8 @@ def parse(lines: Iterator[str]) -> Iterator[tuple[str, str, str]]:
                 yield kind, last_id, "\n".join(data)
             kind, data = "message", []
             continue
+        if line[0] == ":":
+            yield "", last_id, ""
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if name == "event":
@@ -67,10 +69,16 @@ class EventCalls(Calls):
             headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_event_id} if last_event_id else {})}
             try:
                 with self._http.request("GET", "/api/v1/events", query=query, headers=headers, stream=True) as response:
-                    if job is not None and self._ended(job) and not last_event_id:
+                    if job is not None and not last_event_id and self._ended(job):
                         return
+                    over = False
                     for kind, event_id, text in parse(_lines(response)):
                         failures = 0
+                        if not kind:  # a sign of life, each 15 s; the second one after the end: that event will not come any more
+                            if over:
+                                return
+                            over = job is not None and self._ended(job)
+                            continue
                         last_event_id = event_id or last_event_id
                         data: dict[str, Any] = json.loads(text)
                         yield Event(kind, event_id, KINDS.get(kind, News).from_json(data))
@@ -80,8 +88,6 @@ class EventCalls(Calls):
                 failures += 1
                 if failures > self._http.retries:
                     raise UnreachableError(f"{self._http.url}: {innermost(error)}") from error
-            if job is not None and self._ended(job):
-                return
             time.sleep(min(5.0, 0.2 * 2 ** failures))
 
     def _ended(self, job: Ref) -> bool:
