@@ -19,6 +19,8 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
+#define AFTER_MAX_NS (365ull * 86400 * SKEP_NSEC_PER_SEC) /* so that the sum fits */
+
 void ctl_job_show(struct ctl_jobs *jobs, const struct job *job)
 {
 	json_t *view = ctl_job_view(job);
@@ -537,7 +539,9 @@ static struct job *saving(const struct job *ring, const struct ctl_trigger *what
 	job->state = JOB_RUNNING;
 	job->created_ns = job->started_ns = now;
 	job->from_ns = now - SKEP_MIN(what->before_ns, now);
-	job->to_ns = now + what->after_ns;
+	job->to_ns = now + SKEP_MIN(what->after_ns, AFTER_MAX_NS);
+	job->saved_filter = what->filter && what->filter[0] ? strdup(what->filter) : NULL;
+	job->undigested = true;
 	job->n_links = ring->n_links;
 	for (uint32_t i = 0; i < ring->n_links; i++) {
 		memcpy(job->links[i].name, ring->links[i].name, CTL_LINK_NAME);
@@ -561,8 +565,10 @@ static int trigger(struct ctl_jobs *jobs, struct job *ring, const struct ctl_tri
 	char id[CTL_JOB_ID];
 	int r;
 
-	if (!job)
+	if (!job || (what->filter && what->filter[0] && !job->saved_filter)) {
+		(void)ctl_job_free(job);
 		return -ENOMEM;
+	}
 	memcpy(id, job->id, sizeof(id));
 	job->next = jobs->head;
 	jobs->head = job;

@@ -53,12 +53,14 @@ struct ctl_trigger {
 	const char *ring; /* id */
 	uint64_t before_ns, after_ns;
 	const char *name; /* of the new job; NULL: the ring's */
+	const char *filter; /* checked; NULL or "": whole files */
 };
 
 /*
  * Saves what the ring has of the time from before_ns ago until after_ns from now as a job of its own, which
- * goes on by itself. A second trigger of a ring with the same name gives the job of the first: *ret_known.
- * SKEP_E_NOT_FOUND, SKEP_E_BUSY (no ring, or it has ended), or -errno.
+ * goes on by itself; with a filter, only packets that match and lie within it. A second trigger of a ring
+ * with the same name gives the job of the first: *ret_known. SKEP_E_NOT_FOUND, SKEP_E_BUSY (no ring, or it
+ * has ended), or -errno.
  */
 int ctl_jobs_trigger(struct ctl_jobs *jobs, const struct ctl_trigger *what, json_t **ret, bool *ret_known,
 		     struct skep_err *err);

@@ -193,24 +193,39 @@ void ctl_job_remove_remains(struct ctl_jobs *jobs)
 				sizeof(jobs->remains[0]));
 }
 
-void ctl_job_remove_files(struct ctl_jobs *jobs, const struct job *job)
+static void remove_or_later(struct ctl_jobs *jobs, int spool, const char *name)
+{
+	if (remove_dir(spool, name))
+		return;
+	if (jobs->n_remains < REMAINS_MAX)
+		(void)snprintf(jobs->remains[jobs->n_remains++], sizeof(jobs->remains[0]), "%.90s", name);
+	else
+		skep_log(SKEP_LOG_WARNING, "spool: %s cannot be removed: %s", name, strerror(errno));
+}
+
+void ctl_job_remove_parts(struct ctl_jobs *jobs, const struct job *job, const char *suffix)
 {
 	_skep_close_ int spool = open(jobs->cfg->spool_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	uint32_t lives = 1;
-	char name[64];
+	DIR *dir = spool >= 0 ? fdopendir(dup(spool)) : NULL;
+	size_t n = strlen(job->id), m = strlen(suffix);
+	struct dirent *entry;
 
-	for (uint32_t i = 0; i < job->n_links; i++)
-		lives = SKEP_MAX(lives, job->links[i].life);
-	for (uint32_t life = 1; spool >= 0 && life <= lives; life++) {
-		ctl_job_dir(job, life, name);
-		if (remove_dir(spool, name))
-			continue;
-		if (jobs->n_remains < REMAINS_MAX)
-			memcpy(jobs->remains[jobs->n_remains++], name, sizeof(name));
-		else
-			skep_log(SKEP_LOG_WARNING, "spool: %s cannot be removed: %s", name, strerror(errno));
+	while (dir && (entry = readdir(dir))) {
+		const char *rest = entry->d_name + n;
+
+		if (strncmp(entry->d_name, job->id, n) == 0 && !strncmp(rest, suffix, m) &&
+		    strcmp(rest, ".budget") != 0)
+			remove_or_later(jobs, spool, entry->d_name);
 	}
-	(void)snprintf(name, sizeof(name), "%s.budget", job->id);
-	if (spool >= 0)
-		(void)unlinkat(spool, name, 0);
+	if (dir)
+		closedir(dir);
+}
+
+void ctl_job_remove_files(struct ctl_jobs *jobs, const struct job *job)
+{
+	char path[400];
+
+	ctl_job_remove_parts(jobs, job, "");
+	(void)snprintf(path, sizeof(path), "%s/%s.budget", jobs->cfg->spool_dir, job->id);
+	(void)unlink(path);
 }

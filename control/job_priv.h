@@ -71,6 +71,9 @@ struct job {
 	uint64_t ring_bytes, ring_ns; /* a ring keeps the last of either; 0 and 0: no ring */
 	char saved_of[CTL_JOB_ID];    /* what a trigger saved of this ring; "": not such a job */
 	uint64_t from_ns, to_ns;      /* of what is saved */
+	char *saved_filter;	      /* NULL: whole files */
+	bool undigested;	      /* a file of it waits for its digest */
+	struct job_sift *sift;	      /* while the filter is applied */
 };
 
 struct ctl_jobs {
@@ -84,7 +87,7 @@ struct ctl_jobs {
 	uint64_t progress_ns;
 	struct ctl_spool *spool;
 	uint32_t n_remains;
-	char remains[REMAINS_MAX][64]; /* directories of jobs that are gone */
+	char remains[REMAINS_MAX][96]; /* directories of jobs that are gone */
 	bool journal_failing;
 
 	pthread_mutex_t view_lock;
@@ -122,6 +125,8 @@ void ctl_job_sum(struct ctl_jobs *jobs, const struct job *job, struct job_link *
 /* Has an engine begun this life of the link's job? */
 bool ctl_job_has_files(struct ctl_jobs *jobs, const struct job *job, const struct job_link *link);
 void ctl_job_remove_files(struct ctl_jobs *jobs, const struct job *job);
+/* The directories below the spool whose names are that of the job and go on with suffix. */
+void ctl_job_remove_parts(struct ctl_jobs *jobs, const struct job *job, const char *suffix);
 /* What could not be removed at once. */
 void ctl_job_remove_remains(struct ctl_jobs *jobs);
 
@@ -137,6 +142,18 @@ void ctl_job_ring_spec(const struct job *job, const struct job_link *link, json_
 /* Keeps what is to be saved out of reach of the ring's rotation, and ends the job when its time has passed.
  */
 void ctl_job_save(struct ctl_jobs *jobs, struct job *job);
+/* Digests of saved files that the ring's engine computed later. */
+void ctl_job_save_digests(struct ctl_jobs *jobs, struct job *job);
+/* Removes what a ring has too much. */
+void ctl_job_ring_prune(struct ctl_jobs *jobs, struct job *job);
+/* What was saved, by its own sidecars. */
+void ctl_job_sum_up(struct ctl_jobs *jobs, struct job *job);
+
+/* job_sift.c */
+struct job_sift *ctl_job_sift_free(struct job_sift *sift); /* ends its children; returns NULL, takes NULL */
+/* Applies the filter to what was saved, and ends the job then; call it again and again. */
+void ctl_job_sift(struct ctl_jobs *jobs, struct job *job);
+void ctl_job_raw_dir(const struct job *job, uint32_t life, const char *link, char buf[static 96]);
 
 /* job_run.c */
 void ctl_job_finish_all(struct ctl_jobs *jobs, struct job *job, const char *why);

@@ -43,6 +43,8 @@ struct job *ctl_job_free(struct job *job)
 		return NULL;
 	json_decref(job->spec);
 	json_decref(job->reasons);
+	free(job->saved_filter);
+	job->sift = ctl_job_sift_free(job->sift);
 	free(job);
 	return NULL;
 }
@@ -87,6 +89,8 @@ json_t *ctl_job_record(const struct job *job)
 	json_object_set_new(record, "ring_bytes", count(job->ring_bytes));
 	json_object_set_new(record, "ring_ns", count(job->ring_ns));
 	json_object_set_new(record, "saved_of", json_string(job->saved_of));
+	if (job->saved_filter)
+		json_object_set_new(record, "saved_filter", json_string(job->saved_filter));
 	json_object_set_new(record, "from_ns", count(job->from_ns));
 	json_object_set_new(record, "to_ns", count(job->to_ns));
 	json_object_set_new(record, "links", links);
@@ -132,6 +136,7 @@ int ctl_job_of_record(const json_t *record, struct job **ret)
 {
 	const json_t *json = json_object_get(record, "job");
 	struct job *job = calloc(1, sizeof(*job));
+	const char *filter;
 
 	if (!job)
 		return -ENOMEM;
@@ -156,6 +161,9 @@ int ctl_job_of_record(const json_t *record, struct job **ret)
 	job->ring_bytes = number(json, "ring_bytes");
 	job->ring_ns = number(json, "ring_ns");
 	copy_text(json, "saved_of", job->saved_of, sizeof(job->saved_of));
+	filter = json_string_value(json_object_get(json, "saved_filter"));
+	job->saved_filter = filter ? strdup(filter) : NULL;
+	job->undigested = job->saved_of[0];
 	job->from_ns = number(json, "from_ns");
 	job->to_ns = number(json, "to_ns");
 	job->spec = json_deep_copy(json_object_get(json, "spec"));
@@ -251,8 +259,9 @@ json_t *ctl_job_view(const struct job *job)
 					      "duration_ns", limit_json(job->ring_ns)));
 	if (job->saved_of[0])
 		json_object_set_new(view, "saved",
-				    json_pack("{s:s,s:o,s:o}", "ring", job->saved_of, "from",
-					      time_json(job->from_ns), "to", time_json(job->to_ns)));
+				    json_pack("{s:s,s:o,s:o,s:s?}", "ring", job->saved_of, "from",
+					      time_json(job->from_ns), "to", time_json(job->to_ns), "filter",
+					      job->saved_filter));
 	json_object_set_new(view, "capture", json_deep_copy(job->spec));
 	json_object_set_new(view, "limits",
 			    json_pack("{s:o,s:o,s:o}", "packets", limit_json(job->limit_packets), "bytes",

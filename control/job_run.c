@@ -535,8 +535,11 @@ void ctl_job_run(struct ctl_jobs *jobs)
 	for (uint32_t i = 0; i < jobs->n_engines; i++)
 		look(jobs, &jobs->engines[i]);
 	for (struct job *job = jobs->head; job; job = job->next) {
+		if (second && job->undigested)
+			ctl_job_save_digests(jobs, job);
 		if (job_ended(job))
 			continue;
+		ctl_job_ring_prune(jobs, job);
 		if (job->state == JOB_SCHEDULED) {
 			begin_scheduled(jobs, job);
 			continue;

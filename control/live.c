@@ -214,7 +214,7 @@ static void close_turn(struct turn *turn)
 
 	for (int i = 0; i < turn->n; i++) {
 		if (i < FILES_MAX) {
-			(void)unlinkat(turn->dir, turn->names[i]->d_name, 0);
+			(void)ctl_segment_unlink(turn->dir, turn->names[i]->d_name);
 			(void)snprintf(side, sizeof(side), "%s.json", turn->names[i]->d_name);
 			(void)unlinkat(turn->dir, side, 0);
 		}

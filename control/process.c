@@ -157,6 +157,17 @@ int ctl_process_wait(pid_t pid)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+bool ctl_process_ended(pid_t *pid, int *ret_code)
+{
+	int status = 0;
+
+	if (waitpid(*pid, &status, WNOHANG) != *pid)
+		return false;
+	*pid = 0;
+	*ret_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	return true;
+}
+
 int ctl_process_run(const struct ctl_run *run, struct ctl_answer *ret, struct skep_err *err)
 {
 	_skep_close_ int out_r = -1, out_w = -1, err_r = -1, err_w = -1;

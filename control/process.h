@@ -22,6 +22,7 @@ struct ctl_run {
 	gid_t owner_gid;
 	const int *fds; /* it has these too, by the same numbers */
 	uint32_t n_fds;
+	bool writes; /* files too */
 };
 
 struct ctl_answer {
@@ -48,6 +49,8 @@ int ctl_process_confined(const struct ctl_run *run, struct ctl_pipes *ret, struc
 void ctl_process_end(pid_t pid);
 /* Waits for its end. The exit code; -1: ended by a signal. */
 int ctl_process_wait(pid_t pid);
+/* Has it ended? Then its exit code, as above, and *pid is 0. */
+bool ctl_process_ended(pid_t *pid, int *ret_code);
 
 /* A program in a session of its own, standard output and error into the file; it outlives us. */
 int ctl_process_detach(const struct ctl_run *run, const char *log_path, pid_t *ret_pid, struct skep_err *err);

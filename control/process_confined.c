@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A child for a stranger's request: it may read what it is given and what the owner of that may, and
- * nothing more. It has no capability and gets none, writes no file, has a bound on its memory and processor
- * time, and dies with the thread that started it, so also when we are killed. What it is to read are open
- * directories, /proc/self/fd/N to it: the way there may be closed to it.
+ * nothing more. It has no capability and gets none, writes no file unless it is its work, has a bound on
+ * its memory and processor time, and dies with the thread that started it, so also when we are killed. What
+ * it is to read are open directories, /proc/self/fd/N to it: the way there may be closed to it.
  *
  * fork and exec rather than posix_spawn, which cannot give up privileges. Between the two only system calls
  * are made: other threads may hold any lock.
@@ -62,7 +62,8 @@ static void become(const struct ctl_run *run, const char *path, int out, int err
 	limit(RLIMIT_AS, MEMORY_MAX_BYTES);
 #endif
 	limit(RLIMIT_CORE, 0);
-	limit(RLIMIT_FSIZE, 0);
+	if (!run->writes)
+		limit(RLIMIT_FSIZE, 0);
 	if (run->cpu_s)
 		limit(RLIMIT_CPU, run->cpu_s);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);

@@ -57,6 +57,8 @@ int ctl_segment_unlink(int dir, const char *name)
 		return -errno;
 	mark_name(name, mark);
 	(void)unlinkat(dir, mark, 0);
+	(void)snprintf(mark, sizeof(mark), "%.240s.sketch", name); /* helps to find packets in it */
+	(void)unlinkat(dir, mark, 0);
 	return 0;
 }
 

@@ -109,6 +109,24 @@ static void add(struct ctl_spool *spool, const struct found *found)
 	spool->found[spool->n++] = *found;
 }
 
+/*
+ * What a file takes. Of one that is being written, what was written: its space is allocated far ahead, and
+ * given back when it is complete.
+ */
+static uint64_t size_of(int dir, const char *name, const struct stat *st)
+{
+	uint64_t blocks = (uint64_t)st->st_blocks * 512 / SKEP_MAX((uint64_t)st->st_nlink, UINT64_C(1));
+	size_t n = strlen(name);
+	_skep_close_ int fd = -1;
+	off_t end;
+
+	if (n < 5 || strcmp(name + n - 5, ".part") != 0)
+		return blocks;
+	fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	end = fd >= 0 ? lseek(fd, 0, SEEK_HOLE) : -1;
+	return end >= 0 ? SKEP_MIN((uint64_t)end, blocks) : blocks;
+}
+
 /* One directory of segments; returns its share of the disk. */
 static uint64_t look_into(struct ctl_spool *spool, int root, const char *name, bool ring)
 {
@@ -123,7 +141,7 @@ static uint64_t look_into(struct ctl_spool *spool, int root, const char *name, b
 
 		if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
 			continue;
-		sum += (uint64_t)st.st_blocks * 512 / SKEP_MAX((uint64_t)st.st_nlink, UINT64_C(1));
+		sum += size_of(fd, entry->d_name, &st);
 		if (!ctl_segment_is_one(entry->d_name))
 			continue;
 		found.collected = ctl_segment_is_collected(fd, entry->d_name);

@@ -119,15 +119,21 @@ static bool read_ns(struct skep_http_req *req, const json_t *body, const char *f
 }
 
 /* false: refused, and the answer is set. */
-static bool read_trigger(struct skep_http_req *req, const json_t *body, struct ctl_trigger *ret)
+static bool read_trigger(struct skep_http_req *req, struct ctl *ctl, const json_t *body,
+			 struct ctl_trigger *ret)
 {
-	const json_t *name = json_object_get(body, "name");
+	static const char *const known[] = { "after_ns", "before_ns", "filter", "name" };
+	const json_t *name = json_object_get(body, "name"), *filter = json_object_get(body, "filter");
 	const char *field;
 	json_t *value;
 
 	json_object_foreach((json_t *)(uintptr_t)body, field, value)
 	{
-		if (!strcmp(field, "before_ns") || !strcmp(field, "after_ns") || !strcmp(field, "name"))
+		size_t i = 0;
+
+		while (i < ARRAY_LEN(known) && strcmp(known[i], field) != 0)
+			i++;
+		if (i < ARRAY_LEN(known))
 			continue;
 		(void)skep_http_refuse(req, 422, "unknown-field", NULL, "%.40s: a trigger has no such field",
 				       field);
@@ -140,8 +146,16 @@ static bool read_trigger(struct skep_http_req *req, const json_t *body, struct c
 				       "name: must be a text of 1 to 120 bytes");
 		return false;
 	}
-	return read_ns(req, body, "before_ns", &ret->before_ns) &&
-	       read_ns(req, body, "after_ns", &ret->after_ns);
+	if (!read_ns(req, body, "before_ns", &ret->before_ns) ||
+	    !read_ns(req, body, "after_ns", &ret->after_ns))
+		return false;
+	if (!filter || json_is_null(filter))
+		return true;
+	ret->filter = json_string_value(filter);
+	if (ret->filter && strlen(ret->filter) == json_string_length(filter))
+		return !ret->filter[0] || ctl_http_filter_is_right(req, ctl, ret->filter, "/filter");
+	(void)skep_http_refuse(req, 422, "bad-value", "/filter", "filter: must be a text without NUL");
+	return false;
 }
 
 int ctl_http_ring_trigger(struct skep_http_req *req, void *app)
@@ -153,7 +167,7 @@ int ctl_http_ring_trigger(struct skep_http_req *req, void *app)
 	json_t *job = NULL;
 	bool known;
 
-	if (skep_http_body_json(req, &body) || !read_trigger(req, body, &what))
+	if (skep_http_body_json(req, &body) || !read_trigger(req, ctl, body, &what))
 		return 0;
 	if (ctl_jobs_trigger(ctl->jobs, &what, &job, &known, &err))
 		return err.code == SKEP_E_NOT_FOUND ? no_such_job(req) : skep_http_answer_err(req, &err);

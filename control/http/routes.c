@@ -7,7 +7,6 @@
 
 #include <string.h>
 
-#define TRIGGER_BODY_BYTES 4096u
 #define JOB_BODY_BYTES (512u * 1024)
 #define COLLECTED_BODY_BYTES 1024u
 #define FILTER_BODY_BYTES (256u * 1024) /* a filter of 64 KiB, escaped */
@@ -37,7 +36,7 @@ const struct skep_http_route ctl_routes[] = {
 	{ "GET", "/v1/links/{name}", ctl_http_link, CTL_TOKEN, 0, 0 },
 	{ "GET", "/v1/live/{link}", ctl_http_live, CTL_TOKEN, 0, 0 },
 	{ "GET", "/v1/openapi.yaml", ctl_http_openapi, CTL_ANYBODY, 0, 0 },
-	{ "POST", "/v1/rings/{id}/trigger", ctl_http_ring_trigger, CTL_TOKEN, TRIGGER_BODY_BYTES, 0 },
+	{ "POST", "/v1/rings/{id}/trigger", ctl_http_ring_trigger, CTL_TOKEN, FILTER_BODY_BYTES, 0 },
 	{ "GET", "/v1/probe", ctl_http_probe, CTL_TOKEN, 0, 0 },
 };
 const size_t ctl_routes_n = ARRAY_LEN(ctl_routes);

@@ -85,5 +85,5 @@ def test_triggers_that_are_refused(probe):
     path = f"/v1/rings/{job['id']}/trigger"
     assert probe.ask("POST", path, body={}).status == 409
     assert probe.ask("POST", path, body={"before_ns": -1}).status == 422
-    assert probe.ask("POST", path, body={"filter": "tcp"}).status == 422
+    assert probe.ask("POST", path, body={"colour": "red"}).status == 422
     assert probe.ask("POST", "/v1/rings/j000000000000000000/trigger", body={}).status == 404
