@@ -136,7 +136,8 @@ static const struct kept *following(struct skep_events *events, uint64_t after, 
 	*ret_gap = after + 1 < oldest || after > events->last_id;
 	if (after > events->last_id)
 		after = oldest - 1;
-	if (after >= events->last_id)
+	/* n may be 0 while ids go on from those of the run before */
+	if (after >= events->last_id || events->n == 0)
 		return NULL;
 	if (after + 1 < oldest)
 		after = oldest - 1;

@@ -173,6 +173,14 @@ static int not_running(struct hive_complaints *complaints, const struct hive_job
 	return hive_complain_err(complaints, NULL, &err);
 }
 
+static int no_such_ring(struct hive_complaints *complaints)
+{
+	struct skep_err err = SKEP_ERR_NULL;
+
+	(void)skep_err_set(&err, SKEP_E_NOT_FOUND, "there is no such ring");
+	return hive_complain_err(complaints, NULL, &err);
+}
+
 /*
  * The links of the ring that run, with what the ring's job says of packets. Who pulls the trigger must be
  * allowed the links themselves, and as much of them as the ring's owner was.
@@ -197,6 +205,8 @@ static int choose_ring(struct hive_tx *tx, const struct hive_actor *actor, struc
 		    part->state == HIVE_PART_RESUMING)
 			r = choose_part(tx, actor, part, chosen, complaints);
 	}
+	if (r == -ENOENT || r == SKEP_E_NOT_FOUND)
+		return no_such_ring(complaints);
 	if (r != 0)
 		return r;
 	if (!chosen->n)
