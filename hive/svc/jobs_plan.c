@@ -96,7 +96,7 @@ static struct jobs_part *part_on(struct jobs_job *job, const struct jobs_link *l
 static bool gives_way(const struct jobs_part *part, const struct jobs_job *to)
 {
 	return part->row.state == HIVE_PART_RUNNING && part->job->row.priority < to->row.priority &&
-	       !part->unsure && part->link->probe->up;
+	       jobs_takes_room(part->job) && !part->unsure && part->link->probe->up;
 }
 
 /*

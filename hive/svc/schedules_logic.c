@@ -133,8 +133,10 @@ int hive_cron_parse(const char *text, struct hive_cron *ret, struct skep_err *er
 			in.text = in.at = shorts[i].text;
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(fields); i++)
 		r = read_field(&in, &fields[i], &bits[i], &any[i]);
-	if (r == 0 && in.at[strspn(in.at, " \t")])
-		r = wrong(&in, "end", "there is more than five fields");
+	if (r == 0)
+		in.at += strspn(in.at, " \t");
+	if (r == 0 && *in.at)
+		r = wrong(&in, "end", "there are more than five fields");
 	if (r)
 		return r;
 	*ret = (struct hive_cron){ .minutes = bits[0],

@@ -156,13 +156,13 @@ static void start_hive(struct sim *sim)
 }
 
 /* kill -9: what was not committed is gone, what is in the network is not. */
-static void crash(struct sim *sim)
+void sim_crash(struct sim *sim)
 {
 	sim->seen->crashes++;
 	if (sim->options->verbose)
 		printf("# %8.3f the hive is killed\n", (double)sim->now_ns / 1e9);
 	sim->logic = hive_jobs_free(sim->logic);
-	sim->now_ns += sim_random(sim, 3 * S);
+	sim->now_ns += sim_random(sim, sim->has_schedule && sim_chance(sim, 100) ? 200 * S : 3 * S);
 	sim_probe_capture(sim);
 	sim->last_ns = sim->now_ns;
 	start_hive(sim);
@@ -190,7 +190,7 @@ static bool save(struct sim *sim)
 		return false;
 	}
 	if (sim->chaos && sim_chance(sim, 8)) {
-		crash(sim); /* in the middle of the commit */
+		sim_crash(sim); /* in the middle of the commit */
 		return false;
 	}
 	save.commit = true;
@@ -222,7 +222,7 @@ static void hive_loop(struct sim *sim)
 	hive_jobs_run(sim->logic, sim->now_ns);
 	sim_check_starts(sim, before);
 	if (sim->chaos && sim_chance(sim, 5)) {
-		crash(sim);
+		sim_crash(sim);
 		return;
 	}
 	if (!save(sim)) {
@@ -239,7 +239,7 @@ static void hive_loop(struct sim *sim)
 	for (uint32_t i = 0; i < killed; i++)
 		carry_out(sim, &effects[i]);
 	if (killed < n)
-		crash(sim);
+		sim_crash(sim);
 }
 
 /* ---- people ---- */
@@ -259,6 +259,21 @@ static void draw_limits(struct sim *sim, struct hive_job *row)
 		row->expected_bps = (int64_t)sim_random(sim, 100);
 }
 
+/* Rings have no limit but time; what a ring had has none, and may be looked at by nobody but its maker. */
+static void draw_kind(struct sim *sim, struct hive_job *row)
+{
+	if (sim_chance(sim, 80))
+		row->kind = HIVE_KIND_RING;
+	else if (sim_chance(sim, 80))
+		row->kind = HIVE_KIND_SAVED;
+	if (row->kind == HIVE_KIND_CAPTURE)
+		return;
+	*row = (struct hive_job){ .kind = row->kind, .priority = row->kind == HIVE_KIND_RING ? row->priority : HIVE_LOW,
+				  .limit_duration_s = row->limit_duration_s, .missing = row->missing };
+	sim->seen->rings += row->kind == HIVE_KIND_RING;
+	sim->seen->saved += row->kind == HIVE_KIND_SAVED;
+}
+
 static void draw_job(struct sim *sim, int j)
 {
 	struct sim_job *job = &sim->jobs[j];
@@ -269,7 +284,15 @@ static void draw_job(struct sim *sim, int j)
 	job->draft.start_mode = sim_chance(sim, 350) ? HIVE_START_TOGETHER : HIVE_START_EACH;
 	job->draft.missing = (int64_t)sim_random(sim, 3);
 	draw_limits(sim, &job->draft);
-	if (sim_chance(sim, 250))
+	draw_kind(sim, &job->draft);
+	job->priority = job->draft.priority;
+	if (job->draft.kind == HIVE_KIND_CAPTURE && sim_chance(sim, 100)) {
+		job->draft.end_ns = (int64_t)(job->made_ns + sim_random(sim, 60 * S));
+		sim->seen->ends++;
+	}
+	if (j >= sim->first_run)
+		job->made_ns = UINT64_MAX;
+	else if (job->draft.kind != HIVE_KIND_SAVED && sim_chance(sim, 250))
 		job->draft.start_ns = (int64_t)(job->made_ns + sim_random(sim, 30 * S));
 	for (int l = 0; l < sim->n_links; l++)
 		if (sim_chance(sim, 500) || (l == sim->n_links - 1 && !job->n_parts))
@@ -281,7 +304,7 @@ static void draw_job(struct sim *sim, int j)
 }
 
 /* As POST /jobs: on the disk first, then accepted. */
-static void make_job(struct sim *sim, int j)
+void sim_make_job(struct sim *sim, int j)
 {
 	struct sim_job *job = &sim->jobs[j];
 
@@ -295,7 +318,7 @@ static void make_job(struct sim *sim, int j)
 						.probe_id = PROBE_ID(sim->links[job->links[i]].probe) };
 	sim->seen->jobs++;
 	if (sim->chaos && sim_chance(sim, 50))
-		crash(sim); /* after the commit, before the answer */
+		sim_crash(sim); /* after the commit, before the answer */
 	else
 		load_job(sim, job);
 }
@@ -315,17 +338,18 @@ static void people(struct sim *sim)
 	int j = (int)sim_random(sim, (uint64_t)sim->n_jobs);
 
 	for (int i = 0; i < sim->n_jobs; i++)
-		if (!sim->jobs[i].row.head.id && (sim->jobs[i].made_ns <= sim->now_ns || !sim->chaos)) {
+		if (!sim->jobs[i].row.head.id && i < sim->first_run &&
+		    (sim->jobs[i].made_ns <= sim->now_ns || !sim->chaos)) {
 			removed_parts_are_refused(sim, &sim->jobs[i]);
 			if (sim->jobs[i].n_parts)
-				make_job(sim, i);
+				sim_make_job(sim, i);
 		}
 	if (!sim->chaos) {
 		for (int i = 0; i < sim->n_jobs; i++)
 			(void)hive_jobs_hold(sim->logic, JOB_ID(i), false, "calm");
 		return;
 	}
-	if (sim_chance(sim, 20))
+	if (sim_chance(sim, 20) && sim->jobs[j].draft.kind != HIVE_KIND_SAVED)
 		sim->seen->pauses += hive_jobs_hold(sim->logic, JOB_ID(j), true, "somebody") == 0;
 	else if (sim_chance(sim, 60))
 		(void)hive_jobs_hold(sim->logic, JOB_ID(j), false, "somebody");
@@ -367,7 +391,8 @@ static void draw_world(struct sim *sim)
 {
 	sim->n_probes = 1 + (int)sim_random(sim, MAX_PROBES);
 	sim->n_links = 1 + (int)sim_random(sim, MAX_LINKS);
-	sim->n_jobs = 1 + (int)sim_random(sim, MAX_JOBS);
+	sim->n_jobs = 1 + (int)sim_random(sim, MAX_ASKED);
+	sim_plans_draw(sim);
 	for (int p = 0; p < sim->n_probes; p++)
 		sim->probes[p].alive = sim_chance(sim, 900);
 	for (int l = 0; l < sim->n_links; l++)
@@ -412,9 +437,11 @@ static void run_to_the_end(struct sim *sim)
 		}
 		sim_probe_messages(sim);
 		sim_check_links(sim);
+		sim_plans_step(sim);
 		hive_loop(sim);
 		sim_check_critical(sim);
-		if (!sim->chaos && sim_all_over(sim) && hive_jobs_count(sim->logic) == 0)
+		sim_check_time(sim);
+		if (!sim->chaos && sim_plans_over(sim) && sim_all_over(sim) && hive_jobs_count(sim->logic) == 0)
 			return;
 		if (sim->now_ns > chaos_until_ns + 900 * S) {
 			sim_wrong(sim, "not all over 15 minutes after all is well again");
@@ -443,6 +470,8 @@ const char *sim_run(uint64_t seed, const struct sim_options *options, struct sim
 	sim.removed = seen->removed != removed_before;
 	if (!sim.wrong[0])
 		sim_check_all_over(&sim);
+	if (!sim.wrong[0])
+		sim_plans_check(&sim);
 	sim.logic = hive_jobs_free(sim.logic);
 	for (int j = 0; j < MAX_JOBS; j++) {
 		hive_row_clear(&hive_jobs_table, &jobs[j].row);

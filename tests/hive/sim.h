@@ -24,6 +24,7 @@ struct sim_seen {
 	uint64_t jobs, crashes, lost_requests, late_requests, save_failures, preemptions, pauses, cuts,
 		together, gaps, disks;
 	uint64_t done, failed, cancelled, complete, incomplete, skipped, lost, refused, removed, steps;
+	uint64_t rings, saved, ends, runs, missed_runs;
 };
 
 /* NULL: nothing was wrong; else what was, valid until the next call. */

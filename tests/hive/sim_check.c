@@ -17,7 +17,8 @@ void sim_check_links(struct sim *sim)
 		if (sim->probes[sim->links[l].probe].removed)
 			continue;
 		for (int j = 0; j < sim->n_jobs; j++)
-			if (sim_probe_running(&sim->jobs[j].captures[l])) {
+			if (sim_probe_running(&sim->jobs[j].captures[l]) &&
+			    sim->jobs[j].draft.kind != HIVE_KIND_SAVED) {
 				n++;
 				bps += sim->jobs[j].row.expected_bps;
 			}
@@ -68,7 +69,8 @@ static void check_start(struct sim *sim, int j, int l)
 		int64_t priority = sim->jobs[other].priority;
 		bool better = priority != mine->priority ? priority > mine->priority : other < j;
 
-		if (!job || !part || other == j || !better || !is_ready(sim, job))
+		if (!job || !part || other == j || !better || !is_ready(sim, job) ||
+		    job->kind == HIVE_KIND_SAVED || mine->draft.kind == HIVE_KIND_SAVED)
 			continue;
 		if (part->state != HIVE_PART_WAITING && part->state != HIVE_PART_PAUSED)
 			continue;
@@ -126,6 +128,22 @@ void sim_check_critical(struct sim *sim)
 		}
 }
 
+void sim_check_time(struct sim *sim)
+{
+	if (sim->chaos || sim->now_ns - sim->calm_ns < 20 * S)
+		return;
+	for (int j = 0; j < sim->n_jobs; j++)
+		for (int l = 0; l < sim->n_links; l++) {
+			const struct hive_job *job = hive_jobs_get(sim->logic, JOB_ID(j));
+			const struct hive_job_link *part = part_of(sim, j, l);
+
+			if (job && part && job->end_ns && (uint64_t)job->end_ns + 20 * S < sim->now_ns &&
+			    (part->state == HIVE_PART_RUNNING || part->state == HIVE_PART_WAITING))
+				sim_wrong(sim, "the time of job %lld is over, and it is %s on link %lld", (long long)JOB_ID(j),
+					  hive_part_state_names[part->state], (long long)LINK_ID(l));
+		}
+}
+
 /* ---- rows on disk ---- */
 
 static bool is_end(int64_t state)
@@ -162,8 +180,12 @@ static void check_part(struct sim *sim, const struct sim_job *job, int i)
 		sim_wrong(sim, "job %lld on link %lld was left on the probe", id, link);
 	if (capture->limit_pkts && capture->account.stored_pkts > capture->limit_pkts)
 		sim_wrong(sim, "job %lld on link %lld has too many packets", id, link);
+	if ((part->result == HIVE_RESULT_RELEASED) && job->row.kind != HIVE_KIND_RING)
+		sim_wrong(sim, "job %lld is no ring, and link %lld was released", id, link);
 	if (part->result != HIVE_RESULT_COLLECTED)
 		return;
+	if (job->row.kind == HIVE_KIND_RING)
+		sim_wrong(sim, "the ring %lld was collected on link %lld", id, link);
 	if (part->seen_pkts != part->stored_pkts + part->rejected_pkts + part->dropped_pkts)
 		sim_wrong(sim, "job %lld on link %lld: %lld seen, %lld stored, %lld rejected, %lld dropped",
 			  id, link, (long long)part->seen_pkts, (long long)part->stored_pkts,
@@ -214,7 +236,7 @@ static void check_end(struct sim *sim, const struct sim_job *job)
 		flaw = flaw || part->dropped_pkts || part->gap || part->result == HIVE_RESULT_LOST ||
 		       part->result == HIVE_RESULT_FAILED || part->result == HIVE_RESULT_SKIPPED ||
 		       (part->result == HIVE_RESULT_COLLECTED && part->collected_pkts < part->stored_pkts);
-		data = data || part->result == HIVE_RESULT_COLLECTED;
+		data = data || part->result == HIVE_RESULT_COLLECTED || part->result == HIVE_RESULT_RELEASED;
 		sim->seen->skipped += part->result == HIVE_RESULT_SKIPPED;
 		sim->seen->lost += part->result == HIVE_RESULT_LOST;
 		if (part->result == HIVE_RESULT_SKIPPED && row->missing == HIVE_MISSING_WAIT && !sim->removed)
@@ -258,8 +280,8 @@ void sim_check_all_over(struct sim *sim)
 	for (int j = 0; j < sim->n_jobs && !sim->wrong[0]; j++) {
 		const struct sim_job *job = &sim->jobs[j];
 
-		if (!job->n_parts)
-			continue; /* all its probes were gone, so nobody accepted it */
+		if (!job->n_parts || (j >= sim->first_run && !job->row.head.id))
+			continue; /* all its probes were gone, so nobody accepted it; or no run came to it */
 		if (!job->row.head.id)
 			sim_wrong(sim, "job %lld was accepted and is not on the disk", (long long)JOB_ID(j));
 		for (int i = 0; i < job->n_parts; i++)

@@ -6,9 +6,12 @@
  */
 #include "tests/hive/sim.h"
 
+#include "hive/svc/schedules.h"
+
 #define MAX_PROBES 3
 #define MAX_LINKS 5
-#define MAX_JOBS 7
+#define MAX_JOBS 10
+#define MAX_ASKED 7 /* by people; the others are runs of the schedule */
 #define MAX_PKTS 600 /* of one capture; its limits are below */
 #define MAX_MSGS 512
 #define S SKEP_NSEC_PER_SEC
@@ -35,6 +38,7 @@ struct sim_capture {
 	enum hive_at_probe at;
 	bool refuses; /* every attempt to create it */
 	bool breaks;  /* it fails after a while */
+	bool saved;   /* of a ring: nobody can pause it */
 	int64_t limit_pkts, limit_bytes, limit_ns;
 	struct hive_status account;
 	struct pkt pkts[MAX_PKTS];
@@ -81,6 +85,10 @@ struct sim {
 	struct sim_probe probes[MAX_PROBES];
 	struct sim_link links[MAX_LINKS];
 	struct sim_job *jobs; /* MAX_JOBS */
+	bool has_schedule;
+	struct hive_schedule schedule; /* on disk */
+	struct hive_cron cron;
+	int first_run, n_runs; /* jobs from first_run on are its runs; so many are made */
 	uint32_t n_msgs;
 	struct msg msgs[MAX_MSGS];
 	char wrong[512];
@@ -108,10 +116,20 @@ void sim_probe_capture(struct sim *sim);  /* packets of the time since the last 
 void sim_probe_lose(struct sim *sim, int p); /* its disk is replaced */
 bool sim_probe_running(const struct sim_capture *capture);
 
+/* sim_plans.c */
+void sim_plans_draw(struct sim *sim); /* before the jobs are drawn */
+void sim_plans_step(struct sim *sim); /* as hive/svc/schedules.c at each turn */
+void sim_plans_check(struct sim *sim); /* at the end */
+bool sim_plans_over(const struct sim *sim);
+/* sim.c: as POST /jobs does */
+void sim_make_job(struct sim *sim, int j);
+void sim_crash(struct sim *sim);
+
 /* sim_check.c */
 void sim_check_links(struct sim *sim);
 void sim_check_starts(struct sim *sim, const enum hive_part_state before[MAX_JOBS][MAX_LINKS]);
 void sim_check_critical(struct sim *sim);
+void sim_check_time(struct sim *sim); /* what must be over is */
 void sim_check_committed(struct sim *sim, struct sim_job *job);
 void sim_check_all_over(struct sim *sim);
 bool sim_all_over(const struct sim *sim);

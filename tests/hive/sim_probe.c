@@ -75,6 +75,7 @@ static void create(struct sim *sim, struct sim_capture *capture, const struct hi
 	if (capture->deleted)
 		sim_wrong(sim, "job %lld on link %lld is captured a second time", (long long)effect->job_id, (long long)effect->link_id);
 	*capture = (struct sim_capture){ .exists = true, .at = HIVE_AT_PENDING, .breaks = capture->breaks,
+					 .saved = job->row.kind == HIVE_KIND_SAVED,
 					 .limit_pkts = effect->limit_pkts, .limit_bytes = effect->limit_bytes,
 					 .limit_ns = job->row.limit_duration_s * (int64_t)S };
 	if (sim_chance(sim, 700))
@@ -328,7 +329,7 @@ static void advance(struct sim *sim, struct sim_capture *capture)
 		capture->account.gap = true;
 		sim->seen->gaps++;
 	}
-	if (sim_chance(sim, 4))
+	if (!capture->saved && sim_chance(sim, 4))
 		capture->at = HIVE_AT_PAUSED; /* by somebody on the probe */
 	if (capture->breaks && sim_chance(sim, 100)) {
 		capture->at = HIVE_AT_ENDED;

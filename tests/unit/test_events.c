@@ -86,6 +86,23 @@ static void test_who_is_slow_loses_and_is_told(void **state)
 	(void)skep_events_free(hub);
 }
 
+/* As after a restart of the program: the reader's id is from before, and nothing has been published yet. */
+static void test_an_id_of_before_a_restart(void **state)
+{
+	struct skep_events *hub = skep_events_new(4);
+	int woken = 0;
+	struct skep_events_reader reader = { .wake = wake, .arg = &woken, .after = 5 };
+
+	(void)state;
+	skep_events_join(hub, &reader);
+	expect(hub, &reader, NULL, false);
+	publish(hub, 1, 2);
+	expect(hub, &reader, "1", true);
+	expect(hub, &reader, "2", false);
+	skep_events_leave(hub, &reader);
+	skep_events_free(hub);
+}
+
 static void test_events_that_cannot_be_sent(void **state)
 {
 	struct skep_events *hub = skep_events_new(1);
@@ -132,6 +149,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_once_and_in_order),
 		cmocka_unit_test(test_who_is_slow_loses_and_is_told),
+		cmocka_unit_test(test_an_id_of_before_a_restart),
 		cmocka_unit_test(test_events_that_cannot_be_sent),
 		cmocka_unit_test(test_problems),
 	};
