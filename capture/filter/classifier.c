@@ -18,6 +18,7 @@
 #include "bpf/abi/skep_inner.h"
 #include "capture/filter/merge_body.h"
 #include "capture/filter/merge_code.h"
+#include "capture/filter/verifier.h"
 
 #include <assert.h>
 #include <bpf/bpf.h>
@@ -425,7 +426,8 @@ static int load(const struct image *im, int *ret_fd, struct skep_err *err)
 	SKEP_CLEANUP(btf_unref) struct btf *btf = NULL;
 	struct bpf_func_info info[MAX_FUNCTIONS];
 	_skep_close_ int btf_fd = -1;
-	char log[4096] = "";
+	_skep_free_ char *log = NULL;
+	char words[256] = "";
 	const void *raw;
 	uint32_t size;
 	int r = describe(im, info, &btf);
@@ -457,14 +459,18 @@ static int load(const struct image *im, int *ret_fd, struct skep_err *err)
 				    "Run them on two links, or leave out protochain and long arithmetic");
 		return SKEP_E_UNSUPPORTED;
 	}
+	log = calloc(1, FLT_VERIFIER_LOG_BYTES);
 	opts.log_buf = log;
-	opts.log_size = sizeof(log);
+	opts.log_size = FLT_VERIFIER_LOG_BYTES;
 	opts.log_level = 1;
-	fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "skep_classify", "Dual BSD/GPL", insns, im->e.n, &opts);
+	fd = log ? bpf_prog_load(BPF_PROG_TYPE_XDP, "skep_classify", "Dual BSD/GPL", insns, im->e.n, &opts)
+		 : -1;
 	if (fd >= 0)
 		close(fd);
-	return skep_err_set(err, r, "the kernel refused %u filters in one program: %s: %.300s", im->n_f,
-			    strerror(-r), log);
+	if (log)
+		flt_verifier_words(log, words, sizeof(words));
+	return skep_err_set(err, r, "the kernel refused %u filters in one program: %s (%s)", im->n_f,
+			    strerror(-r), words);
 }
 
 /* The tables in a map: the program reads them as memory, without a call. */

@@ -92,7 +92,8 @@ static void put_address(struct flt_emit *e, const struct flt_merge_code *m, cons
 		flt_emit_alu_imm(e, BPF_AND, FLT_R1, (int32_t)s->node_mask);
 		flt_emit_alu_imm(e, BPF_LSH, FLT_R1, 8);
 		flt_emit_load(e, BPF_B, FLT_R2, base, off + 2 + (int32_t)i);
-		flt_emit_alu(e, BPF_OR, FLT_R1, FLT_R2);
+		/* Not OR, which would be the same: Linux 6.1 forgets the bounds of two registers after it. */
+		flt_emit_alu(e, BPF_ADD, FLT_R1, FLT_R2);
 		put_index(e, m, s->nodes_at);
 	}
 	flt_emit_here(e, leaf);

@@ -9,6 +9,7 @@
 #include "bpf/abi/skep_abi.h"
 #include "capture/filter/classifier.h"
 #include "capture/filter/look.h"
+#include "capture/filter/verifier.h"
 
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -27,28 +28,12 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * SKEP_NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
-/* The verifier's log ends with a line of statistics; the line before it says why. */
-static void last_words(char *log, char *ret, size_t size)
-{
-	char *end = strstr(log, "processed "), *line = log;
-
-	if (end)
-		*end = '\0';
-	for (size_t n = strlen(log); n > 0 && log[n - 1] == '\n'; n--)
-		log[n - 1] = '\0';
-	end = strrchr(log, '\n');
-	if (end)
-		line = end + 1;
-	(void)snprintf(ret, size, "%s", line);
-}
-
 static int refuse_load(uint32_t n, const struct bpf_insn *insns, int r, struct skep_err *err)
 {
-	enum { LOG_BYTES = 1 << 20 };
-	_skep_free_ char *log = calloc(1, LOG_BYTES);
+	_skep_free_ char *log = calloc(1, FLT_VERIFIER_LOG_BYTES);
 	char words[256] = "";
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_XDP_HAS_FRAGS, .log_buf = log,
-		    .log_size = LOG_BYTES, .log_level = 1);
+		    .log_size = FLT_VERIFIER_LOG_BYTES, .log_level = 1);
 	int fd;
 
 	if (r == -EPERM) {
@@ -60,7 +45,7 @@ static int refuse_load(uint32_t n, const struct bpf_insn *insns, int r, struct s
 		fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "skep_filter", "Dual BSD/GPL", insns, n, &opts);
 		if (fd >= 0)
 			close(fd);
-		last_words(log, words, sizeof(words));
+		flt_verifier_words(log, words, sizeof(words));
 	}
 	return skep_err_set(err, r, "the kernel refused the translated filter: %s (%s)", strerror(-r), words);
 }
