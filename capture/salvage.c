@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <zstd.h>
 #include <zstd_errors.h>
 
@@ -559,11 +560,32 @@ static int make_index(struct scan *sc)
 
 /* ---- the whole ---- */
 
+/*
+ * Where the last extent ends that was ever written: behind it are the zeros of what was preallocated, which
+ * would be hundreds of MiB to read. A file system that cannot tell says that all of it is data.
+ */
+static uint64_t written_end(int fd, uint64_t size)
+{
+	uint64_t end = 0;
+
+	while (end < size) {
+		off_t at = lseek(fd, (off_t)end, SEEK_DATA);
+
+		if (at < 0)
+			return errno == ENXIO ? end : size;
+		at = lseek(fd, at, SEEK_HOLE);
+		if (at < 0)
+			return size;
+		end = (uint64_t)at;
+	}
+	return size;
+}
+
 /* Sets data_end and data_limit, from the end of the file backwards: there may be much preallocated. */
 static void find_data_end(struct scan *sc)
 {
 	const uint64_t size = sc->s->size;
-	uint64_t end = size;
+	uint64_t end = written_end(sc->win.fd, size);
 
 	while (end > 0 && !sc->win.error) {
 		const uint64_t from = end > WINDOW_BYTES ? end - WINDOW_BYTES : 0;
