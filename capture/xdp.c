@@ -86,13 +86,18 @@ static void refresh_clock(struct cap_xdp *xdp)
 			 __ATOMIC_RELAXED);
 }
 
+bool cap_xdp_gives_stamps(const struct cap_link_info *info)
+{
+	return info->hw_timestamps == CAP_YES && info->phc_index >= 0 && info->xdp_rx_metadata >= 0 &&
+	       info->xdp_rx_metadata & CAP_LINK_META_TIMESTAMP;
+}
+
 /* Without its clock at hand a NIC's stamps cannot be told from nonsense, so they are not used. */
 static void open_nic_clock(struct cap_xdp *xdp, const struct cap_link_info *info)
 {
 	char path[32];
 
-	if (xdp->head.cfg.timestamps == CAP_TS_KERNEL || info->hw_timestamps != CAP_YES ||
-	    info->phc_index < 0)
+	if (xdp->head.cfg.timestamps == CAP_TS_KERNEL || !cap_xdp_gives_stamps(info))
 		return;
 	snprintf(path, sizeof(path), "/dev/ptp%d", info->phc_index);
 	xdp->phc_fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -167,6 +172,26 @@ void cap_xdp_bind_hints(const struct cap_xdp *xdp, struct bpf_program *prog)
 	bpf_program__set_flags(prog, bpf_program__flags(prog) | BPF_F_XDP_DEV_BOUND_ONLY);
 }
 
+/* A missing capability is EPERM; EACCES is the verifier's word for an access that it does not allow. */
+static int explain_load(const struct cap_xdp *xdp, int r, struct skep_err *err)
+{
+	if (r == -EPERM) {
+		skep_err_set(err, SKEP_E_PRIVILEGE, "%s: not allowed to load an XDP program",
+			     xdp->hook.ifname);
+		skep_err_hint(err,
+			      "run as root or with the capabilities CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF");
+		return SKEP_E_PRIVILEGE;
+	}
+	if (r != -EACCES)
+		return skep_err_set(err, r, "%s: the kernel refuses the XDP program: %s", xdp->hook.ifname,
+				    strerror(-r));
+	skep_err_set(err, r, "%s: the kernel's verifier (or a security module) refuses the XDP program",
+		     xdp->hook.ifname);
+	skep_err_hint(err, "no capability helps; report it with this kernel's version (uname -r), and capture "
+			   "with --source afpacket");
+	return r;
+}
+
 int cap_xdp_load(struct cap_xdp *xdp, int (*load)(struct cap_xdp *xdp, bool hints), struct skep_err *err)
 {
 	const struct cap_source_cfg *cfg = &xdp->head.cfg;
@@ -184,16 +209,8 @@ int cap_xdp_load(struct cap_xdp *xdp, int (*load)(struct cap_xdp *xdp, bool hint
 	}
 	if (r)
 		r = load(xdp, false);
-	if (r == -EPERM || r == -EACCES) {
-		skep_err_set(err, SKEP_E_PRIVILEGE, "%s: not allowed to load an XDP program",
-			     xdp->hook.ifname);
-		skep_err_hint(err,
-			      "run as root or with the capabilities CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF");
-		return SKEP_E_PRIVILEGE;
-	}
 	if (r)
-		return skep_err_set(err, r, "%s: the kernel refuses the XDP program: %s", xdp->hook.ifname,
-				    strerror(-r));
+		return explain_load(xdp, r, err);
 	xdp->head.hw_timestamps = xdp->hints && xdp->nic_timestamps;
 	return 0;
 }

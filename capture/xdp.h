@@ -69,6 +69,8 @@ void cap_xdp_counters(struct cap_xdp *xdp, int map_fd, struct skep_xdp_counters 
 /* Frames that the NIC lost before the hook since start. */
 uint64_t cap_xdp_missed(const struct cap_xdp *xdp);
 
+/* Does the NIC stamp every frame, has its driver stamps for XDP programs, and is there a clock to read? */
+bool cap_xdp_gives_stamps(const struct cap_link_info *info);
 /*
  * What to add to a stamp of the NIC's clock to get UTC, from one reading of all clocks. A clock that somebody
  * keeps on TAI or UTC (ptp4l, phc2sys) is taken at its word, because it is better than the comparison; any
