@@ -122,6 +122,5 @@ class Cable:
         return {}
 
     def do_power(self, vm):
-        """Power off and on; nobody waits for the answer."""
+        """Power off and on. No answer: the machine that boots would read it."""
         vm.command("system_reset")
-        return {}

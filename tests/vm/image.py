@@ -16,9 +16,7 @@ PYTHON = "/usr/bin/python3"
 PYTHON_LEAVES_OUT = shutil.ignore_patterns("test", "idlelib", "lib2to3", "distutils", "ensurepip", "config-*", "tkinter", "pydoc_data",
                                            "turtledemo", "unittest", "_ssl*", "_tkinter*")
 # Those of tests/bpf that end within a minute without acceleration.
-KERNEL_TESTS = ("test_hook", "test_programs")
-# Those that bpftool can load; the others hold programs for a device, and are loaded by skep-capture and by test_programs.
-PLAIN_OBJECTS = ("gen", "look", "reduce", "rxnull")
+KERNEL_TESTS = ("test_hook", "test_loads", "test_programs")
 INIT = """#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev /new
 /bin/busybox mount -t proc none /proc
@@ -100,8 +98,7 @@ def root_disk(build, tools, stage, out):
     skeleton(stage)
     programs = [place(path, stage, f"/skep/bin/{path.name}") for path in sorted((build / "bin").iterdir())]
     programs += [place(build / "tests" / "bpf" / name, stage, f"/skep/tests/{name}") for name in KERNEL_TESTS]
-    for name in PLAIN_OBJECTS:
-        place(build / "bpf" / f"{name}.bpf.o", stage, f"/skep/bpf/{name}.bpf.o")
+    place(HERE.parent / "bpf" / "filters.txt", stage, "/skep/filters.txt")
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     programs += [place(shutil.which(name, path=path), stage, f"/usr/bin/{name}") for name in TOOLS if shutil.which(name, path=path)]
     programs += [place(tools / "usr/sbin" / name, stage, f"/usr/bin/{name}") for name in ("xdp-loader", "xdpdump")]
@@ -127,5 +124,6 @@ def make_ext4(out, size_mib, folder=None):
     with open(out, "wb") as image:
         image.truncate(size_mib << 20)
     words = ["-d", str(folder)] if folder else []
-    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-O", "^metadata_csum", "-m", "0", "-E", "lazy_itable_init=0", *words, str(out),
-                    f"{size_mib}M"], check=True, env={**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"})
+    options = ["-O", "^metadata_csum", "-m", "0", "-N", "16384", "-E", "lazy_itable_init=0"]
+    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", *options, *words, str(out), f"{size_mib}M"], check=True,
+                   env={**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"})

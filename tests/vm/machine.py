@@ -5,6 +5,7 @@ cable, cut the power), one JSON object a line.
 
 NICs: n0 is virtio-net with four queues on node 1, n1 is igb (where qemu emulates it) on node 0. Their other ends are tap0 and tap1.
 """
+import ctypes
 import json
 import os
 import pathlib
@@ -15,6 +16,14 @@ import subprocess
 import threading
 import time
 
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
+# Set when the run is to end: no machine starts any more, those that run are stopped.
+STOP = threading.Event()
+# 5 levels of page tables cost an emulated processor a fifth more at each miss, and prove nothing.
+CPU = "max,la57=off"
+# What an emulated processor need not be protected from; not mitigations=off, with which the verifier checks less than on real machines.
+FASTER = "tsc=reliable nokaslr spectre_v2=off spec_store_bypass_disable=off retbleed=off init_on_alloc=0 audit=0 apparmor=0"
 MACS = {"n0": "52:54:00:5e:00:01", "n1": "52:54:00:5e:00:02"}
 
 
@@ -34,19 +43,23 @@ def nic_words(igb):
 class Machine:
     """start() and wait() until the guest has turned itself off."""
 
-    def __init__(self, qemu, version, files, folder, requests):
-        """files: kernel, initramfs, root, data; requests: a function (request) -> answer, both dicts."""
-        self.qemu, self.files, self.folder, self.requests = qemu, files, folder, requests
-        self.igb = int(version.split(".")[0]) >= 8
+    def __init__(self, qemu, files, folder, requests):
+        """qemu: (words that start it, its version); files: kernel, initramfs, root, data; folder: named like the kernel; requests: a
+        function (request) -> answer, both dicts."""
+        self.qemu, self.files, self.folder, self.requests = qemu[0], files, folder, requests
+        self.name = folder.name
+        self.igb = int(qemu[1].split(".")[0]) >= 8
         self.namespace = f"skep-vm{folder.name.replace('.', '')}-{os.environ.get('SKEP_RUN_PID', os.getpid())}"
         self.console = folder / "console.log"
         self.process = None
+        self.cpu_s = 0.0  # of qemu, so far
+        self.costs = []   # (CPU seconds, seconds, line of a check) in the order of the checks
 
     def words(self):
         qmp, ask = self.folder / "qmp", self.folder / "ask"
         return [
             *self.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-accel", "tcg,thread=multi",
-            "-cpu", "max", "-m", "3072", "-smp", "4",
+            "-cpu", CPU, "-m", "3072", "-smp", "4",
             "-object", "memory-backend-ram,id=m0,size=1536M", "-object", "memory-backend-ram,id=m1,size=1536M",
             "-numa", "node,nodeid=0,cpus=0-1,memdev=m0", "-numa", "node,nodeid=1,cpus=2-3,memdev=m1",
             "-device", "pxb-pcie,id=far,bus=pcie.0,bus_nr=128,numa_node=1",
@@ -58,7 +71,8 @@ class Machine:
             "-drive", f"file={self.files['data']},format=raw,if=none,id=d1", "-device", "virtio-blk-pci,bus=pcie.0,drive=d1",
             "-serial", f"file:{self.console}", "-serial", f"unix:{ask},server=on,wait=off", "-qmp", f"unix:{qmp},server=on,wait=off",
             "-kernel", str(self.files["kernel"]), "-initrd", str(self.files["initramfs"]),
-            "-append", f"console=ttyS0 quiet panic=1 net.ifnames=0 ipv6.disable=1 skep.only={os.environ.get('SKEP_VM_ONLY', '')}",
+            "-append", f"console=ttyS0 quiet panic=1 net.ifnames=0 ipv6.disable=1 {FASTER} skep.kernel={self.name} "
+                       f"skep.only={os.environ.get('SKEP_VM_ONLY', '')} skep.all={os.environ.get('SKEP_VM_ALL', '')}",
         ]
 
     def in_namespace(self, *argv, **kwargs):
@@ -78,8 +92,9 @@ class Machine:
             ip("-n", self.namespace, "link", "set", name, "mtu", "9000", "up")
         self.console.write_bytes(b"")
         with open(self.folder / "qemu.log", "wb") as log:
+            # However this process ends, qemu does not outlive it.
             self.process = subprocess.Popen(["ip", "netns", "exec", self.namespace, *self.words()], stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=log)
+                                            stdout=log, stderr=log, preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
         self.ask = self._connect(self.folder / "ask")
         self.qmp = self._connect(self.folder / "qmp")
         self.qmp_stream = self.qmp.makefile("rw")
@@ -136,21 +151,39 @@ class Machine:
     def text(self):
         return self.console.read_bytes().decode(errors="replace").replace("\r", "")
 
+    def _look(self, state):
+        """Counts what qemu used until the newest check was done."""
+        try:
+            fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            return
+        self.cpu_s = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        done = re.findall(r"^(?:not )?ok \d+ - .*$", self.text(), re.MULTILINE)
+        if len(done) > len(self.costs):
+            now = time.monotonic()
+            self.costs += [(0.0, 0.0, line) for line in done[len(self.costs):]]
+            self.costs[-1] = (self.cpu_s - state["cpu_s"], now - state["s"], done[-1])
+            state.update(cpu_s=self.cpu_s, s=now)
+
     def wait(self, limit_s, silent_s=150):
         """Why it did not end by itself; None if it did."""
-        deadline, size, changed = time.monotonic() + limit_s, -1, time.monotonic()
+        now = time.monotonic()
+        deadline, size, changed, state = now + limit_s, -1, now, {"cpu_s": 0.0, "s": now}
         while self.process.poll() is None:
             now = time.monotonic()
             if self.console.stat().st_size != size:
                 size, changed = self.console.stat().st_size, now
-            if re.search(r"Kernel panic|Bail out!", self.text()):
-                time.sleep(2)
-                return "the guest's kernel or script gave up; see the end of its console"
+                if re.search(r"Kernel panic|Bail out!", self.text()):
+                    time.sleep(2)
+                    return "the guest's kernel or script gave up; see the end of its console"
+            self._look(state)
+            if STOP.is_set():
+                return "the run was ended"
             if now > deadline:
                 return f"stopped after {limit_s:.0f} s"
             if now - changed > silent_s:
                 return f"the guest said nothing for {silent_s} s"
-            time.sleep(0.25)
+            STOP.wait(0.25)
         return None
 
     def close(self):

@@ -11,7 +11,9 @@ import time
 
 import pcapfile
 
-PATIENCE_S = 60
+PATIENCE_S = 90
+# How the captures of a check were done, in skep-capture's words.
+WAYS = []
 
 
 def command(*argv, check=True, timeout_s=PATIENCE_S):
@@ -45,7 +47,8 @@ class Capture:
 
     def __init__(self, link, *words, folder="/tmp/capture", ready=True):
         self.folder = empty(folder)
-        self.argv = ["skep-capture", "-i", link, "-w", f"{self.folder}/", "--memory", "16MiB", "--stats", "json", "-v", *map(str, words)]
+        self.argv = ["skep-capture", "-i", link, "-w", f"{self.folder}/", "--memory", "16MiB", "--reserve", "16MiB", "--stats", "json",
+                     "-v", *map(str, words)]
         self.said = []
         self.popen = subprocess.Popen(self.argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
         self.reader = threading.Thread(target=self._read, daemon=True)
@@ -84,7 +87,10 @@ class Capture:
         self.popen.wait(timeout_s)
         self.reader.join(5)
         lines = out.strip().splitlines()
-        return self.popen.returncode, json.loads(lines[-1]) if lines else None
+        stats = json.loads(lines[-1]) if lines else None
+        if stats and how(stats) not in WAYS:
+            WAYS.append(how(stats))
+        return self.popen.returncode, stats
 
     def stop(self):
         self.popen.send_signal(signal.SIGINT)
@@ -102,6 +108,11 @@ class Capture:
             queue = int(re.search(r"-q(\d+)-", path.name)[1])
             queues.setdefault(queue, []).extend(record.data for record in pcapfile.read(path)[1])
         return queues
+
+
+def how(stats):
+    """"xdp native, zero copy, 4 queues" and the like, of each link."""
+    return "; ".join(str(link.get("how", link)) if isinstance(link, dict) else str(link) for link in stats["links"])
 
 
 def seqcheck(paths, last=None):

@@ -10,6 +10,7 @@ class Host:
     def __init__(self, path="/dev/ttyS1"):
         self.fd = os.open(path, os.O_RDWR | os.O_NOCTTY)
         tty.setraw(self.fd, termios.TCSANOW)
+        termios.tcflush(self.fd, termios.TCIFLUSH)
         self.kept = b""
 
     def ask(self, do, **fields):

@@ -32,9 +32,12 @@ class Nic:
         return max(int(number) for number in re.findall(r"(?:RX|Combined):\s*(\d+)", shown))
 
     def up(self, mtu=1500):
-        capture.command("ip", "link", "set", self.name, "down")
-        capture.command("ip", "link", "set", self.name, "mtu", mtu)
-        capture.command("ip", "link", "set", self.name, "up")
+        """As it should be before a check; igb takes three seconds for it, so not where it is so already."""
+        is_up = int((NET / self.name / "flags").read_text(), 16) & 1
+        if not is_up or (NET / self.name / "mtu").read_text().strip() != str(mtu):
+            capture.command("ip", "link", "set", self.name, "down")
+            capture.command("ip", "link", "set", self.name, "mtu", mtu)
+            capture.command("ip", "link", "set", self.name, "up")
         self.wait()
 
     def wait(self, carrier="1"):

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What arrives: every frame, intact, on every queue; on which processors and in whose memory; and what happens to the link meanwhile."""
+import json
 import os
 import pathlib
 import re
 import struct
 import subprocess
+import time
 
 import capture
+import pcapfile
 import tap
+from capture import how
 from nic import kernel
 
 COUNTS = {"small": 2000, "imix": 3000, "vlan": 600, "jumbo": 300, "both": 1280}
@@ -16,10 +20,6 @@ XDP = ("--source", "xdp", "--link-role", "tap")
 SYMMETRIC_KEY = ":".join(["6d:5a"] * 20)
 # It cannot tell the generator's flows apart, so this one (the sample key of Microsoft's RSS papers) takes its place again.
 COMMON_KEY = ("6d:5a:56:da:25:5b:0e:c2:41:67:25:3d:43:a3:8f:b0:d0:ca:2b:cb:ae:7b:30:b4:77:cb:2d:a3:80:30:f2:0c:6a:42:b7:3b:be:ac:01:fa")
-
-
-def how(stats):
-    return "; ".join(str(link.get("how", link)) if isinstance(link, dict) else str(link) for link in stats["links"])
 
 
 class Receive:
@@ -77,6 +77,27 @@ class Receive:
         stats, running = self.gather("small", *words)
         capture.seqcheck(running.files(), COUNTS["small"] - 1)
         return how(stats)
+
+    def hardware_stamps(self):
+        """The NIC has a clock and stamps, but its driver has none for XDP: never promised, refused where they are demanded."""
+        self.nic.up()
+        shown = capture.command("ethtool", "-T", self.nic.name).stdout
+        index = re.search(r"PTP Hardware Clock: (\d+)", shown)
+        assert index, f"no clock: {' '.join(shown.split())[:300]}"
+        with open(f"/dev/ptp{index[1]}", "rb") as clock:
+            first, second = (time.clock_gettime_ns(~clock.fileno() << 3 | 3) for _ in range(2))
+        assert second > first, f"the NIC's clock stands still at {first}"
+        with capture.Capture(self.nic.name, *XDP, "--timestamps", "hw", ready=False) as running:
+            code, _ = running.end()
+        assert code == 1 and "no hardware time stamps" in running.text(), f"exit code {code}: {running.text()[-300:]}"
+        refused = running.said[0] if running.said else ""
+        begin = time.time_ns()
+        _, running = self.gather("small", *XDP)
+        files = running.files()
+        said = {json.loads(path.with_name(path.name + ".json").read_text())["timestamps"] for path in files}
+        stamps = [record.ts_ns for path in files for record in pcapfile.read(path)[1]]
+        assert said == {"kernel"} and begin <= min(stamps) and max(stamps) <= time.time_ns(), f"{said}, {min(stamps)} to {max(stamps)}"
+        return f"/dev/ptp{index[1]} runs; refused: \"{refused}\"; without --timestamps the files say kernel"
 
     def node(self):
         """Workers run on the processors of the NIC's node, and packet memory is there."""
@@ -187,27 +208,35 @@ class Receive:
         capture.seqcheck(running.files(), sent - 1)
         return f"rx-vlan-offload is {strip}; {tagged} of {sent} frames with tag 42, intact"
 
+    def set_queues(self, count):
+        """Whether the driver took it; its refusal."""
+        done = capture.command("ethtool", "-L", self.nic.name, "combined", count, check=False)
+        return done.returncode == 0, " ".join((done.stderr.strip().splitlines() or [""])[-1].split())
+
     def queues_changed(self):
-        """ethtool -L under a running capture: it ends in words, or the driver refuses and it goes on."""
+        """ethtool -L under a running capture. Fewer: refused, as each queue has its socket, and the capture goes on. More: the capture ends
+        and says why, or the driver refuses that too."""
         self.nic.up()
         before = self.nic.queues()
+        assert self.set_queues(before // 2)[0]
         try:
+            self.nic.wait()
             with capture.Capture(self.nic.name, *XDP) as running:
-                done = capture.command("ethtool", "-L", self.nic.name, "combined", before - 2, check=False)
-                if done.returncode:
-                    self.nic.wait()
-                    sent = self.send("small")
-                    stats = running.stop()
-                    capture.lossless(stats, sent)
-                    return f"the driver refuses ({done.stderr.strip().splitlines()[-1]}), the capture goes on: {stats['stored']} frames"
-                code, stats = running.end()
+                taken, fewer = self.set_queues(1)
+                assert not taken, "queues with sockets can be taken away"
+                sent = self.send("small")
+                taken, more = self.set_queues(before)
+                code, stats = running.end() if taken else (None, running.stop())
+            capture.lossless(stats, sent)
+            went_on = f"1 of {before // 2} is refused (\"{fewer}\"), the capture goes on: {stats['stored']} of {sent} frames"
+            if not taken:
+                return f"{went_on}; {before} too (\"{more}\")"
             said = [line for line in running.said if "RX queues changed" in line]
             assert said and code == 3, f"exit code {code}: {running.text()[-400:]}"
-            return f"exit code 3, \"{said[-1].strip()}\""
+            return f"{went_on}; with {before} it ends: exit code 3, \"{said[-1].strip()}\""
         finally:
-            capture.command("ethtool", "-L", self.nic.name, "combined", before, check=False)
+            self.set_queues(before)
             self.nic.up()
-
 
 def open_all(folder):
     for task in os.listdir(folder):
