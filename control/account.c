@@ -119,3 +119,24 @@ uint64_t ctl_account_dropped(const struct ctl_account *account)
 		sum += account->drops[i].pkts;
 	return sum;
 }
+
+void ctl_account_bury(struct ctl_account *files, const struct ctl_account *said)
+{
+	uint64_t taken = said->stored + said->pending;
+
+	files->rejected = SKEP_MAX(files->rejected, said->rejected);
+	files->sampled_out = SKEP_MAX(files->sampled_out, said->sampled_out);
+	files->cut_off = SKEP_MAX(files->cut_off, said->cut_off);
+	for (uint32_t i = 0; i < said->n_drops; i++) {
+		uint64_t have = 0;
+
+		for (uint32_t k = 0; k < files->n_drops; k++)
+			if (!strcmp(files->drops[k].reason, said->drops[i].reason))
+				have = files->drops[k].pkts;
+		if (said->drops[i].pkts > have)
+			add_drop(files, said->drops[i].reason, said->drops[i].pkts - have);
+	}
+	if (taken > files->stored)
+		add_drop(files, "engine_died", taken - files->stored);
+	files->seen = files->stored + files->rejected + ctl_account_dropped(files);
+}

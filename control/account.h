@@ -21,6 +21,11 @@ struct ctl_account {
 };
 
 void ctl_account_add(struct ctl_account *to, const struct ctl_account *more);
+/*
+ * Adds to what the files of a dead engine hold what it had said beyond that: packets that it had taken and
+ * that are in no file were dropped, as "engine_died".
+ */
+void ctl_account_bury(struct ctl_account *files, const struct ctl_account *said);
 /* From an engine's "account" or our own journal; what is not there is 0. */
 void ctl_account_parse(const json_t *json, struct ctl_account *ret);
 /* From a sidecar, the whole object. */

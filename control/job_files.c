@@ -31,26 +31,6 @@ void ctl_job_dir(const struct job *job, uint32_t life, char buf[static 64])
 		(void)snprintf(buf, 64, "%s.%u", job->id, life);
 }
 
-/* Two 64-bit numbers, packets and bytes left; engines map it. */
-int ctl_job_make_budget(struct ctl_jobs *jobs, const struct job *job, struct skep_err *err)
-{
-	int64_t left[2] = { job->limit_packets ? (int64_t)job->limit_packets : INT64_MAX,
-			    job->limit_bytes ? (int64_t)job->limit_bytes : INT64_MAX };
-	char path[400];
-	_skep_close_ int fd = -1;
-	struct stat st;
-
-	(void)snprintf(path, sizeof(path), "%s/%s.budget", jobs->cfg->spool_dir, job->id);
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0660);
-	if (fd < 0 || write(fd, left, sizeof(left)) != (ssize_t)sizeof(left) || fsync(fd) < 0)
-		return skep_err_set(err, -errno ?: -EIO, "%s: cannot be written: %s", path, strerror(errno));
-	/* The engine opens it as the user to whom the spool belongs. */
-	if (stat(jobs->cfg->spool_dir, &st) == 0 && fchown(fd, st.st_uid, st.st_gid) < 0 && errno != EPERM)
-		return skep_err_set(err, -errno, "%s: cannot be given to its engine: %s", path,
-				    strerror(errno));
-	return 0;
-}
-
 /* Adds up the sidecars of one link in a directory. */
 static void sum_sidecars(const char *path, const char *link, struct ctl_account *sum, uint64_t *last_ns)
 {
@@ -152,6 +132,7 @@ void ctl_job_recover(struct ctl_jobs *jobs, const struct job *job, struct job_li
 		skep_log(SKEP_LOG_ERROR, "job=%s link=%s: a file in %s cannot be ended; it is not in the account",
 			 job->id, link->name, path);
 	sum_sidecars(path, link->name, &sum, ret_last_ns);
+	ctl_account_bury(&sum, &link->now);
 	ctl_account_add(&link->before, &sum);
 	link->now = (struct ctl_account){ 0 };
 }

@@ -72,6 +72,7 @@ struct job {
 	char saved_of[CTL_JOB_ID];    /* what a trigger saved of this ring; "": not such a job */
 	uint64_t from_ns, to_ns;      /* of what is saved */
 	char *saved_filter;	      /* NULL: whole files */
+	bool owes;		      /* an engine died with a part of the shared limits */
 	bool undigested;	      /* a file of it waits for its digest */
 	struct job_sift *sift;	      /* while the filter is applied */
 };
@@ -116,7 +117,6 @@ void ctl_job_total(const struct job *job, struct ctl_account *ret);
 
 /* job_files.c */
 void ctl_job_dir(const struct job *job, uint32_t life, char buf[static 64]); /* below the spool */
-int ctl_job_make_budget(struct ctl_jobs *jobs, const struct job *job, struct skep_err *err);
 /* Ends what a dead engine left, and adds up what its files hold, for one link of the job's current life. */
 void ctl_job_recover(struct ctl_jobs *jobs, const struct job *job, struct job_link *link,
 		     uint64_t *ret_last_ns);
@@ -136,6 +136,11 @@ void ctl_job_show(struct ctl_jobs *jobs, const struct job *job); /* view only */
 void ctl_job_set_state(struct ctl_jobs *jobs, struct job *job,
 		       enum job_state state); /* journal, view, event */
 void ctl_job_add_reason(struct job *job, const char *fmt, ...) SKEP_PRINTF(2, 3);
+
+/* job_budget.c */
+int ctl_job_make_budget(struct ctl_jobs *jobs, const struct job *job, struct skep_err *err);
+/* Gives back what dead engines took with them; the job owes nothing then, or it could not be found out yet. */
+void ctl_job_give_back(struct ctl_jobs *jobs, struct job *job);
 
 /* job_ring.c */
 void ctl_job_ring_spec(const struct job *job, const struct job_link *link, json_t *spec);
@@ -163,6 +168,8 @@ struct ctl_engine *ctl_job_engine(struct ctl_jobs *jobs, const char *link); /* N
 int ctl_job_begin_link(struct ctl_jobs *jobs, struct job *job, struct job_link *link, struct skep_err *err);
 void ctl_job_engine_name(const struct job *job, const struct job_link *link, char buf[static 64]);
 void ctl_job_stop(struct ctl_jobs *jobs, struct job *job);
+/* Asks the engine of a link for the account of its job now. false: it does not say. */
+bool ctl_job_ask(struct ctl_jobs *jobs, const struct job *job, const struct job_link *link, struct ctl_account *ret);
 /* All that is due for jobs and engines. */
 void ctl_job_run(struct ctl_jobs *jobs);
 uint64_t ctl_job_now_ns(void); /* UTC */

@@ -75,6 +75,8 @@ json_t *ctl_job_record(const struct job *job)
 	json_object_set_new(record, "stop_wanted", json_boolean(job->stop_wanted));
 	json_object_set_new(record, "incomplete", json_boolean(job->incomplete));
 	json_object_set_new(record, "budget", json_boolean(job->budget));
+	if (job->owes)
+		json_object_set_new(record, "owes", json_true());
 	if (job->temporary)
 		json_object_set_new(record, "temporary", json_true());
 	json_object_set(record, "spec", job->spec);
@@ -148,6 +150,7 @@ int ctl_job_of_record(const json_t *record, struct job **ret)
 	job->stop_wanted = json_is_true(json_object_get(json, "stop_wanted"));
 	job->incomplete = json_is_true(json_object_get(json, "incomplete"));
 	job->budget = json_is_true(json_object_get(json, "budget"));
+	job->owes = json_is_true(json_object_get(json, "owes"));
 	job->temporary = json_is_true(json_object_get(json, "temporary"));
 	job->released = job->temporary; /* whoever wanted it was a client of the daemon before us */
 	job->limit_packets = number(json, "limit_packets");

@@ -11,6 +11,7 @@
 #include "control/job_priv.h"
 
 #include "common/clock.h"
+#include "common/json.h"
 #include "common/log.h"
 
 #include <errno.h>
@@ -177,6 +178,7 @@ static void lost(struct ctl_jobs *jobs, struct job *job, struct job_link *link)
 		*gap = (struct job_gap){ .from_ns = last_ns ? last_ns : link->looked_ns };
 		memcpy(gap->link, link->name, sizeof(gap->link));
 	}
+	job->owes = job->budget;
 	link->state = LINK_WAITS;
 	link->life++;
 	link->engine_ns = 0;
@@ -203,8 +205,11 @@ static int hand_over(struct ctl_jobs *jobs, struct ctl_engine *engine, struct jo
 	ctl_job_engine_name(job, link, name);
 	if (link->unsure && has_it(engine, name))
 		return 0;
-	if (link->unsure && ctl_job_has_files(jobs, job, link))
+	if (link->unsure && ctl_job_has_files(jobs, job, link)) {
 		lost(jobs, job, link);
+		if (job->owes)
+			ctl_job_give_back(jobs, job);
+	}
 	if (link->state == LINK_ENDED)
 		return 0;
 	ctl_job_engine_name(job, link, name);
@@ -266,6 +271,23 @@ static const json_t *job_in(const json_t *status, const char *name)
 			return item;
 	}
 	return NULL;
+}
+
+bool ctl_job_ask(struct ctl_jobs *jobs, const struct job *job, const struct job_link *link, struct ctl_account *ret)
+{
+	struct ctl_engine *engine = ctl_job_engine(jobs, link->name);
+	_skep_json_ json_t *status = NULL;
+	const json_t *said;
+	char name[64];
+
+	if (!engine || engine->started_ns != link->engine_ns ||
+	    ctl_engine_call(engine, json_pack("{s:s}", "do", "status"), &status, NULL))
+		return false;
+	ctl_job_engine_name(job, link, name);
+	said = job_in(status, name);
+	if (said)
+		ctl_account_parse(json_object_get(said, "account"), ret);
+	return said != NULL;
 }
 
 static bool is_text(const json_t *object, const char *field, const char *text)
@@ -548,7 +570,10 @@ void ctl_job_run(struct ctl_jobs *jobs)
 			ctl_job_save(jobs, job);
 			continue;
 		}
-		begin_waiting(jobs, job);
+		if (job->owes)
+			ctl_job_give_back(jobs, job);
+		if (!job->owes)
+			begin_waiting(jobs, job);
 		evaluate(jobs, job);
 		ctl_job_show(jobs, job);
 		if (second)
