@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The scenarios control-*: what the daemon adds to an engine. Serving a segment beside nginx, from a request to the first packet, the flight
-recorder under load, one flow out of a large capture."""
+"""The scenarios control-*: what the daemon adds to an engine. Serving a segment beside nginx, from a request to the first packet, the
+flight recorder under load, one flow out of a large capture."""
 import json
 import shutil
 import socket
@@ -203,8 +203,8 @@ def send_flow(bench, port, seconds):
 def make_capture(bench, plan, work):
     """A plain pcap of plan.mib of generated traffic with the flows in it, and the same as a segment of ours in a folder of its own."""
     raw, capture = work / "raw.pcap", bench.tools["skep-capture"].path()
-    process = bench.rig.start([capture, "-i", RX_LINK, "--link-role", "tap", "-w", str(raw), "-a", f"filesize:{plan.mib * 1024}", "--digest",
-                               "off"], work / "capture.log")
+    words = ["-i", RX_LINK, "--link-role", "tap", "-w", str(raw), "-a", f"filesize:{plan.mib * 1024}", "--digest", "off"]
+    process = bench.rig.start([capture, *words], work / "capture.log")
     try:
         bench.rig.wait_ready(process, r"(?i)\bcapturing\b")
         expected_s = plan.mib * MIB / (plan.rate * 350)  # imix: 350 bytes a frame and its record
