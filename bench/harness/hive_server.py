@@ -16,7 +16,7 @@ import threading
 import time
 from pathlib import Path
 
-from .netspace import inside
+from .control_probe import inside
 from .rig import BenchError
 
 PASSWORD = "correct horse battery"
@@ -104,7 +104,7 @@ class Hive:
     def _call(self, method, path, body, headers):
         """On one connection that is kept: (status, object or bytes, headers)."""
         if not self.connection:
-            with inside(self.namespace):
+            with inside(self.namespace) if self.namespace else contextlib.nullcontext():
                 sock = socket.create_connection(("127.0.0.1", self.port), timeout=60)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.connection = http.client.HTTPConnection("127.0.0.1")
