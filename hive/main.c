@@ -11,6 +11,7 @@
 #include "hive/db/schema.h"
 #include "hive/http/call.h"
 #include "hive/svc/audit.h"
+#include "hive/svc/chores.h"
 #include "hive/svc/directory.h"
 #include "hive/svc/dispatch.h"
 #include "hive/svc/hooks.h"
@@ -215,6 +216,7 @@ static int serve(const struct hive_settings *s, struct skep_err *err)
 	struct hive_http *app = NULL;
 	struct hive_dispatch *dispatch = NULL;
 	struct hive_hooks *hooks = NULL;
+	struct hive_chores *chores = NULL;
 	char address[320];
 	sigset_t signals;
 	int r;
@@ -239,6 +241,8 @@ static int serve(const struct hive_settings *s, struct skep_err *err)
 	if (r == 0)
 		r = hive_hooks_start(hive, &hooks, err);
 	if (r == 0)
+		r = hive_chores_start(hive, &chores, err);
+	if (r == 0)
 		r = hive_http_start(hive, &http, &app, err);
 	if (r == 0) {
 		address_of(s, hive_http_port(app), address);
@@ -249,6 +253,7 @@ static int serve(const struct hive_settings *s, struct skep_err *err)
 	if (r == 0)
 		run_until_told(hive, s, &signals);
 	hive_http_stop(app);
+	hive_chores_stop(chores);
 	hive_dispatch_stop(dispatch);
 	hive_hooks_stop(hooks);
 	hive_close(hive);

@@ -36,6 +36,7 @@ static const struct hive_field group_fields[] = {
 	HIVE_FIELD(hive_group, forced_filter, HIVE_TEXT, 0),
 	HIVE_FIELD(hive_group, ldap_group, HIVE_TEXT, 0),
 	HIVE_FIELD(hive_group, created_ns, HIVE_TIME, HIVE_F_QUERY | HIVE_F_FIXED),
+	HIVE_FIELD(hive_group, retention_s, HIVE_INT, 0),
 };
 
 static const struct hive_field member_fields[] = {

@@ -33,6 +33,7 @@ struct hive_group {
 	char *forced_filter;
 	char *ldap_group; /* DN whose members are members */
 	int64_t created_ns;
+	int64_t retention_s; /* datasets of members are kept so long; 0: for ever */
 };
 
 struct hive_member {

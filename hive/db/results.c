@@ -58,9 +58,11 @@ static const struct hive_field share_fields[] = {
 	HIVE_FIELD(hive_share, password, HIVE_TEXT, HIVE_F_SECRET),
 	HIVE_FIELD(hive_share, created_ns, HIVE_TIME, HIVE_F_QUERY | HIVE_F_FIXED),
 	HIVE_FIELD(hive_share, expires_ns, HIVE_TIME, HIVE_F_QUERY),
-	HIVE_FIELD(hive_share, revoked_ns, HIVE_TIME, HIVE_F_QUERY),
+	HIVE_FIELD(hive_share, revoked_ns, HIVE_TIME, HIVE_F_SECRET), /* one that is revoked is gone */
 	HIVE_FIELD(hive_share, downloads, HIVE_INT, 0),
 	HIVE_FIELD(hive_share, used_ns, HIVE_TIME, 0),
+	HIVE_FIELD(hive_share, name, HIVE_TEXT, HIVE_F_QUERY),
+	HIVE_FIELD(hive_share, max_downloads, HIVE_INT, 0),
 };
 
 const struct hive_table hive_datasets = HIVE_TABLE("datasets", dataset_fields, hive_dataset);
@@ -141,6 +143,16 @@ int hive_files_sum(struct hive_tx *tx, int64_t dataset_id, int64_t job_link_id, 
 					.bytes = hive_stmt_int(stmt, 2), .first_ns = hive_stmt_int(stmt, 3),
 					.last_ns = hive_stmt_int(stmt, 4) };
 	return 0;
+}
+
+int hive_share_used(struct hive_tx *tx, int64_t share_id, int64_t now_ns)
+{
+	int64_t n = hive_sql_change(tx,
+				    "UPDATE shares SET downloads = downloads + 1, used_ns = ?, version = version + 1"
+				    " WHERE id = ? AND (max_downloads = 0 OR downloads < max_downloads)",
+				    "ii", now_ns, share_id);
+
+	return n < 0 ? (int)n : n == 0 ? -EDQUOT : 0;
 }
 
 int hive_data_origin_put(struct hive_tx *tx, struct hive_data_origin *origin)

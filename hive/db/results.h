@@ -64,6 +64,8 @@ struct hive_share {
 	int64_t revoked_ns;
 	int64_t downloads;
 	int64_t used_ns;
+	char *name; /* what, or whom, it is for */
+	int64_t max_downloads; /* 0: no limit */
 };
 
 extern const struct hive_table hive_datasets;
@@ -79,6 +81,8 @@ void hive_share_clear(struct hive_share *share);
 #define _hive_file_ SKEP_CLEANUP(hive_file_clear)
 #define _hive_share_ SKEP_CLEANUP(hive_share_clear)
 
+/* One download more, if it is still allowed one; -EDQUOT: it is not. */
+int hive_share_used(struct hive_tx *tx, int64_t share_id, int64_t now_ns);
 /* Notes it, or puts it in place of what was noted. */
 int hive_data_origin_put(struct hive_tx *tx, struct hive_data_origin *origin);
 /* Of the dataset, by id; at most HIVE_PAGE_MAX. */

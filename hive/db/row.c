@@ -245,6 +245,13 @@ static void add_cond(struct sql *sql, const struct hive_cond *cond)
 		    " WHERE m.user_id = ?) OR EXISTS (SELECT 1 FROM group_members m JOIN groups g ON g.id = m.group_id"
 		    " WHERE m.user_id = ? AND g.all_links))",
 		    name);
+	else if (cond->op == HIVE_MY_DATASETS)
+		add(sql, " AND %s IN (SELECT id FROM datasets WHERE owner_id = ?)", name);
+	else if (cond->op == HIVE_PEERS_DATASETS)
+		add(sql,
+		    " AND %s IN (SELECT id FROM datasets WHERE owner_id = ? OR owner_id IN (SELECT b.user_id FROM"
+		    " group_members a JOIN group_members b ON a.group_id = b.group_id WHERE a.user_id = ?))",
+		    name);
 	else if (cond->op == HIVE_OR_SHARED)
 		add(sql, " AND (%s = ? OR shared)", name);
 	else if (cond->op == HIVE_HAS)
@@ -256,6 +263,7 @@ static void add_cond(struct sql *sql, const struct hive_cond *cond)
 static int bind_cond(struct hive_stmt *stmt, int *at, const struct hive_cond *cond)
 {
 	const struct hive_field *field = field_of(cond);
+	bool twice = cond->op == HIVE_PEERS || cond->op == HIVE_MY_LINKS || cond->op == HIVE_PEERS_DATASETS;
 	bool number_as_null = cond->number == 0 && (field->kind == HIVE_REF || field->kind == HIVE_TIME);
 	int r;
 
@@ -264,7 +272,7 @@ static int bind_cond(struct hive_stmt *stmt, int *at, const struct hive_cond *co
 	if (number_as_null && (cond->op == HIVE_EQ || cond->op == HIVE_NE))
 		return hive_stmt_bind_text(stmt, ++*at, NULL);
 	r = hive_stmt_bind_int(stmt, ++*at, cond->number);
-	if (r == 0 && (cond->op == HIVE_PEERS || cond->op == HIVE_MY_LINKS))
+	if (r == 0 && twice)
 		r = hive_stmt_bind_int(stmt, ++*at, cond->number);
 	return r;
 }

@@ -98,6 +98,8 @@ enum hive_op {
 	HIVE_ON_LINK,      /* the field is the id of a job that is on the link whose id is given */
 	HIVE_MY_GROUPS,    /* the field is the id of a group of the user whose id is given */
 	HIVE_MY_LINKS,     /* the field is the id of a link that a group of the user may use */
+	HIVE_MY_DATASETS,  /* the field is the id of a dataset of the user whose id is given */
+	HIVE_PEERS_DATASETS, /* the same of the user or of one who shares a group with them */
 	HIVE_OR_SHARED,    /* the field is the id given, or the row is shared */
 };
 

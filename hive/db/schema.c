@@ -192,6 +192,41 @@ static const char *const plans[] = {
 	NULL,
 };
 
+static const char *const transfers[] = {
+	"ALTER TABLE groups ADD COLUMN retention_s INTEGER NOT NULL DEFAULT 0 CHECK (retention_s >= 0)",
+	"ALTER TABLE shares ADD COLUMN name TEXT NOT NULL DEFAULT ''",
+	"ALTER TABLE shares ADD COLUMN max_downloads INTEGER NOT NULL DEFAULT 0 CHECK (max_downloads >= 0)",
+	"CREATE INDEX shares_dataset ON shares (dataset_id)",
+
+	"CREATE TABLE notes (" HEAD
+	"dataset_id INTEGER NOT NULL REFERENCES datasets ON DELETE CASCADE,"
+	"author_id INTEGER REFERENCES users ON DELETE SET NULL, author TEXT NOT NULL, text TEXT NOT NULL,"
+	"created_ns INTEGER NOT NULL, changed_ns INTEGER) STRICT",
+	"CREATE INDEX notes_dataset ON notes (dataset_id)",
+
+	"CREATE TABLE imports (" HEAD
+	"owner_id INTEGER NOT NULL REFERENCES users ON DELETE CASCADE, name TEXT NOT NULL, bytes INTEGER NOT NULL CHECK (bytes > 0),"
+	"sha256 TEXT, received_bytes INTEGER NOT NULL, state TEXT NOT NULL CHECK (state IN ('open', 'checking', 'done', 'failed')),"
+	"reason TEXT, dataset_id INTEGER REFERENCES datasets ON DELETE SET NULL, folder TEXT NOT NULL UNIQUE, file TEXT NOT NULL,"
+	"created_ns INTEGER NOT NULL, changed_ns INTEGER NOT NULL) STRICT",
+	"CREATE INDEX imports_owner ON imports (owner_id)",
+
+	"CREATE TABLE destinations (" HEAD
+	"name TEXT NOT NULL UNIQUE COLLATE NOCASE, kind INTEGER NOT NULL, url TEXT NOT NULL, user TEXT, secret TEXT, region TEXT,"
+	"host_key TEXT, description TEXT, disabled INTEGER NOT NULL, created_ns INTEGER NOT NULL) STRICT",
+
+	"CREATE TABLE copies (" HEAD
+	"dataset_id INTEGER NOT NULL REFERENCES datasets ON DELETE CASCADE,"
+	"destination_id INTEGER NOT NULL REFERENCES destinations ON DELETE CASCADE, owner_id INTEGER NOT NULL,"
+	"state TEXT NOT NULL CHECK (state IN ('waiting', 'running', 'done', 'failed')), bytes INTEGER NOT NULL,"
+	"done_bytes INTEGER NOT NULL, reason TEXT, created_ns INTEGER NOT NULL, ended_ns INTEGER) STRICT",
+	"CREATE INDEX copies_dataset ON copies (dataset_id)",
+	"CREATE INDEX copies_state ON copies (state)",
+
+	"CREATE TABLE trash (folder TEXT PRIMARY KEY) STRICT, WITHOUT ROWID",
+	NULL,
+};
+
 static const struct {
 	const char *about;
 	const char *const *statements;
@@ -201,6 +236,7 @@ static const struct {
 	{ "datasets", results },
 	{ "manifests and merged downloads of datasets", exports },
 	{ "rings, templates, schedules, webhooks", plans },
+	{ "shares, notes, imports, copies", transfers },
 };
 
 int64_t hive_schema_newest(void)

@@ -34,6 +34,7 @@ struct hive_call {
 enum {
 	HIVE_RULE_NOBODY,
 	HIVE_RULE_ANYBODY,   /* also without login */
+	HIVE_RULE_SHARE,     /* who has the secret in its path; Authorization is not for us */
 	HIVE_RULE_LOGGED_IN, /* what they see and may do is decided by the thing's own rules */
 	HIVE_RULE_RIGHTS = 256, /* + rights: one of these at least */
 };
@@ -175,6 +176,11 @@ int hive_http_dataset_download(struct hive_call *call);
 int hive_http_dataset_manifest(struct hive_call *call);
 int hive_http_dataset_files(struct hive_call *call);
 int hive_http_dataset_file(struct hive_call *call);
+
+int hive_http_import_data(struct hive_call *call);
+int hive_http_shared(struct hive_call *call);
+int hive_http_shared_download(struct hive_call *call);
+int hive_http_store(struct hive_call *call);
 
 int hive_http_health(struct hive_call *call);
 int hive_http_ready(struct hive_call *call);

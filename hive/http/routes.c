@@ -7,6 +7,7 @@
 #include "hive/http/call.h"
 
 #include "common/log.h"
+#include "hive/svc/imports.h"
 #include "hive/svc/jobs.h"
 #include "hive/svc/login.h"
 
@@ -129,12 +130,44 @@ const struct hive_route hive_routes[] = {
 	LIST("/datasets", NEEDS(JOBS), HIVE_DATASET),
 	GET("/datasets", NEEDS(JOBS), HIVE_DATASET),
 	PATCH("/datasets", NEEDS(JOBS), HIVE_DATASET),
+	DELETE("/datasets", NEEDS(JOBS), HIVE_DATASET),
 	{ "GET", API "/datasets/{id}/download", hive_http_dataset_download, NEEDS(HIVE_RIGHT_DOWNLOAD), HIVE_DATASET, 0, 0 },
 	{ "GET", API "/datasets/{id}/manifest", hive_http_dataset_manifest, NEEDS(JOBS), HIVE_DATASET, 0, 0 },
 	{ "GET", API "/datasets/{id}/files", hive_http_dataset_files, NEEDS(JOBS), HIVE_DATASET, 0, 0 },
 	{ "GET", API "/datasets/{id}/files/{file}", hive_http_dataset_file, NEEDS(HIVE_RIGHT_DOWNLOAD), HIVE_DATASET, 0, 0 },
 
 	{ "GET", API "/logs", hive_http_logs, NEEDS(HIVE_RIGHT_AUDIT), 0, 0, 0 },
+
+	LIST("/shares", NEEDS(JOBS), HIVE_SHARE),
+	POST("/shares", NEEDS(HIVE_RIGHT_DOWNLOAD), HIVE_SHARE),
+	GET("/shares", NEEDS(JOBS), HIVE_SHARE),
+	DELETE("/shares", NEEDS(JOBS), HIVE_SHARE),
+	{ "GET", API "/shared/{secret}", hive_http_shared, HIVE_RULE_SHARE, 0, 0, 0 },
+	{ "GET", API "/shared/{secret}/download", hive_http_shared_download, HIVE_RULE_SHARE, 0, 0, 0 },
+
+	LIST("/notes", NEEDS(JOBS), HIVE_NOTE),
+	POST("/notes", NEEDS(JOBS), HIVE_NOTE),
+	GET("/notes", NEEDS(JOBS), HIVE_NOTE),
+	PATCH("/notes", NEEDS(JOBS), HIVE_NOTE),
+	DELETE("/notes", NEEDS(JOBS), HIVE_NOTE),
+
+	LIST("/imports", NEEDS(JOBS), HIVE_IMPORT),
+	POST("/imports", NEEDS(HIVE_RIGHT_JOBS), HIVE_IMPORT),
+	GET("/imports", NEEDS(JOBS), HIVE_IMPORT),
+	DELETE("/imports", NEEDS(JOBS), HIVE_IMPORT),
+	{ "PUT", API "/imports/{id}/data", hive_http_import_data, NEEDS(JOBS), HIVE_IMPORT, 0, HIVE_PIECE_MAX },
+
+	LIST("/destinations", NEEDS(HIVE_RIGHT_PROBES | HIVE_RIGHT_DOWNLOAD), HIVE_DESTINATION),
+	POST("/destinations", NEEDS(HIVE_RIGHT_PROBES), HIVE_DESTINATION),
+	GET("/destinations", NEEDS(HIVE_RIGHT_PROBES | HIVE_RIGHT_DOWNLOAD), HIVE_DESTINATION),
+	PATCH("/destinations", NEEDS(HIVE_RIGHT_PROBES), HIVE_DESTINATION),
+	DELETE("/destinations", NEEDS(HIVE_RIGHT_PROBES), HIVE_DESTINATION),
+
+	LIST("/copies", NEEDS(JOBS), HIVE_COPY),
+	POST("/copies", NEEDS(HIVE_RIGHT_DOWNLOAD), HIVE_COPY),
+	GET("/copies", NEEDS(JOBS), HIVE_COPY),
+	DELETE("/copies", NEEDS(JOBS), HIVE_COPY),
+	{ "GET", API "/store", hive_http_store, HIVE_RULE_LOGGED_IN, 0, 0, 0 },
 
 	LIST("/audit", NEEDS(HIVE_RIGHT_AUDIT), HIVE_AUDIT),
 	GET("/audit", NEEDS(HIVE_RIGHT_AUDIT), HIVE_AUDIT),
@@ -177,6 +210,8 @@ static int identify(struct hive_call *call)
 	const struct hive_origin origin = { .address = skep_http_peer(call->req) };
 	int r;
 
+	if (call->route->rule == HIVE_RULE_SHARE)
+		return 0;
 	if (header && strncasecmp(header, "Bearer ", 7) == 0) {
 		r = hive_actor_by_token(call->hive, header + 7 + strspn(header + 7, " "), &origin, &call->actor);
 		if (r == SKEP_E_PRIVILEGE)
@@ -206,7 +241,7 @@ static bool rule_lets(struct hive_call *call)
 {
 	int rule = call->route->rule;
 
-	if (rule == HIVE_RULE_ANYBODY)
+	if (rule == HIVE_RULE_ANYBODY || rule == HIVE_RULE_SHARE)
 		return true;
 	if (rule == HIVE_RULE_NOBODY) {
 		(void)skep_http_refuse(call->req, 403, "forbidden", NULL, "nobody may do this");

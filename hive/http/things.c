@@ -21,9 +21,9 @@ static const struct fields {
 			(const char *const[]){ "name", "full_name", "email", "disabled", NULL },
 			(const char *const[]){ "password", NULL } },
 	[HIVE_GROUP] = { (const char *const[]){ "name", "description", "rights", "all_links", "quota_bytes", "quota_jobs",
-						"quota_duration_s", "quota_priority", "forced_filter", "ldap_group", NULL },
+						"quota_duration_s", "quota_priority", "retention_s", "forced_filter", "ldap_group", NULL },
 			 (const char *const[]){ "name", "description", "rights", "all_links", "quota_bytes", "quota_jobs",
-						"quota_duration_s", "quota_priority", "forced_filter", "ldap_group", NULL } },
+						"quota_duration_s", "quota_priority", "retention_s", "forced_filter", "ldap_group", NULL } },
 	[HIVE_TOKEN] = { (const char *const[]){ "name", "rights", "expires", NULL } },
 	[HIVE_PROBE] = { (const char *const[]){ "name", "address", "key_pin", "token", "description", "disabled", NULL },
 			 (const char *const[]){ "name", "address", "key_pin", "token", "description", "disabled", NULL } },
@@ -40,6 +40,15 @@ static const struct fields {
 						   "missed_runs", "job", NULL } },
 	[HIVE_WEBHOOK] = { (const char *const[]){ "name", "url", "events", "disabled", NULL },
 			   (const char *const[]){ "name", "url", "events", "disabled", NULL } },
+	[HIVE_SHARE] = { (const char *const[]){ "dataset_id", "name", "expires", "max_downloads", NULL }, NULL,
+			 (const char *const[]){ "password", NULL } },
+	[HIVE_NOTE] = { (const char *const[]){ "dataset_id", "text", NULL }, (const char *const[]){ "text", NULL } },
+	[HIVE_IMPORT] = { (const char *const[]){ "name", "bytes", "sha256", NULL } },
+	[HIVE_DESTINATION] = { (const char *const[]){ "name", "kind", "url", "user", "secret", "region", "host_key", "description",
+						      "disabled", NULL },
+			       (const char *const[]){ "name", "url", "user", "secret", "region", "host_key", "description",
+						      "disabled", NULL } },
+	[HIVE_COPY] = { (const char *const[]){ "dataset_id", "destination_id", NULL } },
 	[HIVE_DATASET] = { NULL, (const char *const[]){ "name", "description", "pinned", "expires", NULL } },
 };
 
@@ -211,7 +220,7 @@ int hive_http_answer_created(struct hive_call *call, const struct hive_change *c
 	if (!change->secret[0])
 		return hive_http_answer_row(call, change->again ? 200 : 201, table, change->row);
 	object = hive_http_row_json(table, change->row);
-	if (!object || json_object_set_new(object, change->kind == HIVE_WEBHOOK ? "secret" : "token",
+	if (!object || json_object_set_new(object, change->kind == HIVE_TOKEN ? "token" : "secret",
 					   json_string(change->secret)) < 0) {
 		json_decref(object);
 		return -ENOMEM;

@@ -109,6 +109,73 @@ int hive_store_part(struct hive_store *store, const struct hive_store_name *file
 	return 0;
 }
 
+static int say(struct hive_store *store, const struct hive_store_name *file, int r, struct skep_err *err)
+{
+	return r == 0 ? 0
+		      : skep_err_set(err, r, "%s/%s/%s: %s", store->root, file->folder, file->name, strerror(-r));
+}
+
+static int open_part(struct hive_store *store, const struct hive_store_name *file, uint64_t flags)
+{
+	_skep_close_ int dir = open_folder(store, file->folder, true);
+	char part[PATH_BYTES];
+
+	snprintf(part, sizeof(part), "%s.part", file->name);
+	return dir < 0 ? dir : open_below(dir, part, O_WRONLY | O_CREAT | flags, 0600);
+}
+
+static int write_at(int fd, const struct hive_store_bytes *bytes)
+{
+	size_t done = 0;
+
+	while (done < bytes->bytes) {
+		ssize_t n = pwrite(fd, (const char *)bytes->data + done, bytes->bytes - done,
+				   (off_t)(bytes->offset + (int64_t)done));
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		done += n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
+int hive_store_put(struct hive_store *store, const struct hive_store_name *file,
+		   const struct hive_store_bytes *bytes, struct skep_err *err)
+{
+	_skep_close_ int fd = -1;
+	int r = check_space(store, (int64_t)bytes->bytes, err);
+
+	if (r != 0)
+		return r;
+	fd = open_part(store, file, 0);
+	return say(store, file, fd < 0 ? fd : write_at(fd, bytes), err);
+}
+
+int hive_store_take(struct hive_store *store, const struct hive_store_name *file, int from,
+		    const atomic_bool *stop, struct skep_err *err)
+{
+	_skep_close_ int fd = open_part(store, file, O_TRUNC);
+	_skep_free_ char *buffer = malloc(READ_BYTES);
+	struct hive_store_bytes bytes = { .data = buffer };
+	int r = fd < 0 ? fd : buffer ? 0 : -ENOMEM;
+
+	while (r == 0) {
+		ssize_t n = pread(from, buffer, READ_BYTES, (off_t)bytes.offset);
+
+		if (n == 0)
+			break;
+		if (n < 0 && errno != EINTR)
+			r = -errno;
+		bytes.bytes = n > 0 ? (size_t)n : 0;
+		if (r == 0)
+			r = write_at(fd, &bytes);
+		bytes.offset += n > 0 ? n : 0;
+		if (r == 0 && atomic_load_explicit(stop, memory_order_relaxed))
+			r = -ECANCELED;
+	}
+	return say(store, file, r, err);
+}
+
 static int sum_of(int fd, struct hive_store_sum *ret)
 {
 	crypto_hash_sha256_state state;
@@ -132,13 +199,6 @@ static int sum_of(int fd, struct hive_store_sum *ret)
 	crypto_hash_sha256_final(&state, hash);
 	sodium_bin2hex(ret->sha256, sizeof(ret->sha256), hash, sizeof(hash));
 	return 0;
-}
-
-static int say(struct hive_store *store, const struct hive_store_name *file, int r, struct skep_err *err)
-{
-	return r == 0 ? 0
-		      : skep_err_set(err, r, "%s/%s/%s: %s", store->root, file->folder, file->name,
-				     strerror(-r));
 }
 
 int hive_store_seal(struct hive_store *store, const struct hive_store_name *file, int64_t bytes,
@@ -167,19 +227,6 @@ int hive_store_seal(struct hive_store *store, const struct hive_store_name *file
 	return say(store, file, r, err);
 }
 
-static int write_all(int fd, const char *text, size_t n)
-{
-	while (n > 0) {
-		ssize_t k = write(fd, text, n);
-
-		if (k < 0 && errno != EINTR)
-			return -errno;
-		text += k > 0 ? k : 0;
-		n -= k > 0 ? (size_t)k : 0;
-	}
-	return 0;
-}
-
 int hive_store_write(struct hive_store *store, const struct hive_store_name *file, const char *text,
 		     struct skep_err *err)
 {
@@ -190,7 +237,7 @@ int hive_store_write(struct hive_store *store, const struct hive_store_name *fil
 
 	snprintf(part, sizeof(part), "%s.part", file->name);
 	fd = dir < 0 ? dir : open_below(dir, part, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-	r = fd < 0 ? fd : write_all(fd, text, strlen(text));
+	r = fd < 0 ? fd : write_at(fd, &(struct hive_store_bytes){ text, strlen(text), 0 });
 	if (r == 0 && (fsync(fd) < 0 || renameat(dir, part, dir, file->name) < 0 || fsync(dir) < 0))
 		r = -errno;
 	return say(store, file, r, err);

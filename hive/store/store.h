@@ -6,6 +6,7 @@
  */
 #include "common/err.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 struct hive_store;
@@ -24,6 +25,18 @@ struct hive_store_name {
  */
 int hive_store_part(struct hive_store *store, const struct hive_store_name *file, int64_t more_bytes,
 		    int *ret_fd, int64_t *ret_bytes, struct skep_err *err);
+struct hive_store_bytes {
+	const void *data;
+	size_t bytes;
+	int64_t offset;
+};
+
+/* Writes bytes into the part at their place; more of them will come, or it is sealed. */
+int hive_store_put(struct hive_store *store, const struct hive_store_name *file,
+		   const struct hive_store_bytes *bytes, struct skep_err *err);
+/* All that a descriptor holds becomes the part; -ECANCELED: *stop became true. */
+int hive_store_take(struct hive_store *store, const struct hive_store_name *file, int from,
+		    const atomic_bool *stop, struct skep_err *err);
 struct hive_store_sum {
 	int64_t bytes;
 	char sha256[65];

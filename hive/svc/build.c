@@ -7,6 +7,7 @@
  */
 #include "hive/svc/build.h"
 
+#include "hive/db/transfers.h"
 #include "hive/export/manifest.h"
 #include "hive/export/merge.h"
 #include "hive/store/store.h"
@@ -30,6 +31,7 @@ struct build {
 	struct hive_dataset dataset;
 	struct hive_file *files;
 	uint32_t n_files;
+	struct hive_storage_rule rule;
 	/* what comes out */
 	struct hive_files_sum sum;
 	int64_t merged_bytes;
@@ -77,6 +79,8 @@ static int load_dataset(struct build *b, struct hive_tx *tx)
 		r = hive_files_of(tx, id, &b->files, &b->n_files);
 	if (r == 0)
 		r = hive_data_origins_of(tx, id, &b->origins);
+	if (r == 0)
+		r = hive_storage_rule_of(tx, b->dataset.owner_id, &b->rule);
 	return r == 0 ? hive_row_get(tx, &hive_users, b->dataset.owner_id, &b->owner) : r;
 }
 
@@ -328,6 +332,8 @@ static int save(struct build *b, int64_t bytes)
 	row.first_ns = b->sum.first_ns;
 	row.last_ns = b->sum.last_ns;
 	row.merged_bytes = b->merged_bytes;
+	if (!row.expires_ns && b->rule.retention_s)
+		row.expires_ns = hive_now_ns(b->hive) + b->rule.retention_s * (int64_t)SKEP_NSEC_PER_SEC;
 	r = row.state ? hive_row_update(tx, &hive_datasets, &row) : -ENOMEM;
 	return r < 0 ? r : hive_tx_commit(&tx);
 }

@@ -4,6 +4,7 @@
  * datasets. A probe's token goes in and never comes out. Any thread.
  */
 #include "common/log.h"
+#include "hive/db/transfers.h"
 #include "hive/svc/jobs.h"
 #include "hive/svc/things_priv.h"
 
@@ -172,11 +173,27 @@ static int dataset_may(struct hive_tx *tx, const struct hive_actor *actor, const
 {
 	const struct hive_dataset *dataset = row;
 
-	/* removing one is removing files too: not by this way */
-	return verb == HIVE_REMOVE ? SKEP_E_PRIVILEGE : hive_may_owned(tx, actor, dataset->owner_id);
+	(void)verb;
+	return hive_may_owned(tx, actor, dataset->owner_id);
 }
 
-/* Name, notes, pin and expiry are people's; the rest is what was captured. */
+/* The row goes now, with its files' rows; the files are removed later, whatever happens meanwhile. */
+static int dataset_after(struct hive_wish *wish)
+{
+	const struct hive_dataset *before = wish->before;
+	struct skep_err err = SKEP_ERR_NULL;
+
+	if (wish->change->row)
+		return 0;
+	if (before->pinned)
+		(void)skep_err_set(&err, SKEP_E_BUSY, "the dataset is pinned; take the pin off first");
+	else if (strcmp(before->state, "open") == 0)
+		(void)skep_err_set(&err, SKEP_E_BUSY, "the dataset's job has not ended; cancel the job instead");
+	return err.code ? hive_complain_err(wish->complaints, NULL, &err)
+			: hive_trash_add(wish->tx, before->folder);
+}
+
+/* Name, description, pin and expiry are people's; the rest is what was captured. */
 static int dataset_check(struct hive_wish *wish)
 {
 	const struct hive_dataset *dataset = wish->change->row;
@@ -188,6 +205,7 @@ static int dataset_check(struct hive_wish *wish)
 
 const struct hive_rules hive_dataset_rules = {
 	.table = &hive_datasets, .word = "dataset", .scope = dataset_scope, .may = dataset_may, .check = dataset_check,
+	.after = dataset_after,
 };
 
 /* ---- saved filters ---- */

@@ -7,6 +7,7 @@
 #include "hive/svc/jobs_links.h"
 
 #include "hive/db/plans.h"
+#include "hive/db/transfers.h"
 #include "hive/svc/audit.h"
 #include "hive/svc/news.h"
 #include "hive/svc/things_priv.h"
@@ -61,7 +62,7 @@ static int check_allowance(struct hive_tx *tx, const struct hive_actor *actor, c
 	if (r == 0)
 		r = hive_jobs_unfinished_of(tx, actor->user_id, &unfinished);
 	if (r == 0)
-		r = hive_datasets_bytes(tx, actor->user_id, &stored);
+		r = hive_storage_used(tx, actor->user_id, &stored);
 	if (r < 0)
 		return r;
 	if (job->priority > may.priority)
@@ -76,7 +77,7 @@ static int check_allowance(struct hive_tx *tx, const struct hive_actor *actor, c
 				    unfinished, may.jobs);
 	if (may.bytes && stored + job->limit_bytes > may.bytes)
 		(void)hive_complain(complaints, "limit_bytes",
-				    "limit_bytes: with what you store already that is more than the %" PRId64 " bytes of your groups",
+				    "limit_bytes: with what you store already, and may yet, that is more than the %" PRId64 " bytes of your groups",
 				    may.bytes);
 	else if (may.bytes && !job->limit_bytes && job->kind == HIVE_KIND_CAPTURE)
 		(void)hive_complain(complaints, "limit_bytes", "limit_bytes: your groups have a quota of bytes, so a limit is needed");

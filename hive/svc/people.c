@@ -155,7 +155,8 @@ static int group_check(struct hive_wish *wish)
 	(void)hive_check_name(wish->complaints, "name", group->name);
 	if (hive_rights_may_change(wish->actor->rights, before ? before->rights : 0, group->rights, &err))
 		(void)hive_complain_err(wish->complaints, "rights", &err);
-	if (group->quota_bytes < 0 || group->quota_jobs < 0 || group->quota_duration_s < 0)
+	if (group->quota_bytes < 0 || group->quota_jobs < 0 || group->quota_duration_s < 0 ||
+	    group->retention_s < 0)
 		(void)hive_complain(wish->complaints, "quota_bytes", "quotas: must not be negative; 0 is no limit");
 	if (group->quota_priority < HIVE_LOW || group->quota_priority > HIVE_CRITICAL)
 		(void)hive_complain(wish->complaints, "quota_priority", "quota_priority: must be low, normal, high or critical");

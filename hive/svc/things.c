@@ -21,6 +21,9 @@ static const struct hive_rules *const all_rules[HIVE_KINDS] = {
 	[HIVE_DATASET] = &hive_dataset_rules, [HIVE_AUDIT] = &hive_audit_rules,
 	[HIVE_TEMPLATE] = &hive_template_rules, [HIVE_SCHEDULE] = &hive_schedule_rules,
 	[HIVE_WEBHOOK] = &hive_webhook_rules,
+	[HIVE_SHARE] = &hive_share_rules,     [HIVE_NOTE] = &hive_note_rules,
+	[HIVE_IMPORT] = &hive_import_rules,   [HIVE_DESTINATION] = &hive_destination_rules,
+	[HIVE_COPY] = &hive_copy_rules,
 };
 
 const struct hive_table *hive_thing_table(enum hive_kind_of kind)

@@ -42,6 +42,8 @@ extern const struct hive_rules hive_user_rules, hive_group_rules, hive_token_rul
 extern const struct hive_rules hive_probe_rules, hive_link_rules, hive_job_rules, hive_filter_rules,
 	hive_dataset_rules, hive_audit_rules;
 extern const struct hive_rules hive_schedule_rules, hive_template_rules, hive_webhook_rules;
+extern const struct hive_rules hive_share_rules, hive_note_rules, hive_import_rules, hive_destination_rules,
+	hive_copy_rules;
 
 void hive_narrow(struct hive_list *list, const struct hive_table *table, const char *field, enum hive_op op,
 		 int64_t number);

@@ -8,6 +8,7 @@ import pytest
 
 import hive as hive_module
 from hive import API, RIGHTS, SPEC, Client
+from test_transfers import bring_in, capture, soon
 
 OPERATIONS = [(method.upper(), path, operation) for path, operations in SPEC["paths"].items() for method, operation in operations.items()]
 REFUSED = (401, 403, 404)
@@ -46,15 +47,31 @@ def populate(hive):
     hive.things["tokens"] = token.json["id"]
     hive.things["sessions"] = stranger.get("/sessions").json["items"][0]["id"]
     hive.things["audit"] = 1
+    dataset = give_dataset(stranger, hive.folder / "theirs.pcap")
+    hive.things["datasets"] = dataset
+    hive.things["imports"] = stranger.get("/imports").json["items"][0]["id"]
+    hive.things["notes"] = stranger.post("/notes", {"dataset_id": dataset, "text": "theirs"}).json["id"]
+    share = stranger.post("/shares", {"dataset_id": dataset, "name": "theirs", "expires": soon()})
+    hive.things["shares"], hive.things["secret"] = share.json["id"], share.json["secret"]
+    (hive.folder / "copies").mkdir()
+    place = stranger.post("/destinations", {"name": "theirs", "kind": "directory", "url": str(hive.folder / "copies")})
+    hive.things["destinations"] = place.json["id"]
+    hive.things["copies"] = stranger.post("/copies", {"dataset_id": dataset, "destination_id": place.json["id"]}).json["id"]
     hive.people = {"none": hive.person("none")}
     for right in RIGHTS:
         hive.people[right] = hive.person(f"only-{right}", [right])
+
+
+def give_dataset(client, path):
+    capture(path, 10)
+    return bring_in(client, path.read_bytes())
 
 
 def path_of(hive, pattern, operation_id):
     kind = pattern.removeprefix(API + "/").split("/")[0]
     path = pattern.replace("{id}", str(hive.things.get(kind, 1)))
     path = path.replace("{user}", str(hive.things["users"])).replace("{link}", str(hive.things["links"])).replace("{file}", "1")
+    path = path.replace("{secret}", str(hive.things["secret"]))
     assert "{" not in path, operation_id
     return path
 
@@ -88,7 +105,8 @@ def test_operation_lets_in_whom_it_says(world, method, path, operation):
 
 # Who may see a stranger's thing, by right; everybody else gets 404, as if it were not there.
 SEES = {"users": {"users"}, "groups": {"groups"}, "tokens": {"users"}, "sessions": set(), "probes": {"probes"}, "links": {"probes"},
-        "jobs": {"jobs-all"}, "filters": set(), "audit": {"audit"}}
+        "jobs": {"jobs-all"}, "datasets": {"jobs-all"}, "shares": {"jobs-all"}, "notes": {"jobs-all"}, "imports": {"jobs-all"},
+        "copies": {"jobs-all"}, "destinations": {"probes", "download"}, "filters": set(), "audit": {"audit"}}
 
 
 @pytest.mark.parametrize("kind", SEES)
