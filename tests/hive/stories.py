@@ -10,6 +10,9 @@ import json
 import os
 import pathlib
 import random
+import shutil
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -26,7 +29,7 @@ import pcapfile
 DETECTOR = """\
 from skep import Hive
 hive = Hive({url!r}, open("token").read())
-alarm = hive.trigger("flight recorder", before="10m", after="1s", name="alarm on A")
+alarm = hive.trigger("flight recorder", before="10s", after="1s", name="alarm on A")
 hive.wait(alarm)
 hive.download(alarm, "alarm.pcapng")
 """
@@ -91,15 +94,23 @@ def researcher(world, folder, say):
     return file
 
 
-def administrator(world, folder, say):
-    """A ring runs on link A; an anomaly detector calls five lines of Python; the packets from before the alarm are in the dataset."""
+def flight_recorder(world, say):
+    """The ring, and when it began."""
     ring = world.admin.create_ring("flight recorder", ["A"], ring_duration="10m")
     capturing(world.admin, ring)
-    say(f"an administrator has a ring on link A that keeps the last ten minutes (job {ring.id})")
+    say(f"an administrator starts a ring on link A that keeps the last ten minutes (job {ring.id})")
+    return ring, time.monotonic()
+
+
+def administrator(world, folder, say, recorder):
+    """A ring runs on link A; an anomaly detector calls five lines of Python; the packets from before the alarm are in the dataset."""
+    ring, began = recorder
+    time.sleep(max(0.0, began + 11 - time.monotonic()))  # so that it goes back as far as the detector asks
+    stored = world.admin.get_job(ring).stored_pkts
     before = quic(20, 3) + other(80, 4)
     world.send("A", before)
-    wait_for(lambda: world.admin.get_job(ring).stored_pkts >= len(before), "the ring to have the packets")
-    say(f"{len(before)} packets pass; then an anomaly detector sounds the alarm, and runs:\n")
+    wait_for(lambda: world.admin.get_job(ring).stored_pkts >= stored + len(before), "the ring to have the packets")
+    say(f"on link A, {len(before)} packets pass; then an anomaly detector sounds the alarm, and runs:\n")
     script = DETECTOR.format(url=world.url)
     say("".join(f"    {line}\n" for line in script.splitlines()))
     token = folder / "token"
@@ -114,8 +125,12 @@ def administrator(world, folder, say):
         raise AssertionError(f"the detector's program failed: {done.stderr}")
     file = folder / "alarm.pcapng"
     got = packets(file)
-    if got[:len(before)] != before:
+    at = got.index(before[0]) if before[0] in got else 0  # whole files of the ring are kept: older ones may be in front
+    if got[at:at + len(before)] != before:
         raise AssertionError(f"of {len(before)} packets before the alarm, {len(set(before) & set(got))} are in {file}")
+    alarm = next(world.admin.get_jobs(name="alarm on A", sort="-id", limit=1))
+    if alarm.outcome != "complete" or alarm.ring_id != ring.id:
+        raise AssertionError(f"the saved job is not complete: {alarm}")
     if world.admin.get_job(ring).state != "running":
         raise AssertionError("the ring does not go on")
     world.admin.stop_job(ring)
@@ -123,20 +138,26 @@ def administrator(world, folder, say):
     return file
 
 
+def free(port):
+    """The port if nobody listens there, else 0: any."""
+    with socket.socket() as probe:
+        return 0 if probe.connect_ex(("127.0.0.1", port)) == 0 else port
+
+
 def main(words):
     folder = pathlib.Path(words[0])
     state = folder / "world.json"
+    inner = folder / "world"
     if state.exists():
-        left = json.loads(state.read_text(encoding="utf-8"))
-        world_module.remove(left["namespaces"], left["run"], left["pids"])
+        world_module.remove(**json.loads(state.read_text(encoding="utf-8")))
         state.unlink()
+    shutil.rmtree(inner, ignore_errors=True)
     if "--clean" in words:
         return 0
-    folder.mkdir(parents=True, exist_ok=True)
-    inner = folder / f"world-{os.getpid()}"
-    inner.mkdir(mode=0o700)
-    port = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
-    world = World(inner, listen=port)
+    inner.mkdir(mode=0o700, parents=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was begun is removed
+    world = World(inner, listen=free(int(words[1])) if len(words) > 1 and words[1].isdigit() else 0)
+    state.write_text(json.dumps(world.left()), encoding="utf-8")
 
     def say(text):
         print(f"{text.rstrip()}\n" if text.startswith(" ") else f"demo: {text}", flush=True)
@@ -144,14 +165,18 @@ def main(words):
     try:
         world.start()
         say(f"a hive ({world.url}) and two probes, each in a network namespace of its own, TLS with pinned keys between them")
-        files = [researcher(world, folder, say), administrator(world, folder, say)]
+        recorder = flight_recorder(world, say)
+        files = [researcher(world, folder, say), administrator(world, folder, say, recorder)]
     except BaseException:
         world.close()
+        state.unlink()
         raise
     for file in files:
         print(f"  tshark -r '{file}' | head")
     if "--once" in words:
         world.close()
+        state.unlink()
+        shutil.rmtree(inner)
         return 0
     link = world.one_time_link()
     state.write_text(json.dumps(world.leave()), encoding="utf-8")

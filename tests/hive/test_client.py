@@ -4,6 +4,7 @@ said to make, on a real hive, whose every answer is checked; its models have the
 problems; a connection that breaks, before or after the hive has acted, makes no second job and loses none; who is not proven to be the
 hive gets nothing."""
 import dataclasses
+import hashlib
 import subprocess
 import threading
 import time
@@ -16,7 +17,11 @@ from client import OPERATIONS, PACKAGE, connect, skep, soon, watch
 from hive import PASSWORD, SPEC, wait_for
 from netns import Relay
 
+import frames
+import pcapfile
+
 import skep.jobs  # noqa: E402
+import skep.keeping  # noqa: E402
 import skep.models  # noqa: E402
 import skep.transport  # noqa: E402
 from skep import values  # noqa: E402
@@ -99,8 +104,9 @@ def accounts(call):
     assert call("change_user", user, full_name=None).full_name is None
     with pytest.raises(skep.ChangedError):
         call.client.change_user(user, email="ann@example.net")  # not made from what is there now
-    group = call("create_group", "staff", rights=["jobs", "download"], all_links=True, quota_bytes="10GB", quota_duration="1d")
-    assert (group.quota_bytes, group.quota_duration_s, group.rights) == (10**10, 86400, ["jobs", "download"])
+    group = call("create_group", "staff", rights=["jobs", "download"], all_links=True, quota_bytes="10GB", quota_duration="1d",
+                 retention="1w")
+    assert (group.quota_bytes, group.quota_duration_s, group.retention_s, group.rights) == (10**10, 86400, 604800, ["jobs", "download"])
     assert call("change_group", group.id, quota_priority="high").quota_priority == "high"
     assert call("get_group", str(group.id)).name == "staff"
     call("join_group", group, user)
@@ -222,15 +228,58 @@ def events(call, job):
 
 
 def datasets(call):
-    assert call("get_datasets") == []
-    missing = {"refused": skep.NotFoundError}
-    call("get_dataset", 1, **missing)
-    call("get_files", 1, **missing)
-    call("change_dataset", skep.Dataset.from_json({"id": 1, "version": 1}), description="x", **missing)
-    call("get_manifest", 1, **missing)
-    call("download", skep.Dataset.from_json({"id": 1, "version": 1, "name": "x"}), call.folder, **missing)
-    file = skep.File.from_json({"id": 1, "dataset_id": 1, "name": "a", "bytes": 1, "sha256": "0"})
-    call("download_file", file, call.folder, **missing)
+    """With what comes from a file; test_stories.py has those of captures."""
+    sent = frames.mixed(300)
+    path = call.folder / "web.pcap"
+    pcapfile.write(path, sent)
+    dataset = call("import_pcap", path, name="web")
+    assert (dataset.name, dataset.state, dataset.pkts, dataset.job_id) == ("web", "whole", 300, None)
+    assert call("get_dataset", dataset) == dataset and [one.id for one in call("get_datasets")] == [dataset.id]
+    changed = call("change_dataset", dataset, description="old traffic", pinned=True, expires="2038-01-01T00:00:00Z")
+    assert (changed.description, changed.pinned, changed.expires.year) == ("old traffic", True, 2038)
+    with pytest.raises(skep.ChangedError):
+        call.client.change_dataset(dataset, pinned=False)
+    file, = call("get_files", dataset)
+    assert call("download_file", file, call.folder).read_bytes() == path.read_bytes()
+    assert [record.data for record in pcapfile.read(call("download", dataset, call.folder / "again.pcap"))[1]] == sent
+    assert call("download", dataset, call.folder, format="zip").name == "web.zip"
+    assert call("get_manifest", dataset).pkts == 300
+    imported, = call("get_imports")
+    assert call("get_import", imported).state == "done"
+    call("delete_import", imported)
+    return dataset
+
+
+def keeping(call, dataset):
+    share = call("create_share", dataset, "for Ann", expires="+1h", password=PASSWORD, max_downloads=2, client=call.person)
+    assert share.secret and "secret=" not in repr(share) and call("get_share", share).downloads == 0 and len(call("get_shares")) == 1
+    ann = watch(skep.Hive(call.client.url))
+    link = ann.share_link(share)
+    call("get_shared", link, client=ann, refused=skep.RefusedError)
+    shared = call("get_shared", link, password=PASSWORD, client=ann)
+    assert (shared.name, shared.pkts, shared.downloads_left) == ("web", 300, 2)
+    assert len(pcapfile.read(call("download_shared", link, call.folder / "ann.pcap", password=PASSWORD, client=ann))[1]) == 300
+    call("delete_share", share)
+    with pytest.raises(skep.NotFoundError):
+        ann.get_shared(link, password=PASSWORD)
+    note = call("create_note", dataset, "looks like a scan")
+    assert call("get_note", note).author == "root" and [one.id for one in call("get_notes", dataset_id=dataset.id)] == [note.id]
+    assert call("change_note", note, text="is a scan").text == "is a scan"
+    call("delete_note", note)
+    (call.folder / "copies").mkdir()
+    destination = call("create_destination", "archive", "directory", str(call.folder / "copies"))
+    assert call("get_destination", destination).kind == "directory" and len(call("get_destinations")) == 1
+    assert call("change_destination", destination, description="tapes").description == "tapes"
+    copy = call("create_copy", dataset, destination)
+    assert wait_for(lambda: call("get_copy", copy).state == "done", 30) and len(call("get_copies")) == 1
+    assert list((call.folder / "copies").rglob("manifest*.json"))
+    call("delete_copy", copy)
+    call("delete_destination", destination)
+    store = call("store")
+    assert store.dataset_bytes > 0 and store.forecast
+    call.client.change_dataset(dataset.id, pinned=False)
+    call("delete_dataset", dataset)
+    assert call("get_datasets", state="whole") == []
 
 
 def system(call):
@@ -253,7 +302,7 @@ def test_every_operation_is_called(hive, tmp_path):
     filters(call)
     call("discover_links", probe, refused=skep.RefusedError)
     events(call, job)
-    datasets(call)
+    keeping(call, datasets(call))
     system(call)
     for name, what in (("delete_link", link), ("delete_link", other), ("delete_probe", probe), ("delete_group", group),
                        ("delete_user", user)):
@@ -412,6 +461,35 @@ def test_only_the_hive_itself_gets_the_token(tls_hive):
         skep.Hive(url, ca_file="/nowhere/ca.pem").health()
     with pytest.raises(skep.UsageError):
         skep.Hive(url, pin=digest)
+
+
+def test_an_import_that_breaks_goes_on(hive, tmp_path):
+    """Answers are lost in the middle of it; then a second call goes on with what a first one has begun."""
+    client = connect(hive)
+    path = tmp_path / "big.pcap"
+    sent = frames.mixed(20_000, largest=1500)
+    pcapfile.write(path, sent)
+    assert path.stat().st_size > skep.keeping.PIECE
+    relay = Relay(None, hive.port, cuts=[None, 0, 0, 0])
+    try:
+        through = skep.Hive(f"http://127.0.0.1:{relay.listen}", client._http.token)
+        through.whoami()
+        through.close()  # the import itself begins with a new connection, of which the answer is lost
+        assert through.import_pcap(path).pkts == len(sent)
+    finally:
+        relay.close()
+    with open(path, "rb") as file:
+        begun = client._begun("again", path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+    client._put(begun, path.read_bytes()[:1000])
+    seen = []
+    assert client.import_pcap(path, name="again", progress=lambda name, have, total: seen.append(have)).pkts == len(sent)
+    assert seen[0] == 1000
+    (tmp_path / "text.pcap").write_text("this is no capture, for a capture does not begin so")
+    with pytest.raises(skep.SkepError) as refusal:
+        client.import_pcap(tmp_path / "text.pcap")
+    assert "text.pcap" in str(refusal.value)
+    with pytest.raises(skep.UsageError):
+        client.import_pcap(tmp_path / "nothing.pcap")
 
 
 # --- the older client's calls ---

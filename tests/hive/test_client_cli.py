@@ -15,6 +15,8 @@ import pytest
 from client import BIN, Command, connect, skep
 from hive import PASSWORD
 
+import frames
+import pcapfile
 import skep.cli  # noqa: E402
 
 
@@ -41,7 +43,9 @@ def test_every_call_has_a_command():
     methods = {method for _, verbs in skep.cli.NOUNS.values() for method in verbs.values()}
     elsewhere = {skep.Hive.login: ("login",), skep.Hive.claim: ("login",), skep.Hive.logout: ("logout",),
                  skep.Hive.create_job: ("job", "create"), skep.Hive.download_file: ("dataset", "download"),
-                 skep.Hive.download: ("dataset", "download"), skep.Hive.iter_events: ("watch",)}
+                 skep.Hive.download: ("dataset", "download"), skep.Hive.iter_events: ("watch",),
+                 skep.Hive.import_pcap: ("import", "create"), skep.Hive.create_share: ("share", "create"),
+                 skep.Hive.download_shared: ("share", "download")}
     commands = {words for words, _ in parsers(skep.cli.make_parser())}
     missing = {name for name in dir(skep.Hive) if hasattr(method := getattr(skep.Hive, name), "operations") and method not in methods
                and elsewhere.get(method) not in commands}
@@ -172,6 +176,32 @@ def test_a_password_is_read_from_a_file_or_not_at_all(command, hive):
     assert done.returncode == 4 and "log in" in done.stderr
     assert command(*mine, "user", "create", "ann", "--password-file", "-", stdin=PASSWORD + "\n").returncode == 0
     assert len(hive.admin.get("/sessions").json["items"]) == sessions
+
+
+def test_captures_come_in_and_go_out(command, hive, tmp_path):
+    """import, download (whole, a part, the files themselves), share and what the other end does with the link."""
+    sent = frames.mixed(200)
+    pcapfile.write(tmp_path / "web.pcap", sent)
+    done = command("import", "create", tmp_path / "web.pcap", "--name", "web", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    dataset = json.loads(done.stdout)
+    assert (dataset["pkts"], dataset["name"]) == (200, "web")
+    done = command("dataset", "download", dataset["id"], tmp_path / "all.pcapng")
+    assert done.returncode == 0 and "all.pcapng" in done.stderr and len(pcapfile.read(tmp_path / "all.pcapng")[1]) == 200
+    assert command("dataset", "download", dataset["id"], tmp_path / "udp.pcap", "--filter", "udp", "-q").stderr == ""
+    assert 0 < len(pcapfile.read(tmp_path / "udp.pcap")[1]) < 200
+    (tmp_path / "files").mkdir()
+    assert command("dataset", "download", dataset["id"], tmp_path / "files", "--files").returncode == 0
+    assert len(list((tmp_path / "files").iterdir())) == 1
+    done = command("dataset", "download", dataset["id"], tmp_path, "--files", "--filter", "udp")
+    assert done.returncode == 2 and "--files" in done.stderr
+    assert command("dataset", "download", 10**6, tmp_path / "no.pcap").returncode == 5 and not (tmp_path / "no.pcap").exists()
+    done = command("share", "create", dataset["id"], "for Ann", "--expires", "+1h")
+    assert done.returncode == 0 and done.stdout.startswith(f"http://127.0.0.1:{hive.port}/api/v1/shared/"), done
+    nobody = Command(tmp_path / "ann")
+    done = nobody("share", "download", tmp_path / "ann.pcap", "--secret-file", "-", stdin=done.stdout)
+    assert done.returncode == 0 and len(pcapfile.read(tmp_path / "ann.pcap")[1]) == 200, done.stderr
+    assert "GB" in command("hive", "store").stdout or "TB" in command("hive", "store").stdout
 
 
 def complete(command, line):

@@ -91,7 +91,8 @@ def test_stop_shows_what_the_last_job_has(world, installed, tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     program = f"{tmp_path}/.local/lib/wireshark/extcap/skep-extcap"
-    process = subprocess.Popen([program, "--capture", "--extcap-interface", "skep-B", "--fifo", fifo, "--slice", "1h"], env=installed.environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([program, "--capture", "--extcap-interface", "skep-B", "--fifo", fifo, "--slice", "1h"],
+                               env=installed.environment, stderr=subprocess.PIPE, text=True)
     reader = subprocess.Popen(["cat", str(fifo)], stdout=open(tmp_path / "seen.pcap", "wb"))
     try:
         job = wait_for(lambda: next(world.admin.get_jobs(name="Wireshark", state="running"), None), 30)

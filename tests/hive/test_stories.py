@@ -27,7 +27,7 @@ def test_the_researchers_story(world, tmp_path):
 
 
 def test_the_administrators_story(world, tmp_path):
-    stories.administrator(world, tmp_path, print)
+    stories.administrator(world, tmp_path, print, stories.flight_recorder(world, print))
 
 
 def test_a_download_that_breaks_goes_on(world, tmp_path):

@@ -181,7 +181,11 @@ class World:
         self.relay.close()
         relay = subprocess.Popen([sys.executable, "-B", ROOT / "tests" / "net" / "netns.py", self.hive_ns, str(HIVE_PORT), str(port)],
                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        return {"namespaces": self.namespaces(), "run": str(self.run), "pids": {relay.pid: started(relay.pid)}}
+        return self.left() | {"pids": {relay.pid: started(relay.pid)}}
+
+    def left(self):
+        """What remove() would need to know if we were killed."""
+        return {"namespaces": self.namespaces(), "run": str(self.run), "pids": {}}
 
     def close(self):
         """Ends and removes everything but the folder. May be called twice."""
@@ -197,7 +201,7 @@ class World:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        remove(self.namespaces(), self.run)
+        remove(**self.left())
 
 
 def started(pid):
@@ -208,7 +212,7 @@ def started(pid):
         return None
 
 
-def remove(namespaces, run, pids=()):
+def remove(namespaces, run, pids):
     """Ends what runs in the namespaces (they are ours by name) and removes them; pids: other processes of ours, and when each began."""
     for pid in pids:
         if started(pid) == pids[pid]:

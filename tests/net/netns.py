@@ -61,9 +61,11 @@ class Relay:
     @staticmethod
     def _pass(source, target, left):
         with contextlib.suppress(OSError):
-            while (left is None or left > 0) and (data := source.recv(65536)):
+            while data := source.recv(65536):
                 target.sendall(data[:left])
                 left = None if left is None else left - len(data)
+                if left is not None and left <= 0:
+                    break
         for end in (source, target):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

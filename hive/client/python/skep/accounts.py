@@ -101,8 +101,11 @@ class AccountCalls(Calls):
         """One group."""
         return Group.from_json(self._http.get(f"/api/v1/groups/{id_of(group)}"))
 
-    def _group(self, quota_bytes: Size | Unset, quota_duration: Duration | Unset, **values: Any) -> dict[str, Any]:
+    def _group(self, quota_bytes: Size | Unset, quota_duration: Duration | Unset, retention: Duration | Unset,
+               **values: Any) -> dict[str, Any]:
         body = given(**values)
+        if retention is not UNSET:
+            body["retention_s"] = to_seconds(retention, "retention")
         if quota_bytes is not UNSET:
             body["quota_bytes"] = to_bytes(quota_bytes, "quota_bytes")
         if quota_duration is not UNSET:
@@ -112,10 +115,12 @@ class AccountCalls(Calls):
     @operation("create_group")
     def create_group(self, name: str, *, rights: Sequence[Right] | Unset = UNSET, all_links: bool | Unset = UNSET,
                      quota_bytes: Size | Unset = UNSET, quota_jobs: int | Unset = UNSET, quota_duration: Duration | Unset = UNSET,
-                     quota_priority: Priority | Unset = UNSET, forced_filter: str | None | Unset = UNSET,
+                     quota_priority: Priority | Unset = UNSET, retention: Duration | Unset = UNSET,
+                     forced_filter: str | None | Unset = UNSET,
                      ldap_group: str | None | Unset = UNSET, description: str | None | Unset = UNSET, key: str | None = None) -> Group:
-        """Makes a group. Quotas: stored bytes, jobs at once, longest job, highest priority; 0 is no limit."""
-        body = self._group(quota_bytes, quota_duration, name=name, rights=rights, all_links=all_links, quota_jobs=quota_jobs,
+        """Makes a group. Quotas: stored bytes, jobs at once, longest job, highest priority; 0 is no limit. retention: how
+        long its datasets are kept; 0 is for ever."""
+        body = self._group(quota_bytes, quota_duration, retention, name=name, rights=rights, all_links=all_links, quota_jobs=quota_jobs,
                            quota_priority=quota_priority, forced_filter=forced_filter, ldap_group=ldap_group, description=description)
         return Group.from_json(self._http.create("/api/v1/groups", body, key))
 
@@ -123,10 +128,10 @@ class AccountCalls(Calls):
     def change_group(self, group: Ref, *, name: str | Unset = UNSET, rights: Sequence[Right] | Unset = UNSET,
                      all_links: bool | Unset = UNSET, quota_bytes: Size | Unset = UNSET, quota_jobs: int | Unset = UNSET,
                      quota_duration: Duration | Unset = UNSET, quota_priority: Priority | Unset = UNSET,
-                     forced_filter: str | None | Unset = UNSET, ldap_group: str | None | Unset = UNSET,
+                     retention: Duration | Unset = UNSET, forced_filter: str | None | Unset = UNSET, ldap_group: str | None | Unset = UNSET,
                      description: str | None | Unset = UNSET) -> Group:
         """Changes a group."""
-        body = self._group(quota_bytes, quota_duration, name=name, rights=rights, all_links=all_links, quota_jobs=quota_jobs,
+        body = self._group(quota_bytes, quota_duration, retention, name=name, rights=rights, all_links=all_links, quota_jobs=quota_jobs,
                            quota_priority=quota_priority, forced_filter=forced_filter, ldap_group=ldap_group, description=description)
         return self._change(Group, "/api/v1/groups", group, body)
 

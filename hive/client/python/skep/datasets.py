@@ -75,6 +75,11 @@ class DatasetCalls(Calls):
         url = f"/api/v1/datasets/{file.dataset_id}/files/{file.id}"
         return self._fetch(url, None, target, sha256=file.sha256, size=file.bytes, progress=progress)
 
+    @operation("delete_dataset")
+    def delete_dataset(self, dataset: Ref) -> None:
+        """Removes a dataset and its files; not one that is pinned, or that a job still fills."""
+        self._http.delete(f"/api/v1/datasets/{id_of(dataset)}")
+
     def download_files(self, dataset: Ref, folder: Path = ".", *, progress: Progress | None = None) -> list[pathlib.Path]:
         """Fetches all files of a dataset (or of a job's) as the probes wrote them."""
         if isinstance(dataset, Job):
@@ -100,22 +105,30 @@ class DatasetCalls(Calls):
             dataset = self.dataset_of(dataset)
         elif not isinstance(dataset, Dataset):
             dataset = self.get_dataset(dataset)
-        target = pathlib.Path(path)
-        as_folder = target.is_dir() or str(path).endswith("/")
-        format = format or (None if as_folder else format_of(target)) or "pcapng"
-        if as_folder:
-            target = target / f"{safe_name(dataset.name)}.{format}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        query = {"format": format, "link": link.name if isinstance(link, Link) else link, "filter": filter,
-                 "from": from_ and to_time(from_, "from"), "to": to and to_time(to, "to")}
+        name = dataset.name
+        target, query = self._part(path, lambda: name, format=format, link=link, from_=from_, to=to, filter=filter)
         return self._fetch(f"/api/v1/datasets/{dataset.id}/download", query, target, progress=progress)
 
     # --- fetching ---
 
+    @staticmethod
+    def _part(path: Path, name: Callable[[], str], *, format: DownloadFormat | None, link: str | Link | None, from_: Time | None,
+              to: Time | None, filter: str | None) -> tuple[pathlib.Path, dict[str, Any]]:
+        """The file to make, and what to ask for."""
+        target = pathlib.Path(path)
+        as_folder = target.is_dir() or str(path).endswith("/")
+        format = format or (None if as_folder else format_of(target)) or "pcapng"
+        if as_folder:
+            target = target / f"{safe_name(name())}.{format}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target, {"format": format, "link": link.name if isinstance(link, Link) else link, "filter": filter,
+                        "from": from_ and to_time(from_, "from"), "to": to and to_time(to, "to")}
+
     def _fetch(self, url: str, query: dict[str, Any] | None, target: pathlib.Path, *, sha256: str | None = None, size: int | None = None,
-               progress: Progress | None = None) -> pathlib.Path:
+               headers: dict[str, str] | None = None, progress: Progress | None = None) -> pathlib.Path:
         part = target.with_name(target.name + ".part")
         fetch = _Fetch(self._http, url, query, target.name, progress, size)
+        fetch.headers = {"Accept-Encoding": "identity", **(headers or {})}
         with open(part, "ab" if sha256 else "wb") as out:  # the rest of an earlier call only where the digest shows what it is
             fetch.into(out)
             out.flush()
@@ -136,6 +149,7 @@ class _Fetch:
         self.size = size  # None: not known yet
         self.etag: str | None = None
         self.known = size is not None
+        self.headers: dict[str, str] = {}
 
     def into(self, out: BinaryIO) -> None:
         """Appends what is missing in `out`."""
@@ -170,7 +184,7 @@ class _Fetch:
     def _piece(self, out: BinaryIO) -> bool:
         """One answer. True: it is all there, as far as an answer can say."""
         have = out.seek(0, os.SEEK_END)
-        headers = {"Accept-Encoding": "identity"}
+        headers = dict(self.headers)
         if have and (self.known or self.etag):
             headers["Range"] = f"bytes={have}-"
             if self.etag:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from types import TracebackType
 
 from .accounts import AccountCalls
-from .datasets import DatasetCalls
 from .events import EventCalls
 from .jobs import JobCalls
+from .keeping import KeepingCalls
 from .plans import PlanCalls
 from .probes import ProbeCalls
 from .system import SystemCalls
 from .transport import Transport
 
 
-class Hive(JobCalls, EventCalls, PlanCalls, DatasetCalls, ProbeCalls, AccountCalls, SystemCalls):
+class Hive(JobCalls, EventCalls, PlanCalls, KeepingCalls, ProbeCalls, AccountCalls, SystemCalls):
     """A hive as one person or program sees it.
 
         hive = Hive("https://hive.example.net:8480", token)

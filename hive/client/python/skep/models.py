@@ -102,6 +102,7 @@ class Group(Thing):
     quota_jobs: int
     quota_duration_s: int
     quota_priority: Priority
+    retention_s: int
     forced_filter: str | None
     ldap_group: str | None
     created: datetime | None
@@ -529,3 +530,101 @@ class ProgressNews(News):
     pkts_per_s: float
     bytes_per_s: float
     estimated_end: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share(Thing):
+    """A link to a dataset for people without an account."""
+    dataset_id: int
+    owner_id: int
+    created: datetime
+    expires: datetime
+    downloads: int
+    used: datetime | None
+    name: str
+    max_downloads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewShare(Share):
+    """The only time that its secret is shown."""
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared(Answer):
+    """What somebody shares with me."""
+    name: str
+    description: str | None
+    state: Literal["whole", "incomplete"]
+    pkts: int
+    stored_bytes: int
+    first: datetime | None
+    last: datetime | None
+    expires: datetime
+    downloads_left: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note(Thing):
+    dataset_id: int
+    author_id: int | None
+    author: str
+    text: str
+    created: datetime
+    changed: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import(Thing):
+    """A capture that is brought in as a dataset."""
+    owner_id: int
+    name: str
+    bytes: int
+    sha256: str | None
+    received_bytes: int
+    state: Literal["open", "checking", "done", "failed"]
+    reason: str | None
+    dataset_id: int | None
+    created: datetime
+    changed: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Destination(Thing):
+    """Where datasets can be copied to."""
+    name: str
+    kind: Literal["directory", "s3", "sftp"]
+    url: str
+    user: str | None
+    region: str | None
+    host_key: str | None
+    description: str | None
+    disabled: bool
+    created: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copy(Thing):
+    """A dataset on its way to a destination, or there."""
+    dataset_id: int
+    destination_id: int
+    owner_id: int
+    state: Literal["waiting", "running", "done", "failed"]
+    bytes: int
+    done_bytes: int
+    reason: str | None
+    created: datetime
+    ended: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store(Answer):
+    """The room for datasets; forecast says in words when it is full."""
+    total_bytes: int
+    free_bytes: int
+    reserve_bytes: int
+    dataset_bytes: int
+    growth_bytes_s: int
+    full_in_s: int | None
+    forecast: str

@@ -127,6 +127,8 @@ class _Auth(requests.auth.AuthBase):
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         transport = self.transport
+        if "Authorization" in request.headers:
+            return request
         if transport.token:
             request.headers["Authorization"] = f"Bearer {transport.token}"
         elif transport.cookie:

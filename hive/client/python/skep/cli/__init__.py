@@ -30,7 +30,19 @@ NOUNS: dict[str, tuple[str, dict[str, Callable[..., Any]]]] = {
         "list": H.get_jobs, "show": H.get_job, "stop": H.stop_job, "cancel": H.cancel_job, "pause": H.pause_job, "resume": H.resume_job,
         "archive": H.archive_job, "restore": H.restore_job, "clone": H.clone_job, "events": H.get_job_events}),
     "dataset": ("what captures leave", {
-        "list": H.get_datasets, "show": H.get_dataset, "change": H.change_dataset, "files": H.get_files, "manifest": H.get_manifest}),
+        "list": H.get_datasets, "show": H.get_dataset, "change": H.change_dataset, "delete": H.delete_dataset, "files": H.get_files,
+        "manifest": H.get_manifest}),
+    "share": ("links to datasets, for people without an account", {
+        "list": H.get_shares, "show": H.get_share, "delete": H.delete_share, "look": H.get_shared}),
+    "note": ("notes on datasets", {
+        "list": H.get_notes, "show": H.get_note, "create": H.create_note, "change": H.change_note, "delete": H.delete_note}),
+    "import": ("captures that are brought in as datasets", {
+        "list": H.get_imports, "show": H.get_import, "delete": H.delete_import}),
+    "destination": ("places for copies of datasets", {
+        "list": H.get_destinations, "show": H.get_destination, "create": H.create_destination, "change": H.change_destination,
+        "delete": H.delete_destination}),
+    "copy": ("copies of datasets elsewhere", {
+        "list": H.get_copies, "show": H.get_copy, "create": H.create_copy, "delete": H.delete_copy}),
     "ring": ("flight recorders: the last packets of links", {
         "list": H.get_rings, "show": H.get_ring, "create": H.create_ring, "trigger": H.trigger}),
     "template": ("fields of jobs, to make jobs of", {
@@ -61,12 +73,14 @@ NOUNS: dict[str, tuple[str, dict[str, Callable[..., Any]]]] = {
     "session": ("who is logged in where", {
         "list": H.get_sessions, "show": H.whoami, "delete": H.delete_session, "logout-everywhere": H.logout_everywhere}),
     "audit": ("who did what", {"list": H.get_audit, "show": H.get_audit_entry}),
-    "hive": ("the hive itself", {"health": H.health, "ready": H.ready, "metrics": H.metrics, "logs": H.get_logs, "openapi": H.openapi}),
+    "hive": ("the hive itself", {
+        "health": H.health, "ready": H.ready, "metrics": H.metrics, "logs": H.get_logs,
+        "store": H.store, "openapi": H.openapi}),
 }
 # Parameter or noun -> how a thing of that kind is found by its name, where names are unique.
 BY_NAME: dict[str, Callable[..., Any]] = {
-    "filter": H.get_filters, "group": H.get_groups, "link": H.get_links, "probe": H.get_probes, "schedule": H.get_schedules,
-    "template": H.get_templates, "token": H.get_tokens, "user": H.get_users, "webhook": H.get_webhooks}
+    "destination": H.get_destinations, "filter": H.get_filters, "group": H.get_groups, "link": H.get_links, "probe": H.get_probes,
+    "schedule": H.get_schedules, "template": H.get_templates, "token": H.get_tokens, "user": H.get_users, "webhook": H.get_webhooks}
 
 
 def common_options() -> argparse.ArgumentParser:

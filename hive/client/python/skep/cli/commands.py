@@ -167,6 +167,44 @@ def download(options: argparse.Namespace) -> int:
     return 0
 
 
+def import_file(options: argparse.Namespace) -> int:
+    hive = connect(options)
+    progress = output.DownloadProgress(getattr(options, "quiet", False))
+    try:
+        dataset = hive.import_pcap(options.file, name=options.name, timeout=options.timeout, progress=progress)
+    finally:
+        progress.close()
+    _show(options, dataset)
+    return 0
+
+
+def create_share(options: argparse.Namespace) -> int:
+    """Shows the link, which nobody can show again."""
+    hive = connect(options)
+    positional, named = arguments.take(options, skep.Hive.create_share, lambda _, text: text)
+    share = hive.create_share(*positional, **named)
+    if getattr(options, "output", "table") == "table":
+        print(hive.share_link(share))
+        remark(options, f"share {share.id} until {share.expires:%Y-%m-%d %H:%M} UTC; whoever has the link has the dataset")
+    else:
+        _show(options, share)
+    return 0
+
+
+def download_shared(options: argparse.Namespace) -> int:
+    (secret,), named = arguments.take(options, skep.Hive.download_shared, lambda _, text: text, skip={"path"})
+    profile = config.load(options.profile)
+    url = secret.partition("/api/")[0] if "://" in secret else profile.url  # a link says itself whose it is; it needs no login
+    hive = skep.Hive(url, ca_file=profile.ca_file or None, pin=profile.pin if url == profile.url and profile.pin else None)
+    progress = output.DownloadProgress(getattr(options, "quiet", False))
+    try:
+        path = hive.download_shared(secret, options.download, progress=progress, **named)
+    finally:
+        progress.close()
+    remark(options, f"{path}: {show_bytes(path.stat().st_size)}")
+    return 0
+
+
 def watch(options: argparse.Namespace) -> int:
     """What happens to jobs, as it happens, a line an event."""
     for event in connect(options).iter_events(options.job):
@@ -268,6 +306,17 @@ def add(nouns: Any, places: dict[str, Any], common: argparse.ArgumentParser) -> 
     command.add_argument("--job", action="store_true", help="the id is a job's")
     command.add_argument("--files", action="store_true", help="the files as they were captured, each verified")
     arguments.add_arguments(command, skep.Hive.download, skip={"dataset", "path"})
+
+    command = entry(places["import"], "create", "bring a pcap or pcapng (plain or zstd) in as a dataset", import_file)
+    command.add_argument("file", metavar="FILE")
+    command.add_argument("--name", metavar="NAME", help="of the dataset (default: the file's)")
+    command.add_argument("--timeout", metavar="DURATION", default="1h", help="how long checking may take (default: 1h)")
+
+    command = entry(places["share"], "create", "make a link to a dataset for people without an account", create_share)
+    arguments.add_arguments(command, skep.Hive.create_share)
+    command = entry(places["share"], "download", "fetch what somebody shares", download_shared)
+    command.add_argument("download", metavar="PATH", nargs="?", default=".", help="a file, whose ending says the format, or a folder")
+    arguments.add_arguments(command, skep.Hive.download_shared, skip={"path"})
 
     command = entry(nouns, "watch", "what happens to jobs, as it happens", watch)
     command.add_argument("job", metavar="JOB", nargs="?", help="only this job, until it has ended")
