@@ -174,6 +174,24 @@ struct cap_unpack *cap_unpack_free(struct cap_unpack *u)
 	return NULL;
 }
 
+/* With the lock held: behind all that wait, and somebody to do it. */
+static void put(struct cap_unpack *u, struct cap_unpack_task *t)
+{
+	t->next = NULL;
+	t->state = WAITING;
+	if (u->head)
+		u->tail->next = t;
+	else
+		u->head = t;
+	u->tail = t;
+	u->n_waiting++;
+	if (u->n_idle)
+		pthread_cond_signal(&u->work);
+	else if (u->n_waiting >= 2 && u->n_threads < u->max_threads &&
+		 pthread_create(&u->threads[u->n_threads], NULL, thread_main, u) == 0)
+		u->n_threads++;
+}
+
 /* The first slot is for who does not work ahead, so that there always is one. */
 static struct cap_unpack_task *free_slot(struct cap_unpack *u, bool ahead)
 {
@@ -193,26 +211,15 @@ static struct cap_unpack_task *free_slot(struct cap_unpack *u, bool ahead)
 struct cap_unpack_task *cap_unpack_begin(struct cap_unpack *u, const struct cap_unpack_stretch *stretch,
 					 bool ahead)
 {
-	struct cap_unpack_task *t = free_slot(u, ahead); /* slots are freed by the caller's thread only */
+	struct cap_unpack_task *t;
 
 	assert(stretch->n <= CAP_UNPACK_MAX_BYTES && stretch->raw <= CAP_UNPACK_MAX_BYTES);
-	if (!t)
-		return NULL;
-	t->stretch = *stretch;
-	t->next = NULL;
 	pthread_mutex_lock(&u->lock);
-	t->state = WAITING;
-	if (u->head)
-		u->tail->next = t;
-	else
-		u->head = t;
-	u->tail = t;
-	u->n_waiting++;
-	if (u->n_idle)
-		pthread_cond_signal(&u->work);
-	else if (u->n_waiting >= 2 && u->n_threads < u->max_threads &&
-		 pthread_create(&u->threads[u->n_threads], NULL, thread_main, u) == 0)
-		u->n_threads++;
+	t = free_slot(u, ahead);
+	if (t) {
+		t->stretch = *stretch;
+		put(u, t);
+	}
 	pthread_mutex_unlock(&u->lock);
 	return t;
 }

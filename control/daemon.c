@@ -10,7 +10,7 @@
 #include "common/log.h"
 #include "common/tls.h"
 #include "control/http/handlers.h"
-#include "control/sd.h"
+#include "common/sd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -132,10 +132,10 @@ static int write_port(const struct ctl *ctl, struct skep_err *err)
 
 static void serve(struct ctl *ctl, int signals)
 {
-	uint64_t watchdog_ns = ctl_sd_watchdog_ns(), second_ns = 0;
+	uint64_t watchdog_ns = skep_sd_watchdog_ns(), second_ns = 0;
 	struct signalfd_siginfo info;
 
-	ctl_sd_notify("READY=1");
+	skep_sd_notify("READY=1");
 	for (;;) {
 		uint64_t now = skep_clock_now_ns(&skep_clock_system, CLOCK_MONOTONIC);
 
@@ -143,7 +143,7 @@ static void serve(struct ctl *ctl, int signals)
 			second_ns = now;
 			ctl_links_sample(ctl->links);
 			if (watchdog_ns)
-				ctl_sd_notify("WATCHDOG=1");
+				skep_sd_notify("WATCHDOG=1");
 		}
 		ctl_jobs_tick(ctl->jobs);
 		ctl_jobs_wait(ctl->jobs, signals, TICK_MS);
@@ -154,7 +154,7 @@ static void serve(struct ctl *ctl, int signals)
 
 static void stop(struct ctl *ctl)
 {
-	ctl_sd_notify("STOPPING=1");
+	skep_sd_notify("STOPPING=1");
 	ctl->http = skep_http_stop(ctl->http, STOP_GRACE_MS);
 	ctl->relays = ctl_relays_free(ctl->relays);
 	ctl->jobs = ctl_jobs_close(ctl->jobs);

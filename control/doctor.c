@@ -11,6 +11,7 @@
 #include "common/format.h"
 #include "common/json.h"
 #include "control/links.h"
+#include "control/rss.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -137,6 +138,25 @@ static void check_huge_pages(struct doctor *d, const json_t *machine)
 		    "none: buffers of AF_XDP cost more TLB misses; sysctl vm.nr_hugepages=128");
 }
 
+static void check_rss(struct doctor *d, const char *link)
+{
+	switch (ctl_rss_of(link)) {
+	case CTL_RSS_SYMMETRIC:
+		say(d, OK, link, "both directions of a flow reach the same queue");
+		break;
+	case CTL_RSS_APART:
+		say(d, WARN, link,
+		    "the directions of a flow reach different queues: ethtool -X %s hkey 6d:5a:6d:5a:… (as long as "
+		    "its key)",
+		    link);
+		break;
+	default:
+		say(d, WARN, link,
+		    "whether both directions of a flow reach the same queue is not known: ethtool -x %s",
+		    link);
+	}
+}
+
 /* NIC rings, offloads that change packets, queues and CPUs of one link. */
 static void check_link(struct doctor *d, const struct ctl_link_config *cfg, const json_t *link)
 {
@@ -169,9 +189,7 @@ static void check_link(struct doctor *d, const struct ctl_link_config *cfg, cons
 		    "the NIC joins packets before they are captured: ethtool -K %s lro off rx-gro-hw off",
 		    cfg->name);
 	if (queues > 1)
-		say(d, WARN, cfg->name,
-		    "whether both directions of a flow reach the same queue is not known: ethtool -x %s",
-		    cfg->name);
+		check_rss(d, cfg->name);
 	if (json_is_array(json_object_get(link, "irq_cpus")) &&
 	    json_integer_value(json_object_get(link, "numa_node")) > 0 &&
 	    !json_equal(json_object_get(link, "irq_cpus"), json_object_get(link, "cpus")))

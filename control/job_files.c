@@ -125,7 +125,8 @@ void ctl_job_recover(struct ctl_jobs *jobs, const struct job *job, struct job_li
 		return;
 	run_recover(jobs, job, path);
 	for (; has_part(path, link->name) && waited_ms < HELD_MS; waited_ms += HELD_STEP_MS) {
-		(void)nanosleep(&(struct timespec){ .tv_nsec = HELD_STEP_MS * (long)SKEP_NSEC_PER_MSEC }, NULL);
+		(void)nanosleep(&(struct timespec){ .tv_nsec = HELD_STEP_MS * (long)SKEP_NSEC_PER_MSEC },
+				NULL);
 		run_recover(jobs, job, path);
 	}
 	if (waited_ms >= HELD_MS)

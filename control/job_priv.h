@@ -139,7 +139,7 @@ void ctl_job_add_reason(struct job *job, const char *fmt, ...) SKEP_PRINTF(2, 3)
 
 /* job_budget.c */
 int ctl_job_make_budget(struct ctl_jobs *jobs, const struct job *job, struct skep_err *err);
-/* Gives back what dead engines took with them; the job owes nothing then, or it could not be found out yet. */
+/* Gives back what dead engines took with them; the job then owes nothing, unless it is not known yet. */
 void ctl_job_give_back(struct ctl_jobs *jobs, struct job *job);
 
 /* job_ring.c */
@@ -169,7 +169,8 @@ int ctl_job_begin_link(struct ctl_jobs *jobs, struct job *job, struct job_link *
 void ctl_job_engine_name(const struct job *job, const struct job_link *link, char buf[static 64]);
 void ctl_job_stop(struct ctl_jobs *jobs, struct job *job);
 /* Asks the engine of a link for the account of its job now. false: it does not say. */
-bool ctl_job_ask(struct ctl_jobs *jobs, const struct job *job, const struct job_link *link, struct ctl_account *ret);
+bool ctl_job_ask(struct ctl_jobs *jobs, const struct job *job, const struct job_link *link,
+		 struct ctl_account *ret);
 /* All that is due for jobs and engines. */
 void ctl_job_run(struct ctl_jobs *jobs);
 uint64_t ctl_job_now_ns(void); /* UTC */

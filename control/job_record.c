@@ -237,6 +237,29 @@ static json_t *gaps_view(const struct job *job)
 	return gaps;
 }
 
+static double part(uint64_t of, uint64_t limit)
+{
+	return limit ? SKEP_MIN((double)of / (double)limit, 1.0) : 0;
+}
+
+/* How much of the limit that is nearest; of a trigger, of its time. */
+static json_t *progress_json(const struct job *job, const struct ctl_account *total)
+{
+	uint64_t now = job->ended_ns ? job->ended_ns : ctl_job_now_ns();
+	uint64_t past = job->started_ns ? now - SKEP_MIN(job->started_ns, now) : 0;
+	uint64_t end = job->saved_of[0] ? job->to_ns : job->end_at_ns;
+	double done = part(past, job->limit_duration_ns);
+
+	if (job_ended(job))
+		return json_real(1);
+	if (end)
+		done = SKEP_MAX(done, job->started_ns < end ? part(past, end - job->started_ns) : 1);
+	done = SKEP_MAX(done, part(total->stored, job->limit_packets));
+	done = SKEP_MAX(done, part(total->bytes_raw, job->limit_bytes));
+	return end || job->limit_duration_ns || job->limit_packets || job->limit_bytes ? json_real(done)
+										       : json_null();
+}
+
 json_t *ctl_job_view(const struct job *job)
 {
 	json_t *view = json_object();
@@ -246,6 +269,7 @@ json_t *ctl_job_view(const struct job *job)
 	json_object_set_new(view, "id", json_string(job->id));
 	json_object_set_new(view, "name", json_string(job->name));
 	json_object_set_new(view, "state", json_string(ctl_job_state_names[job->state]));
+	json_object_set_new(view, "progress", progress_json(job, &total));
 	json_object_set_new(view, "outcome",
 			    !job_ended(job) ? json_null()
 					    : json_string(job->incomplete ? "incomplete" : "complete"));

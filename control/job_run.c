@@ -273,7 +273,8 @@ static const json_t *job_in(const json_t *status, const char *name)
 	return NULL;
 }
 
-bool ctl_job_ask(struct ctl_jobs *jobs, const struct job *job, const struct job_link *link, struct ctl_account *ret)
+bool ctl_job_ask(struct ctl_jobs *jobs, const struct job *job, const struct job_link *link,
+		 struct ctl_account *ret)
 {
 	struct ctl_engine *engine = ctl_job_engine(jobs, link->name);
 	_skep_json_ json_t *status = NULL;

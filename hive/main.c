@@ -7,6 +7,7 @@
  */
 #include "common/log.h"
 #include "common/opts.h"
+#include "common/sd.h"
 #include "hive/config.h"
 #include "hive/db/schema.h"
 #include "hive/http/call.h"
@@ -188,14 +189,30 @@ static void address_of(const struct hive_settings *s, uint16_t port, char ret[st
 		snprintf(ret, 320, "%s://%.*s:%u", s->tls ? "https" : "http", (int)(colon ? colon - s->listen : 0), s->listen, port);
 }
 
-static void run_until_told(struct hive *hive, const struct hive_settings *s, const sigset_t *signals)
-{
-	const struct timespec turn = { .tv_sec = 1 };
-	uint64_t cleaned_ns = 0, refreshed_ns = 0;
+struct serving {
+	struct hive *hive;
+	struct hive_http *app;
+	struct hive_dispatch *dispatch;
+	struct hive_hooks *hooks;
+	struct hive_chores *chores;
+};
 
+static void run_until_told(const struct serving *serving, const struct hive_settings *s, const sigset_t *signals)
+{
+	const struct timespec turn = { .tv_nsec = (long)(SKEP_NSEC_PER_SEC / 2) };
+	uint64_t cleaned_ns = 0, refreshed_ns = 0, watchdog_ns = skep_sd_watchdog_ns(), told_ns = 0;
+	struct hive *hive = serving->hive;
+
+	skep_sd_notify("READY=1");
 	while (sigtimedwait(signals, NULL, &turn) < 0) {
 		uint64_t now = skep_clock_now_ns(hive->clock, CLOCK_MONOTONIC);
 
+		/* who only listens, while no job goes on, is not alive */
+		if (watchdog_ns && now - told_ns >= watchdog_ns / 4 &&
+		    hive_dispatch_alive(serving->dispatch, watchdog_ns / 2)) {
+			skep_sd_notify("WATCHDOG=1");
+			told_ns = now;
+		}
 		if (now - cleaned_ns > CLEAN_NS) {
 			(void)hive_sessions_clean(hive);
 			cleaned_ns = now;
@@ -205,6 +222,16 @@ static void run_until_told(struct hive *hive, const struct hive_settings *s, con
 			refreshed_ns = now;
 		}
 	}
+	skep_sd_notify("STOPPING=1");
+}
+
+static void stop(struct serving *serving)
+{
+	serving->app = hive_http_stop(serving->app);
+	serving->chores = hive_chores_stop(serving->chores);
+	serving->dispatch = hive_dispatch_stop(serving->dispatch);
+	serving->hooks = hive_hooks_stop(serving->hooks);
+	serving->hive = hive_close(serving->hive);
 }
 
 static int serve(const struct hive_settings *s, struct skep_err *err)
@@ -212,11 +239,7 @@ static int serve(const struct hive_settings *s, struct skep_err *err)
 	_skep_close_ int lock = -1;
 	_skep_free_ char *cert = NULL, *key = NULL;
 	struct hive_http_config http = { .listen = s->listen };
-	struct hive *hive = NULL;
-	struct hive_http *app = NULL;
-	struct hive_dispatch *dispatch = NULL;
-	struct hive_hooks *hooks = NULL;
-	struct hive_chores *chores = NULL;
+	struct serving serving = { 0 };
 	char address[320];
 	sigset_t signals;
 	int r;
@@ -235,28 +258,24 @@ static int serve(const struct hive_settings *s, struct skep_err *err)
 	http.cert_pem = cert;
 	http.key_pem = key;
 	if (r == 0)
-		r = open_hive(s, &hive, err);
+		r = open_hive(s, &serving.hive, err);
 	if (r == 0)
-		r = hive_dispatch_start(hive, &dispatch, err);
+		r = hive_dispatch_start(serving.hive, &serving.dispatch, err);
 	if (r == 0)
-		r = hive_hooks_start(hive, &hooks, err);
+		r = hive_hooks_start(serving.hive, &serving.hooks, err);
 	if (r == 0)
-		r = hive_chores_start(hive, &chores, err);
+		r = hive_chores_start(serving.hive, &serving.chores, err);
 	if (r == 0)
-		r = hive_http_start(hive, &http, &app, err);
+		r = hive_http_start(serving.hive, &http, &serving.app, err);
 	if (r == 0) {
-		address_of(s, hive_http_port(app), address);
+		address_of(s, hive_http_port(serving.app), address);
 		printf("listening on %s\n", address);
-		r = print_first_link(hive, address, false, err);
+		r = print_first_link(serving.hive, address, false, err);
 		fflush(stdout);
 	}
 	if (r == 0)
-		run_until_told(hive, s, &signals);
-	hive_http_stop(app);
-	hive_chores_stop(chores);
-	hive_dispatch_stop(dispatch);
-	hive_hooks_stop(hooks);
-	hive_close(hive);
+		run_until_told(&serving, s, &signals);
+	stop(&serving);
 	return r;
 }
 

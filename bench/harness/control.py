@@ -2,6 +2,7 @@
 """The scenarios control-*: what the daemon adds to an engine. Serving a segment beside nginx, from a request to the first packet, the
 flight recorder under load, one flow out of a large capture."""
 import json
+import resource
 import shutil
 import socket
 import statistics
@@ -225,12 +226,18 @@ def make_capture(bench, plan, work):
     return raw
 
 
+def cpu_s():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def timed(words):
-    start_s = time.monotonic()
+    """(seconds, CPU seconds) of a program"""
+    start_s, start_cpu_s = time.monotonic(), cpu_s()
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True)
     if done.returncode:
         raise BenchError(f"{words[0]}: {done.stderr.strip()[-400:]}")
-    return time.monotonic() - start_s
+    return time.monotonic() - start_s, cpu_s() - start_cpu_s
 
 
 def count_in(path):
@@ -271,12 +278,13 @@ def one_flow(bench, plan, name, port, raw):
     if found[0] != found[1] or found[0] < PER_FLOW / 2:  # a busy machine may have dropped a few when it made the capture
         raise BenchError(f"the flow {name}: {found[0]} packets by us, {found[1]} by tcpdump, {PER_FLOW} sent")
     said = json.loads(subprocess.run([str(word) for word in ours], capture_output=True, text=True).stderr)
-    mine, others = (statistics.median(pair[i] for pair in pairs) for i in (0, 1))
+    mine, others = (statistics.median(pair[i][0] for pair in pairs) for i in (0, 1))
+    mine_cpu, others_cpu = (1000 * statistics.median(pair[i][1] for pair in pairs) for i in (0, 1))
     peers = {"tcpdump -r": 1000 * others}
     if plan.tshark and shutil.which("tshark"):
-        peers["tshark -Y"] = 1000 * timed(["tshark", "-n", "-r", raw, "-Y", f"udp.port == {port}", "-w", work / "t.pcap"])
+        peers["tshark -Y"] = 1000 * timed(["tshark", "-n", "-r", raw, "-Y", f"udp.port == {port}", "-w", work / "t.pcap"])[0]
     # the goal is about a flow that is somewhere; one that is everywhere is in every block
     more = {"of": "G12", "target": 20} if name in (FLOWS[0][0], FLOWS[1][0]) else {"of": "control"}
     bench.figure(plan.name, f"100 packets {name} out of {raw.stat().st_size / GIB:.2f} GiB, ms: faster than tcpdump -r", statistics.median(
-        theirs / own for own, theirs in pairs), "x", ours=1000 * mine, peers=peers,
-                 why=f"{said['blocks_read']} of {said['blocks']} blocks read", **more)
+        theirs[0] / own[0] for own, theirs in pairs), "x", ours=1000 * mine, peers=peers,
+                 why=f"{said['blocks_read']} of {said['blocks']} blocks read; CPU {mine_cpu:.0f} ms, tcpdump {others_cpu:.0f} ms", **more)

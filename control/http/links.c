@@ -21,16 +21,42 @@ static json_t *rates_json(struct ctl *ctl, const char *name)
 	for (int i = 0; i < CTL_COUNTERS; i++)
 		json_object_set_new(counters, ctl_counter_names[i], json_integer((json_int_t)c.now[i]));
 	rates = json_pack(
-		"{s:s,s:f,s:f,s:f,s:f,s:f,s:o}", "source", "/sys/class/net", "rx_pps",
+		"{s:s,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:o}", "source", "/sys/class/net", "rx_pps",
 		c.per_second[CTL_RX_PACKETS], "rx_bps", 8 * c.per_second[CTL_RX_BYTES], "tx_pps",
 		c.per_second[CTL_TX_PACKETS], "tx_bps", 8 * c.per_second[CTL_TX_BYTES], "rx_drops_ps",
 		c.per_second[CTL_RX_DROPPED] + c.per_second[CTL_RX_MISSED] + c.per_second[CTL_RX_FIFO],
-		"counters", counters);
+		"nic_drops_ps", c.per_second[CTL_RX_MISSED] + c.per_second[CTL_RX_FIFO], "kernel_drops_ps",
+		c.per_second[CTL_RX_DROPPED], "counters", counters);
 	return rates ? rates : json_null();
 }
 
+/* Jobs that have not ended and are given to the link. */
+static json_t *jobs_json(const json_t *jobs, const char *name)
+{
+	json_t *list = json_array(), *job, *link;
+	size_t i, k;
+
+	json_array_foreach(jobs, i, job)
+	{
+		if (!json_is_null(json_object_get(job, "outcome")))
+			continue;
+		json_array_foreach(json_object_get(job, "links"), k, link)
+		{
+			const char *this_name = json_string_value(json_object_get(link, "name"));
+
+			if (this_name && !strcmp(this_name, name))
+				json_array_append_new(list, json_pack("{s:O,s:O,s:O,s:O}", "id",
+								      json_object_get(job, "id"), "name",
+								      json_object_get(job, "name"), "kind",
+								      json_object_get(job, "kind"), "state",
+								      json_object_get(job, "state")));
+		}
+	}
+	return list;
+}
+
 /* One link for clients; probed is skep-capture's object, shared with others. */
-static json_t *link_json(struct ctl *ctl, const json_t *probed)
+static json_t *link_json(struct ctl *ctl, const json_t *probed, const json_t *jobs)
 {
 	const char *name = json_string_value(json_object_get(probed, "name"));
 	const struct ctl_link_config *cfg = name ? ctl_config_link(&ctl->cfg, name) : NULL;
@@ -49,13 +75,14 @@ static json_t *link_json(struct ctl *ctl, const json_t *probed)
 			    cfg && cfg->expected_bps ? json_integer((json_int_t)cfg->expected_bps)
 						     : json_null());
 	json_object_set_new(link, "rates", rates_json(ctl, name));
+	json_object_set_new(link, "jobs", jobs_json(jobs, name));
 	return link;
 }
 
 int ctl_http_links(struct skep_http_req *req, void *app)
 {
 	struct ctl *ctl = app;
-	_skep_json_ json_t *probe = NULL;
+	_skep_json_ json_t *probe = NULL, *jobs = NULL;
 	struct skep_err err = SKEP_ERR_NULL;
 	json_t *list, *item;
 	size_t i;
@@ -63,9 +90,10 @@ int ctl_http_links(struct skep_http_req *req, void *app)
 	if (ctl_links_refresh(ctl->links, PROBE_AGE_NS, &err))
 		return skep_http_answer_err(req, &err);
 	probe = ctl_links_probe(ctl->links);
+	jobs = ctl_jobs_list(ctl->jobs);
 	list = json_array();
 	json_array_foreach(json_object_get(probe, "links"), i, item)
-		json_array_append_new(list, link_json(ctl, item));
+		json_array_append_new(list, link_json(ctl, item, jobs));
 	return skep_http_answer_json(req, 200, json_pack("{s:o}", "links", list));
 }
 
@@ -88,7 +116,7 @@ int ctl_http_link(struct skep_http_req *req, void *app)
 {
 	struct ctl *ctl = app;
 	const char *name = skep_http_param(req, "name");
-	_skep_json_ json_t *probe = NULL;
+	_skep_json_ json_t *probe = NULL, *jobs = NULL;
 	struct skep_err err = SKEP_ERR_NULL;
 	const json_t *item;
 
@@ -107,5 +135,6 @@ int ctl_http_link(struct skep_http_req *req, void *app)
 	if (!item)
 		return skep_http_refuse(req, 404, "no-such-link", NULL, "this probe has no link \"%s\"",
 					name);
-	return skep_http_answer_json(req, 200, link_json(ctl, item));
+	jobs = ctl_jobs_list(ctl->jobs);
+	return skep_http_answer_json(req, 200, link_json(ctl, item, jobs));
 }

@@ -120,3 +120,33 @@ int hive_deliveries_forget(struct hive_tx *tx, int64_t before_ns)
 {
 	return hive_sql_run(tx, "DELETE FROM deliveries WHERE next_ns IS NULL AND done_ns < ?", "i", before_ns);
 }
+
+int hive_counts_read(struct hive_tx *tx, struct hive_counts *ret)
+{
+	const struct {
+		int64_t *n;
+		const char *sql;
+	} counts[] = {
+		{ &ret->users, "SELECT count(*) FROM users WHERE NOT disabled" },
+		{ &ret->groups, "SELECT count(*) FROM groups" },
+		{ &ret->tokens, "SELECT count(*) FROM tokens WHERE revoked_ns IS NULL" },
+		{ &ret->sessions, "SELECT count(*) FROM sessions" },
+		{ &ret->links, "SELECT count(*) FROM links WHERE NOT disabled" },
+		{ &ret->schedules, "SELECT count(*) FROM schedules WHERE next_ns IS NOT NULL AND NOT disabled" },
+		{ &ret->webhooks, "SELECT count(*) FROM webhooks WHERE NOT disabled" },
+		{ &ret->audit_entries, "SELECT coalesce(max(id), 0) FROM audit" },
+		{ &ret->deliveries[HIVE_DELIVERY_WAITING], "SELECT count(*) FROM deliveries WHERE state = 0" },
+		{ &ret->deliveries[HIVE_DELIVERY_DONE], "SELECT count(*) FROM deliveries WHERE state = 1" },
+		{ &ret->deliveries[HIVE_DELIVERY_FAILED], "SELECT count(*) FROM deliveries WHERE state = 2" },
+		{ &ret->seen_pkts, "SELECT coalesce(sum(seen_pkts), 0) FROM jobs" },
+		{ &ret->stored_pkts, "SELECT coalesce(sum(stored_pkts), 0) FROM jobs" },
+		{ &ret->rejected_pkts, "SELECT coalesce(sum(rejected_pkts), 0) FROM jobs" },
+		{ &ret->dropped_pkts, "SELECT coalesce(sum(dropped_pkts), 0) FROM jobs" },
+		{ &ret->stored_bytes, "SELECT coalesce(sum(stored_bytes), 0) FROM jobs" },
+	};
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(counts) && r == 0; i++)
+		r = hive_sql_int(tx, counts[i].n, counts[i].sql, "");
+	return r;
+}

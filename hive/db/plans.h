@@ -92,6 +92,12 @@ int hive_delivery_due_first(struct hive_tx *tx, int64_t now_ns, struct hive_deli
 /* A delivery of the event for each webhook of the owner that wants it. */
 int hive_deliveries_add(struct hive_tx *tx, int64_t owner_id, enum hive_hook_event event, int64_t job_id,
 			int64_t now_ns);
+struct hive_counts {
+	int64_t users, groups, tokens, sessions, links, schedules, webhooks, audit_entries;
+	int64_t deliveries[3]; /* by state */
+	int64_t seen_pkts, stored_pkts, rejected_pkts, dropped_pkts, stored_bytes; /* of all jobs */
+};
+int hive_counts_read(struct hive_tx *tx, struct hive_counts *ret);
 /* Those that are over for longer. */
 int hive_deliveries_forget(struct hive_tx *tx, int64_t before_ns);
 

@@ -211,11 +211,16 @@ static int trigger(struct hive_call *call, struct hive_trigger *trigger, struct 
 int hive_http_ring_trigger(struct hive_call *call)
 {
 	struct hive_trigger what = { .ring_id = hive_http_id(call, "id") };
+	_hive_job_ struct hive_job ring = { 0 };
+	struct hive_complaints complaints = { 0 };
 	struct hive_job_wish wish = { 0 };
 	int r;
 
 	if (what.ring_id < 0)
 		return 0;
+	r = hive_thing_get(call->hive, &call->actor, HIVE_JOB, what.ring_id, &ring, &complaints);
+	if (r != 0)
+		return skep_http_refuse(call->req, 404, "not-found", NULL, "there is no such ring");
 	r = trigger(call, &what, &wish);
 	hive_job_clear(&wish.row);
 	return r;

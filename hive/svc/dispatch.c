@@ -50,6 +50,7 @@ struct hive_dispatch {
 	struct polled *polls;
 	uint32_t n_polls;
 	bool stop, has_news;
+	uint64_t turned_ns; /* the last turn that was saved */
 	uint32_t n_threads;
 	pthread_t threads[WORKERS + 1];
 };
@@ -425,6 +426,8 @@ static void turn(struct hive_dispatch *d)
 	if (r < 0)
 		skep_log(SKEP_LOG_ERROR, "jobs cannot be saved: %s; trying again", strerror(-r));
 	pthread_mutex_lock(&d->lock);
+	if (r == 0)
+		d->turned_ns = mono_ns(d->hive);
 	for (uint32_t i = 0; i < n; i++)
 		put(d, &(struct task){ .effect = effects[i] });
 	poll_who_is_due(d);
@@ -454,6 +457,16 @@ static void *lead(void *arg)
 		pthread_mutex_unlock(&d->lock);
 	}
 	return NULL;
+}
+
+bool hive_dispatch_alive(struct hive_dispatch *d, uint64_t within_ns)
+{
+	bool alive;
+
+	pthread_mutex_lock(&d->lock);
+	alive = mono_ns(d->hive) - d->turned_ns < within_ns;
+	pthread_mutex_unlock(&d->lock);
+	return alive;
 }
 
 struct hive_dispatch *hive_dispatch_stop(struct hive_dispatch *d)
@@ -494,6 +507,7 @@ int hive_dispatch_start(struct hive *hive, struct hive_dispatch **ret, struct sk
 		return skep_err_set(err, -ENOMEM, "out of memory");
 	d->hive = hive;
 	d->last = &d->first;
+	d->turned_ns = mono_ns(hive);
 	pthread_mutex_init(&d->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Proves what an engine's death leaves of a job's limits and account: what it had taken of a limit that links share, and not brought to disk,
-is given back, so that the job still gets as many packets as it asked for and not one more; and the packets that it is known to have had
-are in the account as dropped, beside the gap on the job."""
+"""Proves what an engine's death leaves of a job's limits and account: what it had taken of a limit that links share, and not brought
+to disk, is given back, so that the job still gets as many packets as it asked for and not one more; and the packets that it is
+known to have had are in the account as dropped, beside the gap on the job."""
 import os
 import signal
 

@@ -83,20 +83,21 @@ def test_a_fetch_goes_on_after_a_one_way_partition(rig, far, new_daemon):
     daemon.start()
     job, segment = large_segment(daemon, rig)
     path, headers, etag = f"/v1/jobs/{job['id']}/segments/{segment['name']}", {}, None
-    got = bytearray()
-    for cut_at in (segment["bytes"] // 5, segment["bytes"] // 2, None):
+    cuts, got = [segment["bytes"] // 5, segment["bytes"] // 2], bytearray()
+    for _ in range(8):  # three, but for a machine that is so busy that it looks like a partition
         with fetching(daemon, far, path, headers) as answer, contextlib.ExitStack() as cut:
             assert answer.status == (206 if got else 200) and etag in (None, answer.headers["ETag"])
             etag = answer.headers["ETag"]
             try:
                 while data := answer.read(PIECE):
                     got += data
-                    if cut_at and len(got) >= cut_at:
-                        cut_at = None
+                    if cuts and len(got) >= cuts[0]:
+                        del cuts[0]
                         cut.enter_context(one_way(rig.cap))
-                assert len(got) == segment["bytes"], "the connection ended, but nothing had cut it"
+                break
             except TimeoutError:
                 assert len(got) < segment["bytes"]
             headers = {"Range": f"bytes={len(got)}-", "If-Range": etag}
+    assert not cuts
     assert len(got) == segment["bytes"] and hashlib.sha256(got).hexdigest() == segment["sha256"]
     assert daemon.get("/healthz").status == 200

@@ -4,6 +4,7 @@ is stopped. The same Idempotency-Key gives the one job; it ends in one end state
 by packet; nothing is there twice or out of order; without the engine's death nothing is missing, and with it that is said.
 
 SKEP_SOAK=1: a hundred points instead of eight."""
+import http.client
 import os
 import random
 import signal
@@ -45,14 +46,17 @@ class Killer(threading.Thread):
 
 
 def attempt(daemon, method, path, **more):
-    """None if the daemon died meanwhile."""
+    """None if the daemon died meanwhile, in the middle of an answer or before."""
+    process = daemon.process
     try:
         return daemon.ask(method, path, **more)
-    except OSError:
-        return None
-    except Exception:  # half an answer
-        if daemon.process.poll() is None:
-            raise
+    except (OSError, http.client.HTTPException, ValueError, AssertionError):
+        # its sockets are closed a moment before it can be seen to have ended
+        until = time.monotonic() + 5 * PATIENCE
+        while process.poll() is None:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.01)
         return None
 
 
@@ -102,7 +106,9 @@ def one_point(daemon, rng, number, folder):
     assert numbers == sorted(set(numbers)), where
     assert (job["outcome"] == "incomplete") == bool(job["reasons"]), where
     if "engine" not in killer.killed and first and first.status == 201:
-        assert job["outcome"] == "complete" and job["gaps"] == [] and numbers == list(range(limit or FRAMES)), where
+        dropped = sum(account["dropped"].values())  # by a machine that is too busy
+        assert job["gaps"] == [] and (job["outcome"] == "complete") == (dropped == 0), where
+        assert len(numbers) == (limit or FRAMES - dropped) and (dropped or numbers == list(range(len(numbers)))), where
     if job["gaps"]:
         assert "engine" in killer.killed and job["outcome"] == "incomplete", where
     assert daemon.ask("DELETE", f"/v1/jobs/{job['id']}").status == 204, where

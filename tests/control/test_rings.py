@@ -74,6 +74,20 @@ def test_saved_job_survives_the_daemon_and_the_ring(probe, tmp_path):
     assert sorted(seen_numbers(probe, saved, tmp_path / "saved")) == sorted(sent)
 
 
+def test_a_name_makes_one_job_of_a_ring(probe):
+    ring, other = start(probe, ring={"duration_ns": 10 * SECOND}), start(probe, ring={"duration_ns": 10 * SECOND})
+    body = {"before_ns": SECOND, "name": "alarm-7"}
+    first = probe.ask("POST", f"/v1/rings/{ring['id']}/trigger", body=body)
+    again = probe.ask("POST", f"/v1/rings/{ring['id']}/trigger", body={**body, "after_ns": SECOND})
+    assert (first.status, again.status) == (201, 200) and first.json()["id"] == again.json()["id"] and first.json()["name"] == "alarm-7"
+    probe.kill()
+    probe.start()
+    assert probe.ask("POST", f"/v1/rings/{ring['id']}/trigger", body=body).json()["id"] == first.json()["id"]
+    assert probe.ask("POST", f"/v1/rings/{other['id']}/trigger", body=body).status == 201
+    for name in ("", 5, "x" * 121):
+        assert probe.ask("POST", f"/v1/rings/{ring['id']}/trigger", body={"name": name}).status == 422
+
+
 @pytest.mark.parametrize("ring", [{}, {"bytes": 1}, {"duration_ns": 5}, {"bytes": 1 << 30, "duration_ns": SECOND}, {"years": 1}, 7])
 def test_rings_that_are_refused(probe, ring):
     answer = probe.ask("POST", "/v1/jobs", body={"links": ["cap0"], "ring": ring})

@@ -168,6 +168,7 @@ class Hive:
     def __init__(self, folder, conf="", namespace=None):
         self.folder, self.namespace = pathlib.Path(folder), namespace
         self.state = self.folder / "state"
+        self.wrapper = []  # a program that runs ours
         self.conf = self.folder / "hive.conf"
         self.conf.write_text(f"[hive]\nlisten = 127.0.0.1:0\nstate_dir = {self.state}\nprograms = {BIN}\n{conf}", encoding="utf-8")
         self.process, self.port, self.secret, self.admin = None, None, None, None
@@ -175,7 +176,7 @@ class Hive:
 
     def start(self):
         self.log = open(self.folder / "log", "a", encoding="utf-8")
-        where = ["ip", "netns", "exec", self.namespace] if self.namespace else []
+        where = (["ip", "netns", "exec", self.namespace] if self.namespace else []) + self.wrapper
         self.process = subprocess.Popen([*where, BIN / "skep-hive", "-c", self.conf], stdout=subprocess.PIPE, stderr=self.log, text=True)
         line = self.process.stdout.readline()
         assert "listening" in line, (line, (self.folder / "log").read_text())

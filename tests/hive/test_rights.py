@@ -39,10 +39,7 @@ def populate(hive):
     stranger = hive.person("stranger", RIGHTS, all_links=True)
     hive.things["users"] = stranger.id
     hive.things["groups"] = stranger.group
-    job = stranger.post("/jobs", {"name": "theirs", "links": ["tap-a"], "limit_pkts": 1})
-    assert job.status == 201, job.body
-    hive.things["jobs"] = job.json["id"]
-    hive.things["filters"] = stranger.post("/filters", {"name": "theirs", "expression": "udp"}).json["id"]
+    hive.things.update(give_plans(stranger, "tap-a"))
     token = stranger.post("/tokens", {"name": "theirs", "rights": ["jobs"], "expires": "2027-06-01T00:00:00Z"})
     hive.things["tokens"] = token.json["id"]
     hive.things["sessions"] = stranger.get("/sessions").json["items"][0]["id"]
@@ -60,6 +57,19 @@ def populate(hive):
     hive.people = {"none": hive.person("none")}
     for right in RIGHTS:
         hive.people[right] = hive.person(f"only-{right}", [right])
+
+
+def give_plans(client, link):
+    """One of each of what somebody makes for themselves: {kind: id}."""
+    job = {"name": "theirs", "links": [link]}
+    made = {"jobs": client.post("/jobs", {**job, "limit_pkts": 1}),
+            "rings": client.post("/rings", {**job, "ring_duration_s": 5}),
+            "filters": client.post("/filters", {"name": "theirs", "expression": "udp"}),
+            "templates": client.post("/templates", {"name": "theirs", "job": {**job, "limit_pkts": 1}}),
+            "schedules": client.post("/schedules", {"name": "theirs", "cron": "0 0 1 1 *", "job": {**job, "limit_pkts": 1}}),
+            "webhooks": client.post("/webhooks", {"name": "theirs", "url": "https://example.org/", "events": ["job.ended"]})}
+    assert {answer.status for answer in made.values()} == {201}, [answer.body for answer in made.values()]
+    return {kind: answer.json["id"] for kind, answer in made.items()}
 
 
 def give_dataset(client, path):
@@ -106,7 +116,8 @@ def test_operation_lets_in_whom_it_says(world, method, path, operation):
 # Who may see a stranger's thing, by right; everybody else gets 404, as if it were not there.
 SEES = {"users": {"users"}, "groups": {"groups"}, "tokens": {"users"}, "sessions": set(), "probes": {"probes"}, "links": {"probes"},
         "jobs": {"jobs-all"}, "datasets": {"jobs-all"}, "shares": {"jobs-all"}, "notes": {"jobs-all"}, "imports": {"jobs-all"},
-        "copies": {"jobs-all"}, "destinations": {"probes", "download"}, "filters": set(), "audit": {"audit"}}
+        "copies": {"jobs-all"}, "destinations": {"probes", "download"}, "filters": set(), "audit": {"audit"},
+        "rings": {"jobs-all"}, "templates": set(), "schedules": {"jobs-all"}, "webhooks": set()}
 
 
 @pytest.mark.parametrize("kind", SEES)
@@ -129,6 +140,62 @@ def test_lists_show_only_what_one_may_see(world, kind):
             continue
         shown = {item["id"] for item in answer.json["items"]}
         assert (world.things[kind] in shown) == (right in SEES[kind]), f"{kind} as {right}: {answer.body}"
+
+
+def test_every_kind_of_thing_is_looked_at():
+    """A path with {id} whose kind is in none of the tables above would be looked at by nobody."""
+    kinds = {path.removeprefix(API + "/").split("/")[0] for _, path, _ in OPERATIONS if "{id}" in path}
+    assert kinds == set(SEES)
+
+
+PLANS = ("jobs", "rings", "filters", "templates", "schedules", "webhooks")
+
+
+def operations_of(kind):
+    return [(method, path, operation) for method, path, operation in OPERATIONS if path.startswith(f"{API}/{kind}/{{id}}")]
+
+
+@pytest.mark.parametrize("kind", PLANS)
+def test_what_is_ones_own_is_let_in(world, kind):
+    """With the plain right to make jobs, and no other, one may do everything with what one has made; with the right to see others' jobs
+    alone, everything that needs no job to be made."""
+    own = getattr(world, "own", None)
+    if own is None:
+        world.owner = world.person("owner", ["jobs"], all_links=True)
+        own = world.own = give_plans(world.owner, "tap-a")
+    # what ends it last, and a stream would not end
+    for method, path, operation in sorted(operations_of(kind), key=lambda entry: entry[0] == "DELETE"):
+        answer = ask(world.owner, method, path.replace("{id}", str(own[kind])), operation)
+        assert answer.status not in REFUSED, f"{operation['operationId']}: {answer.status} {answer.body}"
+        assert operation["operationId"].startswith(("list", "get")) <= (answer.status == 200)
+
+
+def test_what_the_group_shares_and_what_not(world):
+    """Somebody who may see the jobs of their group sees its jobs, rings and schedules; filters, templates and webhooks stay their owner's."""
+    member = world.person("member2", ["jobs"], all_links=True)
+    mate = world.person("mate2", ["jobs", "jobs-group"])
+    assert world.admin.put(f"/groups/{member.group}/members/{mate.id}").status == 204
+    theirs = give_plans(member, "tap-a")
+    for kind in PLANS:
+        shared = kind in ("jobs", "rings", "schedules")
+        assert (theirs[kind] in {item["id"] for item in mate.get(f"/{kind}").json["items"]}) == shared, kind
+        for method, path, operation in sorted(operations_of(kind), key=lambda entry: entry[0] == "DELETE"):
+            answer = ask(mate, method, path.replace("{id}", str(theirs[kind])), operation)
+            assert (answer.status != 404) == shared, f"{operation['operationId']}: {answer.status} {answer.body}"
+
+
+def test_a_token_has_no_more_than_it_was_given(world):
+    """Each operation with a token of each single right, made by somebody who has all: as if they had that right alone."""
+    boss = world.person("boss", RIGHTS, all_links=True)
+    tokens = {right: boss.post("/tokens", {"name": right, "rights": [right], "expires": "2027-06-01T00:00:00Z"}).json["token"]
+              for right in RIGHTS}
+    for method, path, operation in OPERATIONS:
+        rule = rule_of(operation)
+        if not rule or operation["operationId"] in ("logout", "logout_everywhere"):
+            continue
+        for right in set(RIGHTS) - rule:
+            answer = ask(Client(world, token=tokens[right]), method, path_of(world, path, ""), operation)
+            assert answer.status == 403, f"{operation['operationId']} with {right}: {answer.status} {answer.body}"
 
 
 def test_a_group_shares_its_jobs(world):

@@ -3,7 +3,7 @@
  * The notify protocol is one datagram to $NOTIFY_SOCKET; a library for it would bring what this program does
  * not need. Never fails: who does not listen misses it. Any thread.
  */
-#include "control/sd.h"
+#include "common/sd.h"
 
 #include "common/parse.h"
 
@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-void ctl_sd_notify(const char *state)
+void skep_sd_notify(const char *state)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
@@ -30,7 +30,7 @@ void ctl_sd_notify(const char *state)
 			      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
 }
 
-uint64_t ctl_sd_watchdog_ns(void)
+uint64_t skep_sd_watchdog_ns(void)
 {
 	const char *usec = getenv("WATCHDOG_USEC");
 	uint64_t value;
