@@ -14,7 +14,7 @@ from . import compare, goals, host, pictures, report, schema
 from .journal import Journal
 from .measure import FIO_NAME, RUN_NAME, Bench, free_bytes, program_missing
 from .plan import load_all
-from .rig import BenchError, OutOfTime, Rig, Unavailable
+from .rig import BenchError, OutOfTime, Rig, Unavailable, remove_left_over
 from .scenarios import ROUTINES, turn
 from .tools import all_tools
 
@@ -122,6 +122,7 @@ def run_all(args, plans, tools, work_dir, journal):
     """Round by round over all scenarios, so that a run that ends early has measured everything at least once rather than some often.
     Returns the scenarios that were not finished, with the reason, and whether one of them failed."""
     missing, failed = {}, False
+    remove_left_over()
     with Rig() as rig:
         bench = Bench(rig, tools, args.build / "bin", work_dir, say_row)
         bench.known = list(all_tools(args.build / "bin"))

@@ -67,7 +67,7 @@ def over_flows(data):
 
 
 def over(data, scenario, name, title, x, y):
-    return {"title": title, "x": x, "y": y, "by_place": True, "series": data.series(scenario, name)}
+    return {"title": title, "x": x, "y": y, "series": data.series(scenario, name)}
 
 
 def wanted(data):

@@ -241,7 +241,9 @@ def markdown(result, pictures_at="pictures"):
     parts = [f"# Benchmark, {result['mode']}, {result['started']}", about_host(result["host"], result),
              "Versions: " + ", ".join(f"{k} {v}" for k, v in {**result["versions"], **result["host"]["libraries"]}.items()) + "."]
     parts += [f"**{w}**" for w in result["warnings"]]
-    parts += [f"**{name}: not finished: {why}**" for name, why in result["missing"].items()]
+    late = [name for name, why in result["missing"].items() if why.startswith("the time was over")]
+    parts += [f"**The time was over before these had all their rounds (`--resume` goes on): {', '.join(late)}.**"] if late else []
+    parts += [f"**{name}: {why}**" for name, why in result["missing"].items() if name not in late]
     if result["goals"]:
         parts += ["## Goals", goals_table(result["goals"])]
     drawn = pictures.draw(result)

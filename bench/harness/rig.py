@@ -4,6 +4,7 @@
 Two namespaces of our own, named by pid, with a veth pair between them. Whatever happens, close() ends the processes that were started
 here, by their pids, and deletes the namespaces, and with them the link and every XDP program on it.
 """
+import contextlib
 import os
 import re
 import signal
@@ -96,6 +97,19 @@ class Process:
         if self.alive():
             self.popen.kill()
             self.popen.wait()
+
+
+def remove_left_over():
+    """Ends what runs in the namespaces of benchmarks that were killed (their pid is in the name and nobody has it), and removes them."""
+    for line in run("ip", "netns", "list", check=False).splitlines():
+        name = line.split()[0] if line.split() else ""
+        found = re.fullmatch(r"skep-bench\w*-[rt]x-(\d+)", name)
+        if not found or Path(f"/proc/{found[1]}").exists():
+            continue
+        for pid in run("ip", "netns", "pids", name, check=False).split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        run("ip", "netns", "del", name, check=False)
 
 
 class Rig:

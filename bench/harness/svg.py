@@ -86,7 +86,7 @@ def frame(chart, y_ticks):
 def legend(svg, names):
     x, y = LEFT, HEIGHT - 34
     for i, name in enumerate(names):
-        need = 26 + LETTER * len(name)
+        need = 34 + LETTER * len(name)
         if x + need > WIDTH - RIGHT and x > LEFT:
             x, y = LEFT, y + 16
         svg.rect(x, y - 8, 12, 8, COLOURS[i % len(COLOURS)])
