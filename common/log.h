@@ -11,7 +11,8 @@
 
 enum skep_log_level { SKEP_LOG_ERROR, SKEP_LOG_WARNING, SKEP_LOG_INFO, SKEP_LOG_DEBUG };
 
-/* With skep_log_copy_to() the only globals of common/: lines above this level are not written. Starts as SKEP_LOG_INFO. */
+/* With skep_log_copy_to() the only globals of common/: lines above this level are not written. Starts as
+ * SKEP_LOG_INFO. */
 void skep_log_set_level(enum skep_log_level level);
 bool skep_log_enabled(enum skep_log_level level);
 /*

@@ -197,7 +197,8 @@ struct serving {
 	struct hive_chores *chores;
 };
 
-static void run_until_told(const struct serving *serving, const struct hive_settings *s, const sigset_t *signals)
+static void run_until_told(const struct serving *serving, const struct hive_settings *s,
+			   const sigset_t *signals)
 {
 	const struct timespec turn = { .tv_nsec = (long)(SKEP_NSEC_PER_SEC / 2) };
 	uint64_t cleaned_ns = 0, refreshed_ns = 0, watchdog_ns = skep_sd_watchdog_ns(), told_ns = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The tables of templates, schedules, webhooks and deliveries. Knows no calendar and sends nothing. Any thread
- * that holds a transaction.
+ * The tables of templates, schedules, webhooks and deliveries. Knows no calendar and sends nothing. Any
+ * thread that holds a transaction.
  */
 #include "hive/db/plans.h"
 

@@ -3,8 +3,8 @@
  * What happens to jobs, as server-sent events: the hive's news as JSON into one hub, and out of it to each
  * watcher what they may see. Who may see what is read anew every REFRESH_NS, before anything later is
  * published, so a right that somebody lost is lost here too. Each event's data begins with its owner and its
- * job, so that a watcher's filter, which runs on the server's thread, need not parse it. A watcher who does not
- * read loses events and is told so, and holds up nobody.
+ * job, so that a watcher's filter, which runs on the server's thread, need not parse it. A watcher who does
+ * not read loses events and is told so, and holds up nobody.
  */
 #include "hive/http/call.h"
 
@@ -155,7 +155,8 @@ json_t *hive_http_progress_json(const struct hive_progress *p)
 	json_t *drops = json_object();
 
 	for (uint32_t i = 0; drops && i < p->sample.n_drops; i++)
-		(void)json_object_set_new(drops, p->sample.drops[i].reason, json_integer(p->sample.drops[i].pkts));
+		(void)json_object_set_new(drops, p->sample.drops[i].reason,
+					  json_integer(p->sample.drops[i].pkts));
 	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:f, s:f, s:s?}", "seen_pkts", (json_int_t)p->sample.seen_pkts,
 			 "stored_pkts", (json_int_t)p->sample.stored_pkts, "rejected_pkts", (json_int_t)p->sample.rejected_pkts,
 			 "dropped_pkts", (json_int_t)p->sample.dropped_pkts, "stored_bytes", (json_int_t)p->sample.stored_bytes,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Is a filter right, and how much would it match? Asked of the probes (hive/svc/filters.c); an answer may take
- * half a minute, and holds one of the server's threads so long. Any number at once, of which the service lets
- * few estimate.
+ * Is a filter right, and how much would it match? Asked of the probes (hive/svc/filters.c); an answer may
+ * take half a minute, and holds one of the server's threads so long. Any number at once, of which the service
+ * lets few estimate.
  */
 #include "hive/svc/filters.h"
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Jobs over HTTP: make one (from nothing, from a template, from another job, or by the trigger of a ring), look
- * at one with its links, steer it, read what happened to it. Any number at once.
+ * Jobs over HTTP: make one (from nothing, from a template, from another job, or by the trigger of a ring),
+ * look at one with its links, steer it, read what happened to it. Any number at once.
  */
 #include "hive/http/call.h"
 
-#include "hive/db/plans.h"
+#include "hive/svc/schedules.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -77,7 +77,8 @@ json_t *hive_http_job_fields(const struct hive_job *job, const struct hive_rows 
 			(void)json_object_set(ret, *field, value);
 	}
 	for (uint32_t i = 0; links && i < parts->n; i++)
-		(void)json_array_append_new(links, json_string(((struct hive_job_link *)hive_rows_at(parts, i))->link_name));
+		(void)json_array_append_new(
+			links, json_string(((struct hive_job_link *)hive_rows_at(parts, i))->link_name));
 	if (ret)
 		(void)json_object_set_new(ret, "links", links);
 	json_decref(row);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The hive's own log, a page at a time. Any number at once.
+ * The hive's own log, a page at a time, for who may see it. Keeps no lines itself and writes none. Any number
+ * at once.
  */
 #include "hive/http/call.h"
 
@@ -32,7 +33,9 @@ static int read_query(struct hive_call *call, struct hive_logs_wish *ret)
 		(void)skep_http_refuse(call->req, 400, "bad-query", NULL, "%s", err.text);
 		return SKEP_E_USAGE;
 	}
-	*ret = (struct hive_logs_wish){ .after = (int64_t)after, .room = (uint32_t)n, .level = level ? -1 : 3 };
+	*ret = (struct hive_logs_wish){ .after = (int64_t)after,
+					.room = (uint32_t)n,
+					.level = level ? -1 : 3 };
 	for (int i = 0; level && hive_log_level_names[i]; i++)
 		if (strcmp(hive_log_level_names[i], level) == 0)
 			ret->level = i;

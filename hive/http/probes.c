@@ -87,6 +87,7 @@ void hive_http_probe_state(struct hive *hive, const struct hive_probe *probe, js
 	hive_probe_state(hive, probe->head.id, &state);
 	(void)json_object_set_new(object, "up", state.known ? json_boolean(state.up) : json_null());
 	(void)json_object_set_new(object, "since",
-				  state.known ? json_string(skep_format_time(time, (uint64_t)state.since_ns)) : json_null());
+				  state.known ? json_string(skep_format_time(time, (uint64_t)state.since_ns))
+					      : json_null());
 	(void)json_object_set_new(object, "problem", state.problem[0] ? json_string(state.problem) : json_null());
 }

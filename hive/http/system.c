@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What watches the hive asks for: is it alive, is it ready; and the description of the API. Health says nothing
- * that a stranger must not know. Any number at once.
+ * What watches the hive asks for: is it alive, is it ready; and the description of the API. Health says
+ * nothing that a stranger must not know. Any number at once.
  */
 #include "hive/http/call.h"
 

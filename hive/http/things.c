@@ -132,8 +132,9 @@ int hive_http_key(struct hive_call *call, const char **ret_key, char ret_digest[
 	body = strndup(n ? data : "", n); /* strict JSON has no NUL */
 	if (!body)
 		return -ENOMEM;
-	hive_secret_digest_all((const char *const[]){ call->route->method, skep_http_target(call->req), body }, 3,
-			       ret_digest);
+	hive_secret_digest_all(
+		(const char *const[]){ call->route->method, skep_http_target(call->req), body }, 3,
+		ret_digest);
 	*ret_key = key;
 	return 0;
 }
@@ -246,7 +247,8 @@ int hive_http_thing_create(struct hive_call *call)
 		r = r < 0 ? r : 0;
 	} else {
 		r = hive_thing_create(call->hive, &call->actor, &change, &complaints);
-		r = r != 0 ? hive_http_complain(call, r, &complaints) : hive_http_answer_created(call, &change);
+		r = r != 0 ? hive_http_complain(call, r, &complaints)
+			   : hive_http_answer_created(call, &change);
 	}
 	hive_secret_wipe(change.secret, sizeof(change.secret));
 	if (change.row)

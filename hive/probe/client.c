@@ -19,6 +19,7 @@
 #define ANSWER_MS 10000L               /* must stay below the job logic's settle_ns */
 #define SLOW_BYTES_S 1024L             /* a fetch below that for SLOW_S is given up, and goes on later */
 #define SLOW_S 10L
+#define BODY_FORGOTTEN_MAX 65536u
 #define BODY_MAX (16u * 1024 * 1024)   /* 10,000 jobs of 1.5 KiB */
 
 struct hive_client {
@@ -535,4 +536,75 @@ int hive_client_fetch(struct hive_client *client, const struct hive_fetch *what,
 	if (status == (what->offset ? 206 : 200))
 		return 0;
 	return skep_err_set(err, status == 404 ? -ENOENT : -EAGAIN, "%s: %s: the probe answered %ld", client->address, what->segment, status);
+}
+
+/* ---- to others ---- */
+
+struct opening {
+	bool (*fine)(const struct sockaddr *addr);
+	bool refused;
+};
+
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
+{
+	struct opening *opening = arg;
+
+	(void)purpose;
+	opening->refused = opening->fine && !opening->fine(&to->addr);
+	return opening->refused ? CURL_SOCKET_BAD
+				: socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+}
+
+/* As much as an answer to nobody may have; more ends the transfer. */
+static size_t forget_body(char *data, size_t size, size_t n, void *arg)
+{
+	size_t *left = arg;
+
+	(void)data;
+	(void)size;
+	if (n > *left)
+		return 0;
+	*left -= n;
+	return n;
+}
+
+int hive_client_post(const struct client_post *post, long *ret_status, struct skep_err *err)
+{
+	struct opening opening = { .fine = post->fine };
+	struct curl_slist *headers = NULL;
+	size_t left = BODY_FORGOTTEN_MAX;
+	CURLcode code = CURLE_OUT_OF_MEMORY;
+	CURL *curl;
+
+	(void)pthread_once(&once, init_curl);
+	curl = curl_easy_init();
+	for (const char *const *line = post->headers; *line; line++)
+		headers = curl_slist_append(headers, *line);
+	*ret_status = 0;
+	if (curl && headers) {
+		curl_easy_setopt(curl, CURLOPT_URL, post->url);
+		curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, post->protocols);
+		curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+		curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+		curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
+		curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
+		curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, ANSWER_MS);
+		curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+		curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, &opening);
+		curl_easy_setopt(curl, CURLOPT_USERAGENT, "skep-hive/" SKEP_VERSION);
+		curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, post->body);
+		curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, forget_body);
+		curl_easy_setopt(curl, CURLOPT_WRITEDATA, &left);
+		code = curl_easy_perform(curl);
+		curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, ret_status);
+	}
+	curl_slist_free_all(headers);
+	curl_easy_cleanup(curl);
+	if (opening.refused)
+		return skep_err_set(err, -EACCES, "its name leads to an address that is not public");
+	/* an answer that was too long is an answer */
+	if (code != CURLE_OK && !(code == CURLE_WRITE_ERROR && *ret_status))
+		return skep_err_set(err, -EIO, "%s", curl_easy_strerror(code));
+	return 0;
 }

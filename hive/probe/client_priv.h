@@ -30,6 +30,21 @@ int hive_client_json(struct hive_client *client, const struct client_answer *ans
 		     struct skep_err *err);
 void hive_client_read_capture(const json_t *job, struct hive_capture *ret);
 
+/*
+ * A POST to somebody who is no probe: no token, no redirection, no proxy, what is answered is not read.
+ * fine (NULL: everywhere) says of the address that the name has led to whether it may be connected to; if
+ * not: -EACCES.
+ */
+struct sockaddr;
+
+struct client_post {
+	const char *url, *protocols, *body;
+	const char *const *headers; /* NULL-terminated */
+	bool (*fine)(const struct sockaddr *addr);
+};
+
+int hive_client_post(const struct client_post *post, long *ret_status, struct skep_err *err);
+
 static inline const char *client_text(const json_t *object, const char *name)
 {
 	const char *text = json_string_value(json_object_get(object, name));

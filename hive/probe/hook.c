@@ -1,25 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Webhooks over libcurl. The rule against requests that the hive is talked into (SSRF): the address is looked
+ * Webhooks. The rule against requests that the hive is talked into (SSRF): the address is looked
  * at where the connection is made, after the name was resolved, so neither a name that points inside nor one
- * that changes meanwhile gets through; only addresses of the public Internet are, unless the administrator has
- * allowed others. No redirection is followed, no proxy taken, and what is answered goes nowhere. Any thread.
+ * that changes meanwhile gets through; only addresses of the public Internet are, unless the administrator
+ * has allowed others. No redirection is followed, no proxy taken, and what is answered goes nowhere. Any
+ * thread.
  */
 #include "hive/probe/hook.h"
 
 #include "common/format.h"
+#include "hive/probe/client_priv.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-
-#include <curl/curl.h>
-#include <jansson.h>
-
-#define CONNECT_MS 5000L
-#define ANSWER_MS 10000L
 
 int hive_hook_body(const struct hive_hook_note *note, char **ret)
 {
@@ -58,9 +54,10 @@ static bool is_public_v4(uint32_t a)
 		uint32_t net;
 		int bits;
 	} closed[] = {
-		{ 0x00000000, 8 },  { 0x0a000000, 8 },	{ 0x64400000, 10 }, { 0x7f000000, 8 },	{ 0xa9fe0000, 16 },
-		{ 0xac100000, 12 }, { 0xc0000000, 24 }, { 0xc0000200, 24 }, { 0xc0586300, 24 }, { 0xc0a80000, 16 },
-		{ 0xc6120000, 15 }, { 0xc6336400, 24 }, { 0xcb007100, 24 }, { 0xe0000000, 3 },
+		{ 0x00000000, 8 },  { 0x0a000000, 8 },	{ 0x64400000, 10 }, { 0x7f000000, 8 },
+		{ 0xa9fe0000, 16 }, { 0xac100000, 12 }, { 0xc0000000, 24 }, { 0xc0000200, 24 },
+		{ 0xc0586300, 24 }, { 0xc0a80000, 16 }, { 0xc6120000, 15 }, { 0xc6336400, 24 },
+		{ 0xcb007100, 24 }, { 0xe0000000, 3 },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(closed); i++)
@@ -83,85 +80,24 @@ static bool is_public(const struct sockaddr *addr)
 {
 	if (addr->sa_family == AF_INET)
 		return is_public_v4(ntohl(((const struct sockaddr_in *)addr)->sin_addr.s_addr));
-	return addr->sa_family == AF_INET6 && is_public_v6(((const struct sockaddr_in6 *)addr)->sin6_addr.s6_addr);
-}
-
-struct opening {
-	bool anywhere, refused;
-};
-
-static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
-{
-	struct opening *opening = arg;
-
-	(void)purpose;
-	if (!opening->anywhere && !is_public(&to->addr)) {
-		opening->refused = true;
-		return CURL_SOCKET_BAD;
-	}
-	return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+	return addr->sa_family == AF_INET6 &&
+	       is_public_v6(((const struct sockaddr_in6 *)addr)->sin6_addr.s6_addr);
 }
 
 /* ---- the call ---- */
 
-static size_t forget_body(char *data, size_t size, size_t n, void *arg)
-{
-	size_t *left = arg;
-
-	(void)data;
-	(void)size;
-	if (n > *left)
-		return 0;
-	*left -= n;
-	return n;
-}
-
-static struct curl_slist *headers_of(const struct hive_hook_call *call)
-{
-	struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
-	char line[256];
-
-	snprintf(line, sizeof(line), "X-Skep-Event: %.64s", call->event);
-	headers = curl_slist_append(headers, line);
-	snprintf(line, sizeof(line), "X-Skep-Delivery: %lld", (long long)call->delivery_id);
-	headers = curl_slist_append(headers, line);
-	snprintf(line, sizeof(line), "X-Skep-Signature: %.160s", call->signature);
-	return curl_slist_append(headers, line);
-}
-
 int hive_hook_send(const struct hive_hook_call *call, long *ret_status, struct skep_err *err)
 {
-	struct opening opening = { .anywhere = call->anywhere };
-	struct curl_slist *headers = headers_of(call);
-	size_t left = 65536;
-	CURL *curl = curl_easy_init();
-	CURLcode code = CURLE_OUT_OF_MEMORY;
+	char event[96], delivery[48], signature[192];
+	const char *const headers[] = { "Content-Type: application/json", event, delivery, signature, NULL };
 
-	*ret_status = 0;
-	if (curl && headers) {
-		curl_easy_setopt(curl, CURLOPT_URL, call->url);
-		curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, call->anywhere ? "https,http" : "https");
-		curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
-		curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-		curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
-		curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
-		curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, ANSWER_MS);
-		curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-		curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, &opening);
-		curl_easy_setopt(curl, CURLOPT_USERAGENT, "skep-hive/" SKEP_VERSION);
-		curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->body);
-		curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, forget_body);
-		curl_easy_setopt(curl, CURLOPT_WRITEDATA, &left);
-		code = curl_easy_perform(curl);
-		curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, ret_status);
-	}
-	curl_slist_free_all(headers);
-	curl_easy_cleanup(curl);
-	if (opening.refused)
-		return skep_err_set(err, -EACCES, "its name leads to an address that is not public");
-	/* an answer that was too long is an answer */
-	if (code != CURLE_OK && !(code == CURLE_WRITE_ERROR && *ret_status))
-		return skep_err_set(err, -EIO, "%s", curl_easy_strerror(code));
-	return 0;
+	snprintf(event, sizeof(event), "X-Skep-Event: %.64s", call->event);
+	snprintf(delivery, sizeof(delivery), "X-Skep-Delivery: %lld", (long long)call->delivery_id);
+	snprintf(signature, sizeof(signature), "X-Skep-Signature: %.160s", call->signature);
+	return hive_client_post(&(struct client_post){ .url = call->url,
+						       .protocols = call->anywhere ? "https,http" : "https",
+						       .headers = headers,
+						       .body = call->body,
+						       .fine = call->anywhere ? NULL : is_public },
+				ret_status, err);
 }

@@ -26,8 +26,8 @@ struct hive_hook_call {
 	bool anywhere; /* also addresses that are not public, and http:// */
 };
 /*
- * Once: no redirection, no proxy, at most 10 s. 0: there was an answer, *ret_status is its status. -EACCES: the
- * address is not public. Else -errno; err has words.
+ * Once: no redirection, no proxy, at most 10 s. 0: there was an answer, *ret_status is its status. -EACCES:
+ * the address is not public. Else -errno; err has words.
  */
 int hive_hook_send(const struct hive_hook_call *call, long *ret_status, struct skep_err *err);
 /* "https://HOST[:PORT]/…" without a user in it (http:// too, if anywhere). */

@@ -265,18 +265,24 @@ static void sample_of(const struct hive_capture *capture, uint64_t now_ns, struc
 }
 
 /* With hive->jobs_lock. */
-static void tell_progress(struct hive *hive, int64_t job_id, int64_t link_id, const struct hive_capture *capture)
+static void tell_progress(struct hive *hive, int64_t job_id, int64_t link_id,
+			  const struct hive_capture *capture)
 {
 	const struct hive_job *job = hive_jobs_get(hive->jobs, job_id);
 	const struct hive_job_link *part = hive_jobs_get_part(hive->jobs, job_id, link_id);
-	struct hive_news news = { .kind = HIVE_NEWS_PROGRESS, .time_ns = hive_now_ns(hive), .job_id = job_id, .link_id = link_id };
-	struct hive_forecast forecast = { .job = job, .part = part, .progress = &news.progress, .now_ns = news.time_ns };
+	struct hive_news news = {
+		.kind = HIVE_NEWS_PROGRESS, .time_ns = hive_now_ns(hive), .job_id = job_id, .link_id = link_id
+	};
+	struct hive_forecast forecast = {
+		.job = job, .part = part, .progress = &news.progress, .now_ns = news.time_ns
+	};
 	struct hive_sample sample;
 
 	if (!job || !part || part->state == HIVE_PART_ENDED)
 		return;
 	sample_of(capture, (uint64_t)news.time_ns, &sample);
-	if (!hive_progress_take(hive->progresses, job_id, link_id, &sample, &news.progress) || !hive_news_heard(hive))
+	if (!hive_progress_take(hive->progresses, job_id, link_id, &sample, &news.progress) ||
+	    !hive_news_heard(hive))
 		return;
 	hive_progress_rates(hive->progresses, job_id, &forecast.all_pkts_per_s, &forecast.all_bytes_per_s);
 	news.progress.end_ns = hive_progress_end(&forecast);

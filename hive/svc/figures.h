@@ -9,7 +9,7 @@
 
 struct hive_figures {
 	int64_t jobs[HIVE_JOB_CANCELLED + 1]; /* by state */
-	int64_t jobs_held;                    /* in memory: those that have not ended, or that a probe still knows */
+	int64_t jobs_held; /* in memory: those that have not ended, or that a probe still knows */
 	struct hive_counts counts;
 	int64_t dataset_bytes, database_bytes, resident_bytes;
 	int64_t probes_up, probes_away, probes_unknown;

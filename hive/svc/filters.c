@@ -153,10 +153,11 @@ static void *ask(void *arg)
 	if (r == 0)
 		r = hive_probe_client(a->hive, a->probe_id, &client);
 	if (r == 0)
-		r = hive_client_estimate(client,
-					 &(struct hive_estimate_wish){
-						 .interfaces = list, .n = n, .filter = a->filter, .seconds = a->seconds },
-					 &rates, &n_rates, &err);
+		r = hive_client_estimate(
+			client,
+			&(struct hive_estimate_wish){
+				.interfaces = list, .n = n, .filter = a->filter, .seconds = a->seconds },
+			&rates, &n_rates, &err);
 	for (uint32_t i = 0; i < a->chosen->n; i++)
 		if (a->chosen->parts[i].probe_id == a->probe_id)
 			snprintf(a->results[i].problem, sizeof(a->results[i].problem), "%.255s",
@@ -197,14 +198,19 @@ static int estimate(struct hive *hive, const struct hive_filter_wish *wish, cons
 			continue;
 		if (n == HIVE_ESTIMATE_PROBES_MAX)
 			return hive_complain(complaints, "links", "links: are of more than %d probes; name fewer", HIVE_ESTIMATE_PROBES_MAX);
-		probes[n++] = (struct asking){ .hive = hive, .chosen = chosen, .filter = filter, .seconds = wish->seconds,
-					       .probe_id = chosen->parts[i].probe_id, .results = results };
+		probes[n++] = (struct asking){ .hive = hive,
+					       .chosen = chosen,
+					       .filter = filter,
+					       .seconds = wish->seconds,
+					       .probe_id = chosen->parts[i].probe_id,
+					       .results = results };
 	}
 	return r < 0 ? r : ask_all(probes, n);
 }
 
-int hive_filter_estimate(struct hive *hive, const struct hive_actor *actor, const struct hive_filter_wish *wish,
-			 struct hive_estimated **ret, uint32_t *ret_n, struct hive_complaints *complaints)
+int hive_filter_estimate(struct hive *hive, const struct hive_actor *actor,
+			 const struct hive_filter_wish *wish, struct hive_estimated **ret, uint32_t *ret_n,
+			 struct hive_complaints *complaints)
 {
 	_hive_chosen_ struct hive_chosen *chosen = calloc(1, sizeof(*chosen));
 	_skep_free_ struct hive_estimated *results = NULL;

@@ -13,8 +13,8 @@
 #define HIVE_ESTIMATES_MAX 3 /* at once: each holds a thread of the server and one of each probe */
 
 /*
- * Is it right? ret_probe: who has said so. links.n 0: any probe of a link that the actor may use. SKEP_E_BUSY:
- * none of them answers now.
+ * Is it right? ret_probe: who has said so. links.n 0: any probe of a link that the actor may use.
+ * SKEP_E_BUSY: none of them answers now.
  */
 struct hive_filter_wish {
 	const char *filter; /* NULL: everything (estimates only) */
@@ -36,7 +36,8 @@ struct hive_estimated {
  * How much would it match on each link, with the filter that the actor's groups force? Takes the seconds, and
  * up to 20 more. *ret is the caller's. SKEP_E_BUSY: too many of these at once.
  */
-int hive_filter_estimate(struct hive *hive, const struct hive_actor *actor, const struct hive_filter_wish *wish,
-			 struct hive_estimated **ret, uint32_t *ret_n, struct hive_complaints *complaints);
+int hive_filter_estimate(struct hive *hive, const struct hive_actor *actor,
+			 const struct hive_filter_wish *wish, struct hive_estimated **ret, uint32_t *ret_n,
+			 struct hive_complaints *complaints);
 
 #endif

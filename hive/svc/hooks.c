@@ -60,7 +60,7 @@ static int lease(struct hive *hive, struct sending *s)
 	int r = hive_db_read(hive->db, &tx);
 
 	if (r == 0)
-		r = hive_delivery_due_first(tx, now, &s->delivery); /* most of the time there is none: no writer waits */
+		r = hive_delivery_due_first(tx, now, &s->delivery); /* mostly none: then no writer waits */
 	hive_tx_abortp(&tx);
 	hive_delivery_clear(&s->delivery);
 	if (r == 0)
@@ -86,11 +86,19 @@ static int call(struct hive *hive, const struct sending *s, long *ret_status, st
 	char mac[HIVE_DIGEST_TEXT], signature[128];
 	_skep_free_ char *body = NULL, *signed_text = NULL;
 	struct hive_hook_note note = {
-		.hive = hive->id, .event = hive_hook_event_names[s->delivery.event], .delivery_id = s->delivery.head.id,
-		.time_ns = s->delivery.created_ns, .job_id = s->job.head.id, .owner_id = s->job.owner_id,
-		.stored_pkts = s->job.stored_pkts, .stored_bytes = s->job.stored_bytes, .kept_pkts = s->job.kept_pkts,
-		.name = s->job.name, .state = hive_job_state_names[s->job.state],
-		.outcome = hive_outcome_names[s->job.outcome], .reasons = s->job.reasons,
+		.hive = hive->id,
+		.event = hive_hook_event_names[s->delivery.event],
+		.delivery_id = s->delivery.head.id,
+		.time_ns = s->delivery.created_ns,
+		.job_id = s->job.head.id,
+		.owner_id = s->job.owner_id,
+		.stored_pkts = s->job.stored_pkts,
+		.stored_bytes = s->job.stored_bytes,
+		.kept_pkts = s->job.kept_pkts,
+		.name = s->job.name,
+		.state = hive_job_state_names[s->job.state],
+		.outcome = hive_outcome_names[s->job.outcome],
+		.reasons = s->job.reasons,
 	};
 	int64_t seconds = hive_now_ns(hive) / (int64_t)SKEP_NSEC_PER_SEC;
 	int r = hive_hook_body(&note, &body);
@@ -118,8 +126,9 @@ static void conclude(struct hive *hive, struct hive_delivery *delivery, bool don
 	int64_t pause = hive->cfg.webhooks_retry_ns ? (int64_t)hive->cfg.webhooks_retry_ns : PAUSE_NS;
 	int64_t now = hive_now_ns(hive);
 
-	delivery->state = done ? HIVE_DELIVERY_DONE : for_good || delivery->attempts >= ATTEMPTS ? HIVE_DELIVERY_FAILED
-												 : HIVE_DELIVERY_WAITING;
+	delivery->state = done					       ? HIVE_DELIVERY_DONE
+			  : for_good || delivery->attempts >= ATTEMPTS ? HIVE_DELIVERY_FAILED
+								       : HIVE_DELIVERY_WAITING;
 	delivery->done_ns = delivery->state == HIVE_DELIVERY_WAITING ? 0 : now;
 	pause = SKEP_MIN(pause << SKEP_MIN(delivery->attempts - 1, INT64_C(12)), PAUSE_MAX_NS);
 	delivery->next_ns = delivery->state == HIVE_DELIVERY_WAITING ? now + pause : 0;
@@ -161,7 +170,8 @@ static bool send_one(struct hive *hive)
 	if (wanted && r == 0 && status / 100 != 2)
 		(void)skep_err_set(&err, -EPROTO, "answered %ld", status);
 	/* 410 says: never again */
-	conclude(hive, &s.delivery, wanted && r == 0 && status / 100 == 2, !wanted || r == -EACCES || status == 410);
+	conclude(hive, &s.delivery, wanted && r == 0 && status / 100 == 2,
+		 !wanted || r == -EACCES || status == 410);
 	r = write_result(hive, &s, err.text);
 	if (r < 0 && r != -ENOENT) /* -ENOENT: the webhook was removed meanwhile */
 		skep_log(SKEP_LOG_WARNING, "delivery=%" PRId64 " its result could not be written: %s", s.delivery.head.id, strerror(-r));
@@ -197,7 +207,8 @@ static void *work(void *arg)
 		sent = send_one(hooks->hive);
 		pthread_mutex_lock(&hooks->lock);
 		ns = skep_clock_now_ns(hooks->hive->clock, CLOCK_MONOTONIC) + LOOK_NS;
-		until = (struct timespec){ .tv_sec = (time_t)(ns / SKEP_NSEC_PER_SEC), .tv_nsec = (long)(ns % SKEP_NSEC_PER_SEC) };
+		until = (struct timespec){ .tv_sec = (time_t)(ns / SKEP_NSEC_PER_SEC),
+					   .tv_nsec = (long)(ns % SKEP_NSEC_PER_SEC) };
 		if (!sent && !hooks->stop)
 			(void)pthread_cond_timedwait(&hooks->wake, &hooks->lock, &until);
 	}
@@ -290,8 +301,8 @@ const struct hive_rules hive_webhook_rules = {
 	.table = &hive_webhooks, .word = "webhook", .scope = webhook_scope, .may = webhook_may, .check = webhook_check,
 };
 
-int hive_webhook_deliveries(struct hive *hive, const struct hive_actor *actor, int64_t id, struct hive_list *list,
-			    struct hive_rows *ret, struct hive_complaints *complaints)
+int hive_webhook_deliveries(struct hive *hive, const struct hive_actor *actor, int64_t id,
+			    struct hive_list *list, struct hive_rows *ret, struct hive_complaints *complaints)
 {
 	_hive_webhook_ struct hive_webhook webhook = { 0 };
 	_hive_tx_ struct hive_tx *tx = NULL;
@@ -306,8 +317,8 @@ int hive_webhook_deliveries(struct hive *hive, const struct hive_actor *actor, i
 	return r == -EINVAL ? hive_complain(complaints, "cursor", "the cursor is not one of this list and order") : r;
 }
 
-int hive_webhook_test(struct hive *hive, const struct hive_actor *actor, int64_t id, struct hive_delivery *ret,
-		      struct hive_complaints *complaints)
+int hive_webhook_test(struct hive *hive, const struct hive_actor *actor, int64_t id,
+		      struct hive_delivery *ret, struct hive_complaints *complaints)
 {
 	_hive_webhook_ struct hive_webhook webhook = { 0 };
 	_hive_tx_ struct hive_tx *tx = NULL;

@@ -15,10 +15,11 @@ int hive_hooks_start(struct hive *hive, struct hive_hooks **ret, struct skep_err
 struct hive_hooks *hive_hooks_stop(struct hive_hooks *hooks);
 
 /* The deliveries of a webhook that the actor may see. */
-int hive_webhook_deliveries(struct hive *hive, const struct hive_actor *actor, int64_t id, struct hive_list *list,
-			    struct hive_rows *ret, struct hive_complaints *complaints);
+int hive_webhook_deliveries(struct hive *hive, const struct hive_actor *actor, int64_t id,
+			    struct hive_list *list, struct hive_rows *ret,
+			    struct hive_complaints *complaints);
 /* Sends a "test" soon; ret is the delivery, the caller's. */
-int hive_webhook_test(struct hive *hive, const struct hive_actor *actor, int64_t id, struct hive_delivery *ret,
-		      struct hive_complaints *complaints);
+int hive_webhook_test(struct hive *hive, const struct hive_actor *actor, int64_t id,
+		      struct hive_delivery *ret, struct hive_complaints *complaints);
 
 #endif

@@ -61,7 +61,8 @@ static int act_locked(struct hive *hive, const struct hive_actor *actor, int64_t
 		r = hive_job_archive(tx, job_id, action == HIVE_ACTION_ARCHIVE ? hive_now_ns(hive) : 0);
 	} else if (over) {
 		return not_now(complaints, words[action], job.state);
-	} else if (job.kind == HIVE_KIND_SAVED && (action == HIVE_ACTION_PAUSE || action == HIVE_ACTION_RESUME)) {
+	} else if (job.kind == HIVE_KIND_SAVED &&
+		   (action == HIVE_ACTION_PAUSE || action == HIVE_ACTION_RESUME)) {
 		return hive_complain(complaints, NULL, "what a ring had cannot be paused; pause the ring, job %" PRId64, job.ring_id);
 	}
 	snprintf(object, sizeof(object), "job %" PRId64, job_id);

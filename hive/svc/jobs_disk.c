@@ -129,9 +129,11 @@ static int save_job(void *arg, struct hive_job *row, bool moved)
 		news->outcome = row->outcome;
 	}
 	if (r == 0 && moved && row->state == HIVE_JOB_RUNNING)
-		r = hive_deliveries_add(saving->tx, row->owner_id, HIVE_HOOK_STARTED, row->head.id, hive_now_ns(saving->hive));
+		r = hive_deliveries_add(saving->tx, row->owner_id, HIVE_HOOK_STARTED, row->head.id,
+					hive_now_ns(saving->hive));
 	if (r == 0 && moved && row->state >= HIVE_JOB_DONE)
-		r = hive_deliveries_add(saving->tx, row->owner_id, HIVE_HOOK_ENDED, row->head.id, hive_now_ns(saving->hive));
+		r = hive_deliveries_add(saving->tx, row->owner_id, HIVE_HOOK_ENDED, row->head.id,
+					hive_now_ns(saving->hive));
 	return r;
 }
 

@@ -202,8 +202,8 @@ static int choose_ring(struct hive_tx *tx, const struct hive_actor *actor, struc
 	for (uint32_t i = 0; r == 0 && i < parts.n; i++) {
 		const struct hive_job_link *part = hive_rows_at(&parts, i);
 
-		if (part->state == HIVE_PART_RUNNING || part->state == HIVE_PART_PAUSING || part->state == HIVE_PART_PAUSED ||
-		    part->state == HIVE_PART_RESUMING)
+		if (part->state == HIVE_PART_RUNNING || part->state == HIVE_PART_PAUSING ||
+		    part->state == HIVE_PART_PAUSED || part->state == HIVE_PART_RESUMING)
 			r = choose_part(tx, actor, part, chosen, complaints);
 	}
 	if (r == -ENOENT || r == SKEP_E_NOT_FOUND)
@@ -320,8 +320,11 @@ static int create_locked(struct hive *hive, const struct hive_actor *actor, stru
 
 static void tell(struct hive *hive, const struct hive_job *job)
 {
-	struct hive_news news = { .kind = HIVE_NEWS_JOB, .time_ns = job->created_ns, .owner_id = job->owner_id,
-				  .job_id = job->head.id, .state = job->state };
+	struct hive_news news = { .kind = HIVE_NEWS_JOB,
+				  .time_ns = job->created_ns,
+				  .owner_id = job->owner_id,
+				  .job_id = job->head.id,
+				  .state = job->state };
 
 	snprintf(news.name, sizeof(news.name), "%s", job->name);
 	hive_news_add(hive, &news);

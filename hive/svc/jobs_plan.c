@@ -266,7 +266,8 @@ static void probe_is_lost(struct hive_jobs *jobs, struct jobs_part *part)
 
 static void give_up(struct hive_jobs *jobs, struct jobs_job *job)
 {
-	if (job->row.end_ns && jobs->now_ns >= (uint64_t)job->row.end_ns && job->row.finish == HIVE_FINISH_NOT)
+	if (job->row.end_ns && jobs->now_ns >= (uint64_t)job->row.end_ns &&
+	    job->row.finish == HIVE_FINISH_NOT)
 		hive_jobs_bring_to_end(jobs, job, HIVE_FINISH_LIMIT, NULL);
 	for (uint32_t i = 0; i < job->n_parts; i++) {
 		struct jobs_part *part = &job->parts[i];

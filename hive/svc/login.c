@@ -260,12 +260,14 @@ static int session_fine(const struct hive *hive, const struct hive_session *sess
 
 static int token_fine(const struct hive *hive, const struct hive_token *token)
 {
-	return token->revoked_ns || (token->expires_ns && token->expires_ns <= hive_now_ns(hive)) ? SKEP_E_PRIVILEGE : 0;
+	return token->revoked_ns || (token->expires_ns && token->expires_ns <= hive_now_ns(hive))
+		       ? SKEP_E_PRIVILEGE
+		       : 0;
 }
 
 /* The row with the digest of the text; SKEP_E_PRIVILEGE: there is none. tx is the caller's to end. */
-static int find_secret(struct hive *hive, const struct hive_table *table, const char *text, struct hive_tx **tx,
-		       void *ret)
+static int find_secret(struct hive *hive, const struct hive_table *table, const char *text,
+		       struct hive_tx **tx, void *ret)
 {
 	char digest[HIVE_DIGEST_TEXT];
 	int r = hive_db_read(hive->db, tx);

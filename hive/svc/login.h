@@ -31,7 +31,8 @@ int hive_actor_by_session(struct hive *hive, const char *session, const struct h
 			  struct hive_actor *ret);
 int hive_actor_by_token(struct hive *hive, const char *token, const struct hive_origin *origin,
 			struct hive_actor *ret);
-/* Reads anew whether the actor's session or token still holds, and their rights. SKEP_E_PRIVILEGE: no more. */
+/* Reads anew whether the actor's session or token still holds, and their rights. SKEP_E_PRIVILEGE: no more.
+ */
 int hive_actor_again(struct hive *hive, struct hive_actor *actor);
 /* The user, as they may act now; `by` stands for their address. SKEP_E_PRIVILEGE: they are disabled. */
 int hive_actor_of_user(struct hive *hive, int64_t user_id, const char *by, struct hive_actor *ret);

@@ -105,7 +105,8 @@ void hive_news_tell(struct hive *hive)
 	for (const struct hive_news *news = all; news && room->tell; news = news->next)
 		room->tell(room->arg, news);
 	if (missed && room->tell)
-		room->tell(room->arg, &(struct hive_news){ .kind = HIVE_NEWS_MISSED, .time_ns = hive_now_ns(hive) });
+		room->tell(room->arg,
+			   &(struct hive_news){ .kind = HIVE_NEWS_MISSED, .time_ns = hive_now_ns(hive) });
 	pthread_mutex_unlock(&room->telling);
 	free_all(all);
 }

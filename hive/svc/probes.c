@@ -130,7 +130,8 @@ static bool is_there(struct hive *hive, int64_t probe_id, const char *interface)
 		.limit = 1,
 	};
 
-	return hive_db_read(hive->db, &tx) == 0 && hive_row_list(tx, &hive_links, &list, &links) == 0 && links.n;
+	return hive_db_read(hive->db, &tx) == 0 && hive_row_list(tx, &hive_links, &list, &links) == 0 &&
+	       links.n;
 }
 
 /* Its alias, or PROBE-INTERFACE; that also if another link has the alias already. */
@@ -155,7 +156,8 @@ static int add_link(struct hive *hive, const struct hive_actor *actor, const str
 		name[HIVE_NAME_MAX] = '\0';
 		link.name = strdup(name);
 		complaints.n = 0;
-		r = hive_thing_create(hive, actor, &(struct hive_change){ .kind = HIVE_LINK, .row = &link }, &complaints);
+		r = hive_thing_create(hive, actor, &(struct hive_change){ .kind = HIVE_LINK, .row = &link },
+				      &complaints);
 	}
 	if (r != 0)
 		skep_log(SKEP_LOG_WARNING, "probe=%s interface=%s not made a link: %s", probe->name, one->name,

@@ -37,13 +37,14 @@ struct hive_run {
 
 /*
  * Of the runs since schedule->next_ns that have come: those before the last are missed. The last is made if
- * it is at most HIVE_RUN_LATE_NS late, or if missed_runs says so; and only while its window is open. Counts no
- * run beyond `repeat` and until_ns.
+ * it is at most HIVE_RUN_LATE_NS late, or if missed_runs says so; and only while its window is open. Counts
+ * no run beyond `repeat` and until_ns.
  */
 void hive_schedule_decide(const struct hive_schedule *schedule, const struct hive_cron *cron, int64_t now_ns,
 			  struct hive_run *ret);
 /* next_ns of a schedule that is new, was changed or enabled: 0, none. */
-int64_t hive_schedule_first(const struct hive_schedule *schedule, const struct hive_cron *cron, int64_t now_ns);
+int64_t hive_schedule_first(const struct hive_schedule *schedule, const struct hive_cron *cron,
+			    int64_t now_ns);
 
 /* ---- the hive's ---- */
 

@@ -94,7 +94,8 @@ static int read_item(struct reading *in, const struct cron_field *field, uint64_
 	}
 	if (r == 0 && *in->at == '/') {
 		in->at++;
-		r = read_number(in, &(struct cron_field){ .name = field->name, .min = 1, .max = field->max }, &step);
+		r = read_number(in, &(struct cron_field){ .name = field->name, .min = 1, .max = field->max },
+				&step);
 		if (single)
 			to = field->max;
 	}
@@ -206,7 +207,8 @@ static int64_t next_of(const struct hive_schedule *schedule, const struct hive_c
 	return schedule->until_ns && next > schedule->until_ns ? 0 : next;
 }
 
-int64_t hive_schedule_first(const struct hive_schedule *schedule, const struct hive_cron *cron, int64_t now_ns)
+int64_t hive_schedule_first(const struct hive_schedule *schedule, const struct hive_cron *cron,
+			    int64_t now_ns)
 {
 	/* a run at from_ns itself is one */
 	int64_t after_ns = SKEP_MAX(now_ns, schedule->from_ns - 1);

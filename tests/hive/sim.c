@@ -268,8 +268,10 @@ static void draw_kind(struct sim *sim, struct hive_job *row)
 		row->kind = HIVE_KIND_SAVED;
 	if (row->kind == HIVE_KIND_CAPTURE)
 		return;
-	*row = (struct hive_job){ .kind = row->kind, .priority = row->kind == HIVE_KIND_RING ? row->priority : HIVE_LOW,
-				  .limit_duration_s = row->limit_duration_s, .missing = row->missing };
+	*row = (struct hive_job){ .kind = row->kind,
+				  .priority = row->kind == HIVE_KIND_RING ? row->priority : HIVE_LOW,
+				  .limit_duration_s = row->limit_duration_s,
+				  .missing = row->missing };
 	sim->seen->rings += row->kind == HIVE_KIND_RING;
 	sim->seen->saved += row->kind == HIVE_KIND_SAVED;
 }
@@ -441,7 +443,8 @@ static void run_to_the_end(struct sim *sim)
 		hive_loop(sim);
 		sim_check_critical(sim);
 		sim_check_time(sim);
-		if (!sim->chaos && sim_plans_over(sim) && sim_all_over(sim) && hive_jobs_count(sim->logic) == 0)
+		if (!sim->chaos && sim_plans_over(sim) && sim_all_over(sim) &&
+		    hive_jobs_count(sim->logic) == 0)
 			return;
 		if (sim->now_ns > chaos_until_ns + 900 * S) {
 			sim_wrong(sim, "not all over 15 minutes after all is well again");

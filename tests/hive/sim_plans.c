@@ -22,9 +22,11 @@ void sim_plans_draw(struct sim *sim)
 		return;
 	sim->n_jobs += RUNS;
 	assert(hive_cron_parse("* * * * *", &sim->cron, NULL) == 0);
-	sim->schedule = (struct hive_schedule){ .repeat = RUNS,
-						.missed_runs = (int64_t)sim_random(sim, 2),
-						.window_s = sim_chance(sim, 500) ? 10 + (int64_t)sim_random(sim, 40) : 0 };
+	sim->schedule =
+		(struct hive_schedule){ .repeat = RUNS,
+					.missed_runs = (int64_t)sim_random(sim, 2),
+					.window_s = sim_chance(sim, 500) ? 10 + (int64_t)sim_random(sim, 40)
+									 : 0 };
 	first = hive_schedule_first(&sim->schedule, &sim->cron, (int64_t)sim->now_ns);
 	sim->schedule.next_ns = first;
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Proves enrolment with the line that skep-control enrol prints: pasted as it is, the probe is there with its pinned key and its links, with
-what it says of itself and whether it is up; a line that is wrong, or a probe with another key, is refused and makes nothing. And that
+"""Proves enrolment with the line that skep-control enrol prints: pasted as it is, the probe is there with its pinned key and its links,
+with what it says of itself and whether it is up; a line that is wrong, or a probe with another key, is refused and makes nothing. And that
 filters are checked and measured by the probes of the links, with what groups force."""
 import subprocess
 import threading
@@ -118,7 +118,8 @@ def test_filters_are_checked_and_measured_by_the_probes(place):
 
 def test_questions_that_are_refused(hive):
     hive.link("tap-a")
-    for path, body, pointer in (("check", {}, "/filter"), ("check", {"filter": 5}, "/filter"), ("check", {"filter": "x", "seconds": 1}, "/seconds"),
+    for path, body, pointer in (("check", {}, "/filter"), ("check", {"filter": 5}, "/filter"),
+                                ("check", {"filter": "x", "seconds": 1}, "/seconds"),
                                 ("check", {"filter": "x", "links": ["no"]}, "/links"), ("check", {"filter": "x" * 65537}, "/filter"),
                                 ("estimate", {"filter": "x"}, "/links"), ("estimate", {"links": "*", "seconds": 31}, "/seconds"),
                                 ("estimate", {"links": "*", "seconds": "1"}, "/seconds")):

@@ -48,7 +48,7 @@ def test_neither_the_log_nor_the_command_line_has_secrets(hive):
     assert Client(hive, token=token).get("/session").status == 200
     wait_for(lambda: hive.admin.get("/logs").json["items"])
     seen = hive.admin.get("/logs").body.decode() + (hive.folder / "log").read_text()
-    seen += open(f"/proc/{hive.process.pid}/cmdline", encoding="ascii").read() + open(f"/proc/{hive.process.pid}/environ", encoding="utf-8").read()
+    seen += "".join(open(f"/proc/{hive.process.pid}/{name}", encoding="utf-8").read() for name in ("cmdline", "environ"))
     for secret in (PASSWORD, token, probe, hive.secret, hive.admin.cookie, "wrong-password-1"):
         assert secret not in seen
 
@@ -111,7 +111,8 @@ def test_it_works_as_nobody_without_capabilities(make_hive, tmp_path):
     for folder in [hive.folder, *hive.folder.parents][:-1]:
         if os.stat(folder).st_uid == os.getuid() and "pytest" in str(folder):
             os.chmod(folder, os.stat(folder).st_mode | 0o011)
-    hive.wrapper = ["setpriv", "--reuid", "nobody", "--clear-groups", "--bounding-set", "-all", "--inh-caps", "-all", "--ambient-caps", "-all",
+    hive.wrapper = ["setpriv", "--reuid", "nobody", "--clear-groups", "--bounding-set", "-all", "--inh-caps", "-all",
+                    "--ambient-caps", "-all",
                     "--no-new-privs"]
     hive.start()
     status = open(f"/proc/{hive.process.pid}/status", encoding="ascii").read()

@@ -178,8 +178,9 @@ static void missed_runs_follow_their_rule(void **state)
 static void runs_end_with_their_number_and_time(void **state)
 {
 	int64_t time = at("2026-11-21 10:00:00");
-	struct hive_schedule thrice = { .next_ns = time, .repeat = 3, .runs = 1, .missed = 1 },
-			     until = { .next_ns = time, .until_ns = time + 7200 * S, .missed_runs = HIVE_MISSED_LAST };
+	struct hive_schedule thrice = { .next_ns = time, .repeat = 3, .runs = 1, .missed = 1 }, until = {
+		.next_ns = time, .until_ns = time + 7200 * S, .missed_runs = HIVE_MISSED_LAST
+	};
 	struct hive_run run = decide(thrice, "0 * * * *", time);
 
 	(void)state;
@@ -188,7 +189,8 @@ static void runs_end_with_their_number_and_time(void **state)
 	run = decide((struct hive_schedule){ .next_ns = time, .repeat = 2, .missed_runs = HIVE_MISSED_LAST }, "0 * * * *", time + 86400 * S);
 	assert_true(run.due);
 	assert_int_equal(run.missed, 1);
-	assert_int_equal(run.time_ns, time + 3600 * S); /* missed ones are counted, so the second is the last */
+	assert_int_equal(run.time_ns,
+			 time + 3600 * S); /* missed ones are counted, so the second is the last */
 	assert_int_equal(run.next_ns, 0);
 	run = decide(until, "0 * * * *", time + 86400 * S);
 	assert_int_equal(run.time_ns, time + 7200 * S);
@@ -207,14 +209,17 @@ static void the_first_run_is_not_before_from(void **state)
 	assert_int_equal(hive_schedule_first(&(struct hive_schedule){ .from_ns = at("2026-11-22 08:00:00") }, &cron, now),
 			 at("2026-11-22 08:00:00"));
 	assert_int_equal(hive_schedule_first(&(struct hive_schedule){ .until_ns = at("2026-11-21 10:59:00") }, &cron, now), 0);
-	assert_int_equal(hive_schedule_first(&(struct hive_schedule){ .repeat = 2, .runs = 2 }, &cron, now), 0);
+	assert_int_equal(hive_schedule_first(&(struct hive_schedule){ .repeat = 2, .runs = 2 }, &cron, now),
+			 0);
 }
 
 /* ---- progress ---- */
 
 static struct hive_sample sample(int64_t s, int64_t pkts)
 {
-	return (struct hive_sample){ .time_ns = (uint64_t)(1000 + s) * SKEP_NSEC_PER_SEC, .seen_pkts = pkts, .stored_pkts = pkts,
+	return (struct hive_sample){ .time_ns = (uint64_t)(1000 + s) * SKEP_NSEC_PER_SEC,
+				     .seen_pkts = pkts,
+				     .stored_pkts = pkts,
 				     .stored_bytes = 100 * pkts };
 }
 

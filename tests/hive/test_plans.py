@@ -114,7 +114,8 @@ def test_runs_of_a_time_when_the_hive_was_down(hive, links):
     set_next(hive, over, -3000)
     hive.start()
     wait_for(lambda: hive.admin.get(f"/schedules/{over}").json["missed"] == 1)
-    skipped, last = [wait_for(lambda one=one: (seen := hive.admin.get(f"/schedules/{one}").json)["missed"] and seen) for one in ids.values()]
+    skipped, last = [wait_for(lambda one=one: (seen := hive.admin.get(f"/schedules/{one}").json)["missed"] and seen)
+                     for one in ids.values()]
     # the last of the calendar's times may be less than a minute ago: then it is not missed but late
     assert len(runs_of(hive, ids["skip"])) == skipped["runs"] <= 1 and skipped["missed"] + skipped["runs"] in (5, 6)
     jobs = runs_of(hive, ids["last"])
@@ -137,7 +138,8 @@ def test_a_run_has_the_rights_of_that_moment(hive, links):
 
 def test_schedules_that_are_refused_changed_and_paused(hive, links):
     base = {"name": "s", "cron": "0 8 * * *", "job": JOB}
-    for change, pointer in (({"cron": "0 25 * * *"}, "/cron"), ({"cron": "0 0 30 2 *"}, "/cron"), ({"job": {**JOB, "links": 5}}, "/job/links"),
+    for change, pointer in (({"cron": "0 25 * * *"}, "/cron"), ({"cron": "0 0 30 2 *"}, "/cron"),
+                            ({"job": {**JOB, "links": 5}}, "/job/links"),
                             ({"window_s": -1}, "/window_s"), ({"repeat": -1}, "/repeat"), ({"name": ""}, "/name"),
                             ({"from": stamp(100), "until": stamp(50)}, "/until"), ({"missed_runs": "all"}, "/missed_runs"),
                             ({"until": stamp(1)}, "/cron")):

@@ -171,7 +171,7 @@ def test_what_is_ones_own_is_let_in(world, kind):
 
 
 def test_what_the_group_shares_and_what_not(world):
-    """Somebody who may see the jobs of their group sees its jobs, rings and schedules; filters, templates and webhooks stay their owner's."""
+    """Somebody who may see the jobs of their group sees its jobs, rings and schedules, and no filters, templates and webhooks."""
     member = world.person("member2", ["jobs"], all_links=True)
     mate = world.person("mate2", ["jobs", "jobs-group"])
     assert world.admin.put(f"/groups/{member.group}/members/{mate.id}").status == 204

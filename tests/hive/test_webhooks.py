@@ -126,7 +126,8 @@ def test_it_leads_to_no_address_that_only_the_hive_can_reach(hive, receive):
                 "https://\r\nHost: x/"):
         answer = hive.admin.post("/webhooks", {"name": "x", "url": url, "events": ["job.ended"]})
         assert answer.status == 422 and answer.pointers == {"/url"}, (url, answer.body)
-    inside = ["127.0.0.1", "0.0.0.0", "10.1.2.3", "172.31.0.1", "192.168.0.1", "169.254.169.254", "100.64.0.1", "[::1]", "[fe80::1]", "[fd00::1]",
+    inside = ["127.0.0.1", "0.0.0.0", "10.1.2.3", "172.31.0.1", "192.168.0.1", "169.254.169.254", "100.64.0.1", "[::1]", "[fe80::1]",
+              "[fd00::1]",
               "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]", "localhost", "2130706433", "0x7f.1", "224.0.0.1", "255.255.255.255"]
     ids = {}
     for n, host in enumerate(inside):
@@ -141,7 +142,8 @@ def test_it_leads_to_no_address_that_only_the_hive_can_reach(hive, receive):
 
 def test_webhooks_that_are_refused(hive):
     base = {"name": "x", "url": "https://example.org/hook", "events": ["job.ended"]}
-    for change, pointer in (({"events": []}, "/events"), ({"events": ["job.lost"]}, "/events"), ({"name": ""}, "/name"), ({"secret": "mine"}, "/secret")):
+    for change, pointer in (({"events": []}, "/events"), ({"events": ["job.lost"]}, "/events"), ({"name": ""}, "/name"),
+                            ({"secret": "mine"}, "/secret")):
         assert hive.admin.post("/webhooks", {**base, **change}).pointers == {pointer}
     one = hive.admin.post("/webhooks", base).json["id"]
     assert hive.admin.post("/webhooks", base).status == 409
