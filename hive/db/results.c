@@ -179,6 +179,12 @@ int hive_data_origins_of(struct hive_tx *tx, int64_t dataset_id, struct hive_row
 	return hive_row_list(tx, &hive_data_origins, &list, ret);
 }
 
+int hive_file_note_sums(struct hive_tx *tx, const struct hive_file *file)
+{
+	return hive_sql_run(tx, "UPDATE files SET crc32 = ?, side_crc32 = ? WHERE id = ?", "iii", file->crc32, file->side_crc32,
+			    file->head.id);
+}
+
 void hive_files_free(struct hive_file *files, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)

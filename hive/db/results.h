@@ -39,7 +39,7 @@ struct hive_file {
 	int64_t pkts;
 	int64_t created_ns;
 	int64_t raw_bytes; /* of the capture inside; 0: not known */
-	int64_t crc32;
+	int64_t crc32; /* of the file, made when the dataset is built */
 	int64_t side_bytes; /* its sidecar, NAME.json; 0: it has none */
 	char *side_sha256;
 	int64_t side_crc32;
@@ -89,6 +89,8 @@ int hive_data_origin_put(struct hive_tx *tx, struct hive_data_origin *origin);
 int hive_data_origins_of(struct hive_tx *tx, int64_t dataset_id, struct hive_rows *ret);
 /* All files of the dataset, by name; the caller's, with `ret_n` rows of hive_files. */
 int hive_files_of(struct hive_tx *tx, int64_t dataset_id, struct hive_file **ret, uint32_t *ret_n);
+/* Notes what was computed of it: crc32 and side_crc32. */
+int hive_file_note_sums(struct hive_tx *tx, const struct hive_file *file);
 void hive_files_free(struct hive_file *files, uint32_t n);
 
 /* -ENOENT */

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <curl/curl.h>
 #include <sodium.h>
@@ -23,6 +24,7 @@
 struct transfer {
 	CURL *curl;
 	struct curl_slist *headers, *after;
+	int key;
 	const struct hive_copy_target *target;
 	const struct hive_copy_file *file;
 	char url[1200];
@@ -38,6 +40,7 @@ static void transfer_clear(struct transfer *t)
 	curl_easy_cleanup(t->curl);
 	curl_slist_free_all(t->headers);
 	curl_slist_free_all(t->after);
+	skep_closep(&t->key);
 }
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -58,22 +61,46 @@ static int stopping(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_of
 	return t->target->stop && atomic_load_explicit(t->target->stop, memory_order_relaxed);
 }
 
-static void set_login(struct transfer *t)
+static bool is_key(const char *secret)
+{
+	return strncmp(secret, "-----BEGIN ", 11) == 0;
+}
+
+/* The library reads keys from files only; one without a name keeps it off every disk. */
+static int set_key(struct transfer *t)
+{
+	const char *secret = t->target->secret;
+	char path[64];
+
+	t->key = memfd_create("key", MFD_CLOEXEC);
+	if (t->key < 0 || write(t->key, secret, strlen(secret)) != (ssize_t)strlen(secret))
+		return -EIO;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", t->key);
+	curl_easy_setopt(t->curl, CURLOPT_SSH_PRIVATE_KEYFILE, path);
+	curl_easy_setopt(t->curl, CURLOPT_SSH_AUTH_TYPES, (long)CURLSSH_AUTH_PUBLICKEY);
+	return 0;
+}
+
+static int set_login(struct transfer *t)
 {
 	const struct hive_copy_target *target = t->target;
 	char signature[128];
 
 	curl_easy_setopt(t->curl, CURLOPT_USERNAME, target->user);
-	curl_easy_setopt(t->curl, CURLOPT_PASSWORD, target->secret);
 	if (target->s3) {
+		curl_easy_setopt(t->curl, CURLOPT_PASSWORD, target->secret);
 		snprintf(signature, sizeof(signature), "aws:amz:%.64s:s3",
 			 target->region && *target->region ? target->region : "us-east-1");
 		curl_easy_setopt(t->curl, CURLOPT_AWS_SIGV4, signature);
-		return;
+		return 0;
 	}
 	curl_easy_setopt(t->curl, CURLOPT_SSH_HOST_PUBLIC_KEY_SHA256, target->host_key);
+	if (is_key(target->secret))
+		return set_key(t);
+	curl_easy_setopt(t->curl, CURLOPT_PASSWORD, target->secret);
 	curl_easy_setopt(t->curl, CURLOPT_SSH_AUTH_TYPES,
 			 (long)(CURLSSH_AUTH_PASSWORD | CURLSSH_AUTH_KEYBOARD));
+	return 0;
 }
 
 /* part: of an SFTP upload, until it is whole. */
@@ -83,7 +110,7 @@ static int begin(struct transfer *t, const struct hive_copy_target *target, cons
 	size_t n = strlen(target->url);
 
 	(void)pthread_once(&once, init_curl);
-	*t = (struct transfer){ .curl = curl_easy_init(), .target = target, .file = file };
+	*t = (struct transfer){ .key = -1, .curl = curl_easy_init(), .target = target, .file = file };
 	if (!t->curl)
 		return -ENOMEM;
 	while (n > 0 && target->url[n - 1] == '/')
@@ -101,8 +128,7 @@ static int begin(struct transfer *t, const struct hive_copy_target *target, cons
 	curl_easy_setopt(t->curl, CURLOPT_XFERINFOFUNCTION, stopping);
 	curl_easy_setopt(t->curl, CURLOPT_XFERINFODATA, t);
 	curl_easy_setopt(t->curl, CURLOPT_NOPROGRESS, 0L);
-	set_login(t);
-	return 0;
+	return set_login(t);
 }
 
 /* What a store says is XML; its <Message> is for people. */
@@ -198,6 +224,8 @@ static const char *path_of(const char *url)
 static int prepare_put(struct transfer *t)
 {
 	char text[2 * sizeof(t->url) + 32];
+	const char *path = path_of(t->url);
+	int n;
 
 	curl_easy_setopt(t->curl, CURLOPT_UPLOAD, 1L);
 	curl_easy_setopt(t->curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)t->file->bytes);
@@ -214,9 +242,12 @@ static int prepare_put(struct transfer *t)
 		return t->headers ? 0 : -ENOMEM;
 	}
 	curl_easy_setopt(t->curl, CURLOPT_FTP_CREATE_MISSING_DIRS, 1L);
-	snprintf(text, sizeof(text), "rename \"%s\" \"%.*s\"", path_of(t->url),
-		 (int)(strlen(path_of(t->url)) - strlen(".part")), path_of(t->url));
+	n = (int)(strlen(path) - strlen(".part"));
+	/* SFTP renames over nothing; what is in the way is wrong, or it would not be sent again */
+	snprintf(text, sizeof(text), "*rm \"%.*s\"", n, path);
 	t->after = curl_slist_append(NULL, text);
+	snprintf(text, sizeof(text), "rename \"%s\" \"%.*s\"", path, n, path);
+	t->after = curl_slist_append(t->after, text);
 	curl_easy_setopt(t->curl, CURLOPT_POSTQUOTE, t->after);
 	return t->after ? 0 : -ENOMEM;
 }
@@ -224,7 +255,7 @@ static int prepare_put(struct transfer *t)
 int hive_copy_put(const struct hive_copy_target *target, const struct hive_copy_file *file,
 		  struct skep_err *err)
 {
-	SKEP_CLEANUP(transfer_clear) struct transfer t = { 0 };
+	SKEP_CLEANUP(transfer_clear) struct transfer t = { .key = -1 };
 	int r = begin(&t, target, file, !target->s3);
 
 	if (r == 0)
@@ -256,7 +287,7 @@ static size_t hash_body(char *data, size_t size, size_t n, void *arg)
 int hive_copy_verify(const struct hive_copy_target *target, const struct hive_copy_file *file,
 		     struct skep_err *err)
 {
-	SKEP_CLEANUP(transfer_clear) struct transfer t = { 0 };
+	SKEP_CLEANUP(transfer_clear) struct transfer t = { .key = -1 };
 	uint8_t hash[crypto_hash_sha256_BYTES];
 	char sha256[65];
 	int r = begin(&t, target, file, false);

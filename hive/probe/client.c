@@ -455,6 +455,19 @@ int hive_client_sidecar(struct hive_client *client, const char *id, const char *
 	return get_text(client, path, ret, err);
 }
 
+int hive_client_collected(struct hive_client *client, const char *id, const struct hive_segment *segment,
+			  struct skep_err *err)
+{
+	_answer_ struct client_answer answer = { 0 };
+	char path[320], body[96];
+	int r;
+
+	snprintf(path, sizeof(path), "/v1/jobs/%s/segments/%s/collected", id, segment->name);
+	snprintf(body, sizeof(body), "{\"sha256\":\"%s\"}", segment->sha256);
+	r = hive_client_ask(client, &(struct client_ask){ .method = "POST", .path = path, .body = body }, &answer, err);
+	return r == 0 && answer.status != 204 ? refusal(client, &answer, err) : r;
+}
+
 struct sinking {
 	CURL *curl;
 	int fd;

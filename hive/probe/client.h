@@ -136,6 +136,9 @@ int hive_client_segments(struct hive_client *client, const char *id, struct hive
 int hive_client_capture_text(struct hive_client *client, const char *id, char **ret, struct skep_err *err);
 int hive_client_sidecar(struct hive_client *client, const char *id, const char *segment, char **ret,
 			struct skep_err *err);
+/* The segment is safe here: the probe may remove it when it needs room. */
+int hive_client_collected(struct hive_client *client, const char *id, const struct hive_segment *segment,
+			  struct skep_err *err);
 struct hive_fetch {
 	const char *id, *segment;
 	int64_t offset;

@@ -6,6 +6,8 @@
  */
 #include "hive/store/store.h"
 
+#include "hive/store/sum.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,9 +17,6 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
-
-#include <sodium.h>
-#include <zlib.h>
 
 #define READ_BYTES (256u * 1024)
 #define PATH_BYTES 400
@@ -112,7 +111,8 @@ int hive_store_part(struct hive_store *store, const struct hive_store_name *file
 static int say(struct hive_store *store, const struct hive_store_name *file, int r, struct skep_err *err)
 {
 	return r == 0 ? 0
-		      : skep_err_set(err, r, "%s/%s/%s: %s", store->root, file->folder, file->name, strerror(-r));
+		      : skep_err_set(err, r, "%s/%s/%s: %s", store->root, file->folder, file->name,
+				     strerror(-r));
 }
 
 static int open_part(struct hive_store *store, const struct hive_store_name *file, uint64_t flags)
@@ -176,33 +176,8 @@ int hive_store_take(struct hive_store *store, const struct hive_store_name *file
 	return say(store, file, r, err);
 }
 
-static int sum_of(int fd, struct hive_store_sum *ret)
-{
-	crypto_hash_sha256_state state;
-	uint8_t hash[crypto_hash_sha256_BYTES];
-	_skep_free_ uint8_t *buffer = malloc(READ_BYTES);
-	ssize_t n;
-
-	if (!buffer)
-		return -ENOMEM;
-	*ret = (struct hive_store_sum){ 0 };
-	crypto_hash_sha256_init(&state);
-	while ((n = pread(fd, buffer, READ_BYTES, ret->bytes)) != 0) {
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		crypto_hash_sha256_update(&state, buffer, (size_t)n);
-		ret->crc32 = (uint32_t)crc32_z(ret->crc32, buffer, (size_t)n);
-		ret->bytes += n;
-	}
-	crypto_hash_sha256_final(&state, hash);
-	sodium_bin2hex(ret->sha256, sizeof(ret->sha256), hash, sizeof(hash));
-	return 0;
-}
-
-int hive_store_seal(struct hive_store *store, const struct hive_store_name *file, int64_t bytes,
-		    const char *sha256, struct hive_store_sum *ret, struct skep_err *err)
+int hive_store_seal(struct hive_store *store, const struct hive_store_name *file,
+		    const struct hive_store_whole *whole, struct hive_store_sum *ret, struct skep_err *err)
 {
 	_skep_close_ int dir = open_folder(store, file->folder, false);
 	_skep_close_ int fd = -1;
@@ -212,13 +187,18 @@ int hive_store_seal(struct hive_store *store, const struct hive_store_name *file
 
 	snprintf(part, sizeof(part), "%s.part", file->name);
 	fd = dir < 0 ? dir : open_below(dir, part, O_RDONLY, 0);
-	r = fd < 0 ? fd : sum_of(fd, &sum);
-	if (r == 0 && (sum.bytes != bytes || (sha256 && strcmp(sum.sha256, sha256) != 0))) {
+	r = fd < 0 ? fd : 0;
+	if (r == 0 && whole->known)
+		sum = *whole->known;
+	else if (r == 0)
+		r = hive_store_sum_fd(fd, &sum);
+	if (r == 0 &&
+	    (sum.bytes != whole->bytes || (whole->sha256 && strcmp(sum.sha256, whole->sha256) != 0))) {
 		(void)unlinkat(dir, part, 0);
 		return skep_err_set(err, SKEP_E_BAD_DATA,
 				    "%s: has %lld bytes and the digest %.16s…, it should be %lld and %.16s…",
-				    file->name, (long long)sum.bytes, sum.sha256, (long long)bytes,
-				    sha256 ? sha256 : "any");
+				    file->name, (long long)sum.bytes, sum.sha256, (long long)whole->bytes,
+				    whole->sha256 ? whole->sha256 : "any");
 	}
 	if (r == 0 && (fsync(fd) < 0 || renameat(dir, part, dir, file->name) < 0 || fsync(dir) < 0))
 		r = -errno;
@@ -271,7 +251,15 @@ int hive_store_sum(struct hive_store *store, const struct hive_store_name *file,
 	_skep_close_ int fd = -1;
 	int r = hive_store_read(store, file->folder, file->name, &fd);
 
-	return r < 0 ? r : sum_of(fd, ret);
+	return r < 0 ? r : hive_store_sum_fd(fd, ret);
+}
+
+int hive_store_crc32(struct hive_store *store, const struct hive_store_name *file, uint32_t *ret)
+{
+	_skep_close_ int fd = -1;
+	int r = hive_store_read(store, file->folder, file->name, &fd);
+
+	return r < 0 ? r : hive_store_crc32_fd(fd, ret);
 }
 
 int hive_store_folder(struct hive_store *store, const char *folder, int *ret_fd)

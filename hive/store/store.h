@@ -40,15 +40,26 @@ int hive_store_take(struct hive_store *store, const struct hive_store_name *file
 struct hive_store_sum {
 	int64_t bytes;
 	char sha256[65];
-	uint32_t crc32;
+};
+
+/* Hashes a part while it grows, on a thread of its own; fd is borrowed until hive_store_tail_end(). */
+struct hive_store_tail;
+int hive_store_tail_start(int fd, struct hive_store_tail **ret);
+/* It grows no more: the sum of all of it. Takes NULL: -ENOENT. */
+int hive_store_tail_end(struct hive_store_tail *tail, struct hive_store_sum *ret);
+
+struct hive_store_whole {
+	int64_t bytes;
+	const char *sha256;		    /* NULL: nobody said */
+	const struct hive_store_sum *known; /* of the part as it is now; NULL: it is read for it */
 };
 
 /*
- * The part is whole: if it has so many bytes and this SHA-256, it is flushed and becomes the file; sha256
- * NULL: nobody said. SKEP_E_BAD_DATA: it has not, and is removed. ret may be NULL.
+ * The part is whole: if it has so many bytes and this SHA-256, it is flushed and becomes the file.
+ * SKEP_E_BAD_DATA: it has not, and is removed. ret may be NULL.
  */
-int hive_store_seal(struct hive_store *store, const struct hive_store_name *file, int64_t bytes,
-		    const char *sha256, struct hive_store_sum *ret, struct skep_err *err);
+int hive_store_seal(struct hive_store *store, const struct hive_store_name *file,
+		    const struct hive_store_whole *whole, struct hive_store_sum *ret, struct skep_err *err);
 /* A whole small file, in place of one that was there. */
 int hive_store_write(struct hive_store *store, const struct hive_store_name *file, const char *text,
 		     struct skep_err *err);
@@ -56,6 +67,8 @@ int hive_store_write(struct hive_store *store, const struct hive_store_name *fil
 int hive_store_text(struct hive_store *store, const struct hive_store_name *file, size_t max, char **ret);
 /* The sums of a sealed file. */
 int hive_store_sum(struct hive_store *store, const struct hive_store_name *file, struct hive_store_sum *ret);
+/* As a zip has it. */
+int hive_store_crc32(struct hive_store *store, const struct hive_store_name *file, uint32_t *ret);
 /* The folder itself, for who reads its files; *ret_fd is the caller's. -ENOENT */
 int hive_store_folder(struct hive_store *store, const char *folder, int *ret_fd);
 /* The folder and all that is in it; 0 also if it was not there. */

@@ -177,6 +177,41 @@ static int look_at_files(struct build *b)
 	return 0;
 }
 
+/* What the zip format wants of each file; read once, and kept. */
+static int sum_file(struct build *b, struct hive_file *file)
+{
+	struct hive_store *store = b->hive->store;
+	uint32_t crc = 0, side_crc = 0;
+	char side[256];
+	int r = hive_store_crc32(store, &(struct hive_store_name){ b->dataset.folder, file->name }, &crc);
+
+	snprintf(side, sizeof(side), "%s.json", file->name);
+	if (r == 0 && file->side_bytes)
+		r = hive_store_crc32(store, &(struct hive_store_name){ b->dataset.folder, side }, &side_crc);
+	file->crc32 = crc;
+	file->side_crc32 = side_crc;
+	return r;
+}
+
+static int sum_files(struct build *b)
+{
+	_hive_tx_ struct hive_tx *tx = NULL;
+	int r = b->hive->store ? 0 : -ENOENT;
+
+	for (uint32_t i = 0; r == 0 && i < b->n_files; i++)
+		r = sum_file(b, &b->files[i]);
+	if (r == 0)
+		r = hive_db_write(b->hive->db, &tx);
+	for (uint32_t i = 0; r == 0 && i < b->n_files; i++)
+		r = hive_file_note_sums(tx, &b->files[i]);
+	if (r == 0)
+		return hive_tx_commit(&tx);
+	if (r != -ENOENT)
+		return r;
+	add_reason(b, "a file of it is no longer in the store");
+	return 0;
+}
+
 static void part_reasons(struct build *b, const struct hive_job_link *part)
 {
 	_skep_free_ char *reasons = part->reason ? strdup(part->reason) : NULL;
@@ -354,6 +389,8 @@ int hive_build(struct hive *hive, const struct hive_effect *effect, int64_t *ret
 		part_reasons(&b, hive_rows_at(&b.parts, i));
 	if (r == 0)
 		r = look_at_files(&b);
+	if (r == 0)
+		r = sum_files(&b);
 	if (r == 0 && hive->store)
 		r = write_manifest(&b, &err);
 	if (r == 0)
@@ -385,6 +422,8 @@ int hive_build_import(struct hive *hive, int64_t dataset_id, const char *reason,
 	if (reason)
 		add_reason(&b, "%s", reason);
 	b.merged_bytes = announced_bytes(&b);
-	r = write_manifest(&b, err);
+	r = sum_files(&b);
+	if (r == 0)
+		r = write_manifest(&b, err);
 	return r == 0 ? save(&b, b.merged_bytes) : r;
 }

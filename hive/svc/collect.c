@@ -19,6 +19,8 @@
 
 /* One waits for the disk and hashes while another receives; more only take connections. */
 #define FETCHERS 4
+/* A thread costs more than it saves below that. */
+#define TAIL_MIN_BYTES (4 * 1024 * 1024)
 
 void hive_capture_name(const struct hive *hive, int64_t job_id, int64_t link_id,
 		       char ret[static HIVE_CAPTURE_NAME])
@@ -97,7 +99,7 @@ static int find_place(struct hive *hive, int64_t job_id, int64_t link_id, struct
 struct fetched {
 	const char *name; /* in the store */
 	const struct hive_segment *segment;
-	struct hive_store_sum file, sidecar;
+	struct hive_store_sum sidecar;
 };
 
 static int add_file(struct hive *hive, const struct place *place, const struct fetched *what)
@@ -115,10 +117,8 @@ static int add_file(struct hive *hive, const struct place *place, const struct f
 		.pkts = segment->pkts,
 		.created_ns = hive_now_ns(hive),
 		.raw_bytes = segment->raw_bytes,
-		.crc32 = what->file.crc32,
 		.side_bytes = what->sidecar.bytes,
 		.side_sha256 = (char *)what->sidecar.sha256,
-		.side_crc32 = what->sidecar.crc32,
 	};
 	_hive_tx_ struct hive_tx *tx = NULL;
 	int r = hive_db_write(hive->db, &tx);
@@ -195,6 +195,16 @@ static int fetch_sidecar(const struct fetcher *f, const struct fetched *what, st
 	return r == 0 ? hive_store_sum(store, &(struct hive_store_name){ folder, name }, ret) : r;
 }
 
+/* What is large is hashed while it comes; NULL: it is read again when it is here. */
+static struct hive_store_tail *tail_of(const struct hive_segment *segment, int fd)
+{
+	struct hive_store_tail *tail = NULL;
+
+	if (segment->bytes >= TAIL_MIN_BYTES)
+		(void)hive_store_tail_start(fd, &tail);
+	return tail;
+}
+
 /* -EAGAIN and its like: later, from where it is now. SKEP_E_BAD_DATA: the bytes are not those announced. */
 static int fetch(const struct fetcher *f, struct fetched *what, struct skep_err *err)
 {
@@ -203,17 +213,23 @@ static int fetch(const struct fetcher *f, struct fetched *what, struct skep_err 
 	struct hive_fetch from = { .id = f->shared->capture_id,
 				   .segment = segment->name,
 				   .stop = &f->shared->hive->stopping };
+	struct hive_store_whole whole = { .bytes = segment->bytes, .sha256 = segment->sha256 };
+	struct hive_store_tail *tail = NULL;
+	struct hive_store_sum sum;
 	_skep_close_ int fd = -1;
 	int64_t there = 0, more = 0;
 	int r = hive_store_part(f->shared->hive->store, &file, segment->bytes, &fd, &there, err);
 
 	from.offset = there;
 	from.fd = fd;
+	if (r == 0)
+		tail = tail_of(segment, fd);
 	if (r == 0 && there < segment->bytes)
 		r = hive_client_fetch(f->client, &from, &more, err);
+	if (hive_store_tail_end(tail, &sum) == 0)
+		whole.known = &sum;
 	if (r == 0)
-		r = hive_store_seal(f->shared->hive->store, &file, segment->bytes, segment->sha256,
-				    &what->file, err);
+		r = hive_store_seal(f->shared->hive->store, &file, &whole, NULL, err);
 	return r;
 }
 
@@ -229,7 +245,12 @@ static int fetch_one(const struct fetcher *f, const struct hive_segment *segment
 		r = fetch(f, &what, err);
 	if (r == SKEP_E_BAD_DATA) /* from its beginning, once; then the probe has it wrong */
 		r = fetch(f, &what, err);
-	return r == 0 ? add_file(f->shared->hive, f->shared->place, &what) : r;
+	if (r == 0)
+		r = add_file(f->shared->hive, f->shared->place, &what);
+	/* if the probe does not hear it, it keeps the segment until the job is over */
+	if (r == 0)
+		(void)hive_client_collected(f->client, f->shared->capture_id, segment, NULL);
+	return r;
 }
 
 static void *fetch_some(void *arg)

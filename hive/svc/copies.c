@@ -52,6 +52,7 @@ struct item {
 static int to_directory(struct copying *c, const struct item *item, int fd, struct skep_err *err)
 {
 	const struct hive_store_name to = { c->folder, item->name };
+	const struct hive_store_whole whole = { .bytes = item->bytes, .sha256 = item->sha256 };
 	struct hive_store_sum sum;
 	int r = hive_store_sum(c->directory, &to, &sum);
 
@@ -60,7 +61,7 @@ static int to_directory(struct copying *c, const struct item *item, int fd, stru
 	if (r < 0 && r != -ENOENT)
 		return skep_err_set(err, r, "%s: %s", item->name, strerror(-r));
 	r = hive_store_take(c->directory, &to, fd, &c->hive->stopping, err);
-	return r == 0 ? hive_store_seal(c->directory, &to, item->bytes, item->sha256, NULL, err) : r;
+	return r == 0 ? hive_store_seal(c->directory, &to, &whole, NULL, err) : r;
 }
 
 static int to_url(struct copying *c, const struct item *item, int fd, struct skep_err *err)

@@ -135,12 +135,13 @@ static int look(struct looking *l, struct skep_err *err)
 {
 	struct hive_store_name file = { l->import.folder, l->import.file };
 	_skep_close_ int folder = -1;
+	const struct hive_store_whole whole = { .bytes = l->import.bytes, .sha256 = l->import.sha256 };
 	struct hive_merge_cfg cfg = { .programs = l->hive->cfg.programs, .list = l->import.file };
 	int r = hive_store_sum(l->hive->store, &file, &l->sum);
 
 	/* it was sealed before a restart, if it is there under its name */
 	if (r == -ENOENT)
-		r = hive_store_seal(l->hive->store, &file, l->import.bytes, l->import.sha256, &l->sum, err);
+		r = hive_store_seal(l->hive->store, &file, &whole, &l->sum, err);
 	if (r == 0)
 		r = hive_store_folder(l->hive->store, l->import.folder, &folder);
 	cfg.folder = folder;
@@ -159,7 +160,6 @@ static int insert_file(struct looking *l, struct hive_tx *tx, int64_t dataset_id
 		.pkts = l->account.pkts,
 		.created_ns = hive_now_ns(l->hive),
 		.raw_bytes = l->account.bytes,
-		.crc32 = l->sum.crc32,
 	};
 
 	return hive_row_insert(tx, &hive_files, &file);

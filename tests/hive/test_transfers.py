@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Proves what is done with datasets once they are there: an existing capture is brought in, in pieces, and refused if it is none; shares
 open a dataset to whoever has the link, as long and as often as was said; notes, pins, removal, retention and quotas hold; copies go to a
-directory and are read back."""
+directory and, by SFTP, to a real sshd, and are read back."""
 import datetime
 import hashlib
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -260,3 +261,61 @@ def test_secrets_of_destinations_stay(ours):
                                              "secret": PASSWORD})
     assert made.status == 201 and PASSWORD not in made.body.decode()
     assert hive.admin.get(f"/destinations/{made.json['id']}").json["user"] == "key"
+
+SSHD = pathlib.Path("/usr/sbin/sshd")
+
+
+@pytest.fixture
+def sshd(tmp_path):
+    """A real sshd on loopback, with keys of its own; root logs in with a key that only this test has. (url, key, the host's key)"""
+    if not SSHD.exists():
+        pytest.skip("no sshd: apt-get install openssh-server")
+    for name in ("host", "login"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / name], check=True)
+    pathlib.Path("/run/sshd").mkdir(exist_ok=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (tmp_path / "sshd.conf").write_text(f"""Port {port}
+ListenAddress 127.0.0.1
+HostKey {tmp_path}/host
+PidFile none
+UsePAM no
+StrictModes no
+PermitRootLogin prohibit-password
+AuthorizedKeysFile {tmp_path}/login.pub
+Subsystem sftp internal-sftp
+""")
+    process = subprocess.Popen([SSHD, "-D", "-e", "-f", tmp_path / "sshd.conf"], stderr=subprocess.DEVNULL)
+    told = subprocess.run(["ssh-keygen", "-lf", tmp_path / "host.pub"], capture_output=True, text=True, check=True).stdout
+    (tmp_path / "far").mkdir()
+
+    def listens():
+        with socket.socket() as peer:
+            return peer.connect_ex(("127.0.0.1", port)) == 0
+
+    try:
+        wait_for(listens)
+        yield f"sftp://127.0.0.1:{port}{tmp_path}/far", (tmp_path / "login").read_text(), told.split()[1].removeprefix("SHA256:")
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def test_a_copy_by_sftp(ours, sshd, tmp_path):
+    """To a real sshd: right key of the host, or nothing; what was altered there is found and sent again."""
+    hive, number, _ = ours
+    url, key, host_key = sshd
+    place = {"kind": "sftp", "url": url, "user": "root", "secret": key, "host_key": host_key}
+    made = hive.admin.post("/destinations", {"name": "far", **place})
+    assert made.status == 201 and "PRIVATE" not in made.body.decode(), made.body
+    over = copied(hive.admin, number, made.json["id"])
+    assert over["state"] == "done" and over["done_bytes"] == over["bytes"], over
+    copy = check_copy(tmp_path / "far", hive, number)
+    (copy / "capture.pcap").write_bytes(b"altered")
+    assert copied(hive.admin, number, made.json["id"])["state"] == "done"
+    check_copy(tmp_path / "far", hive, number)
+    other = hive.admin.post("/destinations", {"name": "other", **place, "host_key": "A" * 43})
+    over = copied(hive.admin, number, other.json["id"])
+    assert over["state"] == "failed" and over["reason"], over
+    assert key.split("\n")[1] not in (hive.folder / "log").read_text()
