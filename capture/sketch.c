@@ -141,14 +141,29 @@ struct sum {
 	uint64_t n;
 };
 
+static uint64_t sum_word(uint64_t lane, uint64_t word)
+{
+	lane = (lane ^ le64toh(word)) * 0x9e3779b97f4a7c15u;
+	return lane ^ lane >> 29;
+}
+
 static void sum_words(struct sum *s, const uint64_t *words, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		uint64_t *lane = &s->lane[s->n++ % 4];
+	uint64_t a, b, c, d;
+	size_t i = 0;
 
-		*lane = (*lane ^ le64toh(words[i])) * 0x9e3779b97f4a7c15u;
-		*lane ^= *lane >> 29;
+	for (; i < n && s->n % 4; i++, s->n++)
+		s->lane[s->n % 4] = sum_word(s->lane[s->n % 4], words[i]);
+	a = s->lane[0], b = s->lane[1], c = s->lane[2], d = s->lane[3];
+	for (; i + 4 <= n; i += 4, s->n += 4) {
+		a = sum_word(a, words[i]);
+		b = sum_word(b, words[i + 1]);
+		c = sum_word(c, words[i + 2]);
+		d = sum_word(d, words[i + 3]);
 	}
+	s->lane[0] = a, s->lane[1] = b, s->lane[2] = c, s->lane[3] = d;
+	for (; i < n; i++, s->n++)
+		s->lane[s->n % 4] = sum_word(s->lane[s->n % 4], words[i]);
 }
 
 static void sum_begin(struct sum *s, const struct file_head *head)

@@ -20,6 +20,8 @@
 /* Two for each thread, and what the caller looks at. */
 #define SLOTS_MAX (2 * THREADS_MAX + 2)
 
+#define PAGE_BYTES 4096u
+
 enum state { FREE, WAITING, RUNNING, READY };
 
 struct cap_unpack_task {
@@ -28,6 +30,7 @@ struct cap_unpack_task {
 	struct cap_unpack_task *next; /* waiting */
 	struct cap_zread *zread;
 	uint8_t *packed, *raw; /* CAP_UNPACK_MAX_BYTES each */
+	size_t packed_there, raw_there; /* bytes with pages behind them */
 	int result;
 	const char *wrong;
 };
@@ -49,6 +52,16 @@ static void *map(void)
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
+}
+
+/* All pages at once: one by one, the faults would take as long as the decoding. */
+static void make_there(uint8_t *p, size_t *there, size_t n)
+{
+	n = (size_t)skep_align_up(n, PAGE_BYTES);
+	if (n <= *there)
+		return;
+	(void)madvise(p + *there, n - *there, MADV_POPULATE_WRITE);
+	*there = n;
 }
 
 static int read_stretch(const struct cap_unpack_task *t)
@@ -75,6 +88,9 @@ static void unpack(struct cap_unpack_task *t)
 	size_t got = t->stretch.n;
 
 	t->wrong = NULL;
+	make_there(t->packed, &t->packed_there, t->stretch.n);
+	if (t->stretch.zstd)
+		make_there(t->raw, &t->raw_there, t->stretch.raw);
 	t->result = read_stretch(t);
 	if (t->result == SKEP_E_BAD_DATA)
 		t->wrong = "its index names a block behind its end";
