@@ -153,16 +153,20 @@ static bool is_there(const char *path)
 	return stat(path, &st) == 0 || errno != ENOENT;
 }
 
-static int import(const struct skep_tls *tls, gnutls_x509_crt_t cert, gnutls_x509_privkey_t key,
+/* Makes both and fills them; the caller's, also on failure. */
+static int import(const struct skep_tls *tls, gnutls_x509_crt_t *cert, gnutls_x509_privkey_t *key,
 		  struct skep_err *err)
 {
 	gnutls_datum_t cert_pem = { (unsigned char *)tls->cert_pem, (unsigned)strlen(tls->cert_pem) };
 	gnutls_datum_t key_pem = { (unsigned char *)tls->key_pem, (unsigned)strlen(tls->key_pem) };
-	int r = gnutls_x509_crt_import(cert, &cert_pem, GNUTLS_X509_FMT_PEM);
+	int r;
 
+	if (gnutls_x509_crt_init(cert) || gnutls_x509_privkey_init(key))
+		return skep_err_set(err, -ENOMEM, "no memory for a key");
+	r = gnutls_x509_crt_import(*cert, &cert_pem, GNUTLS_X509_FMT_PEM);
 	if (r)
 		return refuse(err, "the certificate cannot be read", r);
-	r = gnutls_x509_privkey_import(key, &key_pem, GNUTLS_X509_FMT_PEM);
+	r = gnutls_x509_privkey_import(*key, &key_pem, GNUTLS_X509_FMT_PEM);
 	return r ? refuse(err, "the key cannot be read", r) : 0;
 }
 
@@ -172,11 +176,8 @@ static int check(const struct skep_tls *tls, struct skep_err *err)
 	SKEP_CLEANUP(cert_free) gnutls_x509_crt_t cert = NULL;
 	uint8_t of_key[32], of_cert[32];
 	size_t n = sizeof(of_key), m = sizeof(of_cert);
-	int r;
+	int r = import(tls, &cert, &key, err);
 
-	if (gnutls_x509_crt_init(&cert) || gnutls_x509_privkey_init(&key))
-		return skep_err_set(err, -ENOMEM, "no memory for a key");
-	r = import(tls, cert, key, err);
 	if (r)
 		return r;
 	if (gnutls_x509_privkey_get_key_id(key, GNUTLS_KEYID_USE_SHA256, of_key, &n) ||
@@ -220,11 +221,8 @@ int skep_tls_pin(const struct skep_tls *tls, char ret[static SKEP_TLS_PIN_TEXT],
 	char base64[sodium_base64_ENCODED_LEN(32, sodium_base64_VARIANT_ORIGINAL)];
 	uint8_t digest[32];
 	size_t n = sizeof(digest);
-	int r;
+	int r = import(tls, &cert, &key, err);
 
-	if (gnutls_x509_crt_init(&cert) || gnutls_x509_privkey_init(&key))
-		return skep_err_set(err, -ENOMEM, "no memory for a key");
-	r = import(tls, cert, key, err);
 	if (r)
 		return r;
 	/* The digest of the SubjectPublicKeyInfo, as RFC 7469 pins it. */

@@ -20,7 +20,7 @@
 /* One waits for the disk and hashes while another receives; more only take connections. */
 #define FETCHERS 4
 /* A thread costs more than it saves below that. */
-#define TAIL_MIN_BYTES (4 * 1024 * 1024)
+#define TAIL_MIN_BYTES (1024 * 1024)
 
 void hive_capture_name(const struct hive *hive, int64_t job_id, int64_t link_id,
 		       char ret[static HIVE_CAPTURE_NAME])

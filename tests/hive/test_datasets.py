@@ -206,3 +206,24 @@ def test_segments_come_while_the_capture_runs(net, tmp_path):  # noqa: F811
     got = records_of(tmp_path, fetch(net, dataset["id"], "format=pcap").body)
     assert [record.data for record in got] == sent
     nothing_left(net)
+
+
+def test_what_is_missing_is_said(net, tmp_path):  # noqa: F811
+    """A link whose probe is away is left out, as the job said: row, manifest, README and bundle say so, and the rest is whole."""
+    net.link("tap-z", probe="away")
+    sent = udp(20)
+    job = create(net, links=["tap-a", "tap-z"], missing="skip", link_limit_pkts=20)
+    wait_for(lambda: net.admin.get(f"/jobs/{job}").json["links"][0]["state"] == "running", 30)
+    net.rig.send(sent)
+    done = reach(net, job, "done", seconds=60)
+    assert done["outcome"] == "incomplete", done
+    dataset = net.admin.get(f"/datasets?job_id={job}").json["items"][0]
+    manifest = net.admin.get(f"/datasets/{dataset['id']}/manifest").json
+    assert dataset["state"] == "incomplete" and "tap-z: " in dataset["reasons"] and "tap-a" not in dataset["reasons"]
+    assert manifest["complete"] is False and manifest["reasons"] == dataset["reasons"].split("\n")
+    assert [link["result"] for link in manifest["links"]] == ["collected", "skipped"]
+    assert [record.data for record in records_of(tmp_path, fetch(net, dataset["id"], "format=pcap").body)] == sent
+    with zipfile.ZipFile(io.BytesIO(fetch(net, dataset["id"], "format=zip").body)) as bundle:
+        readme = bundle.read(f"dataset-{dataset['id']}/README.txt").decode()
+    assert f"- {manifest['reasons'][0]}\n" in readme and "Nothing: every packet" not in readme
+    assert fetch(net, dataset["id"], "format=pcap&link=tap-z").status == 404

@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+import s3
 from hive import API, PASSWORD, Client, wait_for
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "net"))
@@ -319,3 +320,26 @@ def test_a_copy_by_sftp(ours, sshd, tmp_path):
     over = copied(hive.admin, number, other.json["id"])
     assert over["state"] == "failed" and over["reason"], over
     assert key.split("\n")[1] not in (hive.folder / "log").read_text()
+
+
+def test_a_copy_in_an_s3_store(ours):
+    """Every request is signed, what is there is read back, what was altered there is sent again; a wrong key fails in words."""
+    hive, number, _ = ours
+    store = s3.Store()
+    try:
+        place = {"kind": "s3", "url": store.url, "user": s3.KEY, "secret": s3.SECRET, "region": s3.REGION}
+        made = hive.admin.post("/destinations", {"name": "cloud", **place})
+        over = copied(hive.admin, number, made.json["id"])
+        assert over["state"] == "done" and over["done_bytes"] == over["bytes"], over
+        objects = {key.rpartition("/")[2]: (key, value) for key, value in store.objects.items()}
+        assert set(objects) == {"capture.pcap", "manifest.json", "README.txt"}
+        key, data = objects["capture.pcap"]
+        assert key.startswith("/bucket/archive/dataset-") and hashlib.sha256(data).hexdigest() == hive.admin.get(
+            f"/datasets/{number}/manifest").json["files"][0]["sha256"]
+        store.objects[key] = b"altered"
+        assert copied(hive.admin, number, made.json["id"])["state"] == "done" and store.objects[key] == data
+        wrong = hive.admin.post("/destinations", {"name": "wrong", **place, "secret": "another"})
+        over = copied(hive.admin, number, wrong.json["id"])
+        assert over["state"] == "failed" and "signature is wrong" in over["reason"], over
+    finally:
+        store.close()
