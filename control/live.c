@@ -165,19 +165,22 @@ static bool within_rate(struct live *live, size_t n)
 
 static int send_record(struct live *live, const struct ctl_pcap_record *record)
 {
-	int r = 0;
+	int r;
 
 	live->read_pkts++;
 	if (!within_rate(live, record->n)) {
 		live->over_rate++;
 		return 0;
 	}
-	if (live->chunk_n + record->n > CHUNK_BYTES)
+	if (live->chunk_n + record->n > CHUNK_BYTES) {
 		r = send_chunk(live);
+		if (r)
+			return r;
+	}
 	memcpy(live->chunk + live->chunk_n, record->bytes, record->n);
 	live->chunk_n += record->n;
 	live->chunk_pkts++;
-	return r;
+	return 0;
 }
 
 /* ---- one turn: the files that are complete ---- */
@@ -203,7 +206,8 @@ static int open_turn(struct turn *turn, const char *path)
 {
 	*turn = (struct turn){ .dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) };
 	if (turn->dir >= 0)
-		turn->n = SKEP_MAX(scandirat(turn->dir, ".", &turn->names, is_complete, by_name), 0);
+		turn->n = scandirat(turn->dir, ".", &turn->names, is_complete, by_name);
+	turn->n = SKEP_MAX(turn->n, 0);
 	return turn->n;
 }
 

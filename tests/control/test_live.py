@@ -52,7 +52,9 @@ class Events:
     def last(self, job):
         """The last live event of the job."""
         while not (found := [data for name, data, _ in read_events(self.text) if name == "live" and data["id"] == job and data["over"]]):
-            self.text += self.peer.recv(65536)
+            more = self.peer.recv(65536)
+            assert more, "the daemon has gone"
+            self.text += more
         return found[-1]
 
 

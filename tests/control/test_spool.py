@@ -42,7 +42,9 @@ def figures(daemon):
 
 
 def heard(events, name):
-    events.text += events.peer.recv(65536)
+    more = events.peer.recv(65536)
+    assert more, "the daemon has gone"
+    events.text += more
     return [data for this, data, _ in read_events(events.text) if this == name]
 
 
