@@ -13,6 +13,7 @@ from .control_probe import Probe
 from .hive_server import Hive, multiply_jobs, silent_probes
 from .jobs import first_stamp_ns, fresh, percentile
 from .measure import RUN_NAME
+from .pictures import MEMORY
 from .rig import RX_LINK, TX_LINK, BenchError, Rig, Unavailable, run
 
 MIB = 1 << 20
@@ -94,36 +95,52 @@ def fill(hive, address, probes, jobs):
     return ids
 
 
+def ask_everything(bench, plan, hive, ids):
+    """List and detail by people who ask now and then, and by clients who ask again at once: {(what, how): (times, seconds)}."""
+    step = max(len(ids) // plan.requests, 1)
+    found = {}
+    for what, paths in (("list of 50 jobs", ["/jobs?limit=50"] * plan.requests),
+                        ("one job", [f"/jobs/{ids[n * step % len(ids)]}" for n in range(plan.requests)])):
+        bench.check_time()
+        begin = time.monotonic()
+        times = ask_paced(hive, paths[:plan.paced], plan.clients, plan.period_s)
+        found[what, f"every {plan.period_s} s"] = times, time.monotonic() - begin
+        found[what, "again at once"] = ask_many(hive, paths, plan.clients)
+    return found
+
+
+def api_of(bench, plan, probes, jobs, largest):
+    """A hive with so many probes and jobs; `largest`: the one that the goals are about."""
+    work = fresh(bench)
+    goal = lambda target: {"of": "hive", "target": target, "at_least": False} if largest else {}  # noqa: E731
+    with silent_probes() as server, Hive(bench.bin_dir, work) as hive:
+        idle = settled_rss(hive)
+        ids = fill(hive, f"http://127.0.0.1:{server.server_port}", probes, jobs)
+        full, asked, since = settled_rss(hive), server.asked, time.monotonic()
+        found = ask_everything(bench, plan, hive, ids)
+        if largest:
+            bench.figure(plan.name, "memory of a hive that has nothing yet", idle, "MB", **goal(50))
+            bench.figure(plan.name, f"memory of a hive with {probes} probes and {jobs} jobs", full, "MB", **goal(50))
+            bench.figure(plan.name, "questions to probes meanwhile", (server.asked - asked) / (time.monotonic() - since), "1/s")
+        bench.figure(plan.name, f"{MEMORY}, over jobs", full, "MB", series="before it is asked", x=jobs)
+        bench.figure(plan.name, f"{MEMORY}, over jobs", settled_rss(hive), "MB", series="afterwards", x=jobs)
+    for (what, how), (times, seconds) in found.items():
+        p99, middle = 1000 * percentile(times, 0.99), 1000 * statistics.median(times)
+        if largest:
+            bench.figure(plan.name, f"{what} of {jobs}, {probes} probes, {plan.clients} clients who ask {how}, p99", p99, "ms", **goal(50),
+                         why=f"median {middle:.1f} ms, {len(times) / seconds:.0f} answers a second from {os.cpu_count()} cores that are "
+                             "also the clients'")
+        bench.figure(plan.name, "median answer, over jobs", middle, "ms", series=f"{what}, asked {how}", x=jobs)
+
+
 def api(bench, plan):
-    """List and detail of a hive with many probes and jobs, asked by many clients at once; its memory."""
+    """List and detail of hives with more and more probes and jobs, asked by many clients at once; their memory."""
     if not shutil.which("curl"):
         raise Unavailable("curl is not installed")
-    work = fresh(bench)
     try:
-        with silent_probes() as server, Hive(bench.bin_dir, work) as hive:
-            idle = settled_rss(hive)
-            bench.figure(plan.name, "memory of a hive that has nothing yet", idle, "MB", of="hive", target=50, at_least=False)
-            ids = fill(hive, f"http://127.0.0.1:{server.server_port}", plan.probes, plan.jobs)
-            full = settled_rss(hive)
-            bench.figure(plan.name, f"memory of a hive with {plan.probes} probes and {plan.jobs} jobs, before it is asked", full, "MB",
-                         of="hive",
-                         target=50, at_least=False)
-            asked, since = server.asked, time.monotonic()
-            step = max(len(ids) // plan.requests, 1)
-            for what, paths in (("list of 50 jobs", ["/jobs?limit=50"] * plan.requests),
-                                ("one job", [f"/jobs/{ids[n * step % len(ids)]}" for n in range(plan.requests)])):
-                bench.check_time()
-                name = f"{what} of {plan.jobs}, {plan.probes} probes, {plan.clients} clients who ask"
-                times = ask_paced(hive, paths[:plan.paced], plan.clients, plan.period_s)
-                bench.figure(plan.name, f"{name} every {plan.period_s} s, p99", 1000 * percentile(times, 0.99), "ms", of="hive", target=50,
-                             at_least=False, why=f"median {1000 * statistics.median(times):.1f} ms")
-                times, seconds = ask_many(hive, paths, plan.clients)
-                bench.figure(plan.name, f"{name} again at once, p99", 1000 * percentile(times, 0.99), "ms", of="hive", target=50,
-                             at_least=False,
-                             why=f"median {1000 * statistics.median(times):.1f} ms, {len(times) / seconds:.0f} answers a second from "
-                                 f"{os.cpu_count()} cores that are also the clients'")
-            bench.figure(plan.name, "questions to probes meanwhile", (server.asked - asked) / (time.monotonic() - since), "1/s")
-            bench.figure(plan.name, "memory afterwards", settled_rss(hive), "MB")
+        for probes, jobs in plan.of:
+            bench.check_time()
+            api_of(bench, plan, probes, jobs, largest=[probes, jobs] == plan.of[-1])
     finally:
         shutil.rmtree(bench.work_dir / RUN_NAME, ignore_errors=True)
     return [], []

@@ -87,6 +87,10 @@ def wanted(data):
     yield "memory-queues.svg", svg.lines, over(data, "scale-memory", f"{MEMORY}, over queues", "Resident memory of the engine over queues",
                                                "queues", "MB")
     yield "flows.svg", svg.lines, over_flows(data)
+    for name, what, title, y in (("hive-answers.svg", "median answer, over jobs", "Answers of the hive over its jobs, 50 clients",
+                                  "milliseconds"),
+                                 ("hive-memory.svg", f"{MEMORY}, over jobs", "Resident memory of the hive over its jobs", "MB")):
+        yield name, svg.lines, {**over(data, "hive-api", what, title, "jobs in the database", y), "by_place": True}
 
 
 def draw(result):
