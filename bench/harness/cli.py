@@ -51,6 +51,7 @@ def parse(argv):
     if unknown:
         parser.error(f"no such scenario: {', '.join(unknown)}; there are {names}")
     args.mode = "full" if args.full else "quick"
+    args.words = [word for word in argv if word not in ("--resume", str(args.docs), "--docs")]
     args.out = args.out or args.build / "bench"
     return args
 
@@ -155,14 +156,15 @@ def write(args, result):
         os.replace(args.out / f"{name}.new", args.out / name)
     drawn = pictures.write(result, args.out / "pictures")
     if args.docs:
-        report.write_docs(result, args.docs)
+        report.write_docs(result, args.docs, sorted((args.out / "pictures").glob("flame-*.svg")))
     print((args.out / "result.md").read_text())
     print(f"written: {args.out}/result.json, {args.out}/result.md, {len(drawn)} pictures in {args.out}/pictures; "
           f"{result['seconds']:.0f} s of measuring", file=sys.stderr)
 
 
 def new_result(args, plans, tools, work_dir, warnings):
-    result = {"version": VERSION, "mode": args.mode, "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    result = {"version": VERSION, "mode": args.mode, "command": " ".join(["scripts/bench", *args.words]),
+              "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
               "seconds": 0.0, "host": host.describe(work_dir, SOURCE),
               "versions": {t.program: t.version() for n, t in tools.items() if not n.startswith(("limit", "classify"))},
               "plan": {plan.name: plan.described() for plan in plans}, "titles": {plan.name: [plan.title, plan.table] for plan in plans},

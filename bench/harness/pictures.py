@@ -9,7 +9,7 @@ MEMORY = "memory"
 
 
 def note(result):
-    return (f"Made by scripts/bench --{result['mode']} (commit {result['host']['commit']}, {result['started']}, fingerprint "
+    return (f"Made by {result['command']} (commit {result['host']['commit']}, {result['started']}, fingerprint "
             f"{result['host']['fingerprint']}). Do not edit.")
 
 

@@ -254,12 +254,15 @@ def markdown(result, pictures_at="pictures"):
     return "\n\n".join(parts) + "\n"
 
 
-def write_docs(result, folder):
-    """The page of results and its pictures, as a repository keeps them."""
+def write_docs(result, folder, flames=()):
+    """The page of results and its pictures, as a repository keeps them; `flames` are pictures that only their own run could draw."""
     pictures.write(result, folder / "pictures")
-    command = f"scripts/bench --{result['mode']} --docs {folder.name}"
+    for path in flames:
+        (folder / "pictures" / path.name).write_text(path.read_text())
     text = markdown(result, "../pictures").split("\n", 1)[1]
     page = folder / "reference" / "bench-results.md"
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(f"# Results of the benchmark\n\nWritten by `sudo ./{command}`, {result['mode']}, {result['started']}; what the words "
-                    f"mean is in [bench/README.md](../../bench/README.md). Do not edit: run it again.\n{text}")
+    stacks = "".join(f"\n![Stacks, {path.stem.removeprefix('flame-').replace('-', ' ')}](../pictures/{path.name})" for path in flames)
+    page.write_text(f"# Results of the benchmark\n\nWritten by `sudo ./{result['command']}` with `--docs docs`, {result['started']}; what "
+                    f"the words mean is in [bench/README.md](../../bench/README.md). Do not edit: run it again.\n{text}"
+                    + (f"\n## Flame graphs\n{stacks}\n" if flames else ""))

@@ -39,7 +39,8 @@ def row(tool, scenario="disk", **values):
 
 
 def result(rows=(), limits=(), found=(), missing=None):
-    out = {"version": 2, "mode": "quick", "started": "2026-01-01T00:00:00+00:00", "seconds": 1.0, "host": dict(HOST),
+    out = {"version": 2, "mode": "quick", "command": "scripts/bench --quick", "started": "2026-01-01T00:00:00+00:00", "seconds": 1.0,
+           "host": dict(HOST),
            "versions": {"a": "1"},
            "plan": {}, "titles": {"disk": ["Flat out, to disk", "flat"], "curve": ["Loss", "curve"]}, "warnings": [],
            "missing": missing or {}, "limits": list(limits), "rows": list(rows), "figures": list(found), "goals": []}
@@ -297,9 +298,11 @@ def test_a_result_becomes_a_page_with_pictures(tmp_path):
     rows = [row("skep-capture", scenario="curve", rate=r, offered_pps=r, sent=r, stored=r) for r in (1000, 2000)]
     rows += [row("tcpdump", scenario="curve", rate=r, offered_pps=r, sent=r, stored=r // 2) for r in (1000, 2000)]
     out = result(rows + [row("skep-capture"), row("tcpdump", sustained_pps=400.0)])
-    report.write_docs(out, tmp_path)
+    (tmp_path / "flame-64.svg").write_text("<svg/>")
+    report.write_docs(out, tmp_path, [tmp_path / "flame-64.svg"])
     page = (tmp_path / "reference" / "bench-results.md").read_text()
-    assert "](../pictures/loss-1500.svg)" in page and "| G16 |" in page
+    assert "](../pictures/loss-1500.svg)" in page and "| G16 |" in page and "](../pictures/flame-64.svg)" in page
+    assert (tmp_path / "pictures" / "flame-64.svg").exists()
     for name in pictures.draw(out):
         parsed((tmp_path / "pictures" / name).read_text())
         assert name in page
