@@ -58,6 +58,9 @@ def test_links_are_interfaces(world, installed):
     assert "skep-A" in listed and "skep-B" not in listed
     config = installed("extcap", "--extcap-config", "--extcap-interface", "skep-A").stdout
     assert config.count("arg {number=") == 3 and "{call=--slice}" in config
+    check = ["extcap", "--extcap-interface", "skep-A", "--extcap-capture-filter"]
+    assert installed(*check, "quic").stdout == "" and "column" in installed(*check, "udp prot 53").stdout
+    assert installed("extcap", "--capture", "--extcap-interface", "skep-Z", "--fifo", "/dev/null").returncode == 5
 
 
 def test_wireshark_starts_where_there_is_no_hive(installed):

@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -87,6 +88,32 @@ def test_events_go_on_where_a_connection_broke(world):
     whole = [event.id for event in seen["whole"]]
     assert [event.id for event in seen["broken"]] == whole[whole.index(first):] or whole == \
         [event.id for event in seen["broken"]][-len(whole):]
+
+
+def test_who_waits_and_watches_waits_through_a_restart(world):
+    """kill -9 of the hive while one waits for a job and another watches it: both see how it ends."""
+    job = world.admin.create_job("restarted", ["A"], filter="udp port 53", max_pkts=30, duration="1h")
+    capturing(world.admin, job)
+    client, watcher = skep.Hive(world.url, world.token, retries=0), skep.Hive(world.url, world.token, retries=0)
+    seen, waited = [], []
+    threads = [threading.Thread(target=lambda: waited.append(client.wait(job, timeout=90))),
+               threading.Thread(target=lambda: seen.extend(watcher.iter_events(job)))]
+    for thread in threads:
+        thread.start()
+    world.send("A", other(10))
+    stored(world.admin, job, 10)
+    world.kill("hive")
+    world.send("A", other(10))
+    time.sleep(1)
+    assert all(thread.is_alive() for thread in threads)
+    world.start_hive()
+    wait_for(lambda: world.admin.get_job(job).stored_pkts == 20, 60)
+    world.send("A", other(20))
+    for thread in threads:
+        thread.join(90)
+        assert not thread.is_alive(), (seen, waited)
+    assert waited[0].state == "done" and waited[0].kept_pkts == 30
+    assert seen[-1].kind == "gap" or seen[-1].data.state == "done"
 
 
 def test_a_merged_download_that_breaks_is_whole_in_the_end(world, tmp_path):

@@ -6,7 +6,7 @@
 
 The hive reaches its probes by TLS with pinned keys over links of their own; people reach the hive through a relay on 127.0.0.1. Nothing
 of the machine's own network is touched. Names of namespaces end in a pid, so that only our own are removed. Needs the standard library
-and the Python client only: scripts/demo uses it too. """
+and the Python client only: scripts/demo uses it too."""
 import atexit
 import os
 import pathlib

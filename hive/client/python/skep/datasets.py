@@ -2,7 +2,7 @@
 """Calls about what captures leave: datasets, their files, downloads.
 
 A download goes to NAME.part, is resumed by Range where a connection broke (also by a later call), verified by length and SHA-256,
-flushed, and only then renamed: NAME is there or not, and what is there is what the hive has. """
+flushed, and only then renamed: NAME is there or not, and what is there is what the hive has."""
 from __future__ import annotations
 
 import hashlib
@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Callable, Iterator, Literal
 import requests
 
 from .calls import UNSET, Calls, Ref, Unset, given, id_of, operation
-from .errors import DamagedError, RefusedError, UnreachableError, UsageError
+from .errors import DamagedError, RefusedError, UnreachableError, not_found
 from .models import Dataset, File, Job, Link, Manifest
 from .transport import Transport, innermost
 from .values import Time, to_time
@@ -49,7 +49,7 @@ class DatasetCalls(Calls):
         """The dataset that a job has left, or is filling."""
         for found in self.get_datasets(job_id=id_of(job), limit=1):
             return found
-        raise UsageError(f"job {id_of(job)} has no dataset (yet)")
+        raise not_found(f"job {id_of(job)} has no dataset (yet)")
 
     @operation("change_dataset")
     def change_dataset(self, dataset: Ref, *, name: str | Unset = UNSET, description: str | None | Unset = UNSET,
@@ -100,7 +100,7 @@ class DatasetCalls(Calls):
 
         path: a file, whose ending says the format, or a folder. format: pcap, pcapng (default) and pcap.zst are all links merged in order
         of time; zip and tar are the files as they were captured, with manifest and README. link, from_, to, filter (a tcpdump
-        expression): only this; not of zip and tar. """
+        expression): only this; not of zip and tar."""
         if isinstance(dataset, Job):
             dataset = self.dataset_of(dataset)
         elif not isinstance(dataset, Dataset):

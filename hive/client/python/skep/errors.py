@@ -101,6 +101,11 @@ class NotFoundError(RefusedError):
     """404: it does not exist, or you may not see it."""
 
 
+def not_found(detail: str) -> NotFoundError:
+    """For what was looked for in a list that the hive gave, and is not in it."""
+    return NotFoundError(404, Problem("not-found", detail))
+
+
 class ConflictError(RefusedError):
     """409: not in this state."""
 

@@ -10,7 +10,8 @@ from typing import Any, Iterator
 import requests
 
 from .calls import Calls, Ref, id_of, operation
-from .errors import UnreachableError
+from .errors import BusyError, UnreachableError
+from .jobs import AWAY_S
 from .models import ENDED, JobDetail, JobNews, LinkNews, News, ProgressNews
 from .transport import innermost
 
@@ -61,9 +62,10 @@ class EventCalls(Calls):
     def iter_events(self, job: Ref | None = None, *, last_event_id: str | None = None) -> Iterator[Event]:
         """What happens to a job until it has ended, or to all jobs that you may see, for ever.
 
-        last_event_id: go on after this event (among the last 8192). A broken connection is made anew, after the last event that came; if
-        the hive does not answer for all retries, UnreachableError. """
-        failures = 0
+        last_event_id: go on after this event (among the last 8192). A broken connection is made anew, after the last event that
+        came, also to a hive that was started again; UnreachableError comes when it was away for a quarter of an hour.
+        """
+        failures, answered = 0, time.monotonic()
         query = {"job_id": id_of(job)} if job is not None else {}
         while True:
             headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_event_id} if last_event_id else {})}
@@ -73,7 +75,7 @@ class EventCalls(Calls):
                         return
                     over = False
                     for kind, event_id, text in parse(_lines(response)):
-                        failures = 0
+                        failures, answered = 0, time.monotonic()
                         if not kind:  # a sign of life, each 15 s; the second one after the end: that event will not come any more
                             if over:
                                 return
@@ -84,9 +86,9 @@ class EventCalls(Calls):
                         yield Event(kind, event_id, KINDS.get(kind, News).from_json(data))
                         if job is not None and ((kind == "job" and data["state"] in ENDED) or (kind == "gap" and self._ended(job))):
                             return
-            except requests.exceptions.RequestException as error:
+            except (requests.exceptions.RequestException, UnreachableError, BusyError) as error:
                 failures += 1
-                if failures > self._http.retries:
+                if time.monotonic() - answered > AWAY_S:
                     raise UnreachableError(f"{self._http.url}: {innermost(error)}") from error
             time.sleep(min(5.0, 0.2 * 2 ** failures))
 

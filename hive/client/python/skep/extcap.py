@@ -4,7 +4,7 @@
 What is shown is near-live, not live: a hive hands out what a capture has left, so a capture here is a chain of jobs of a few seconds
 each. The next job runs before the one before it is stopped, and what both have is taken once (an engine stamps a packet once for all
 jobs), so nothing is missing between them; packets arrive a few seconds late. SIGTERM (Wireshark's stop button) ends the chain: what the
-last job has is still shown. """
+last job has is still shown."""
 from __future__ import annotations
 
 import argparse
@@ -18,8 +18,9 @@ import tempfile
 import threading
 from typing import BinaryIO, Sequence
 
-from .errors import JobFailedError, RefusedError, SkepError, UsageError, WaitTimeoutError
+from .errors import RefusedError, SkepError, UsageError, WaitTimeoutError, not_found
 from .hive import Hive
+from .jobs import Links
 from .models import JobDetail, Link
 from .transport import VERSION
 from .values import to_seconds
@@ -82,7 +83,17 @@ def find_link(hive: Hive, interface: str) -> Link:
     for link in hive.get_links():
         if interface_name(link) == interface:
             return link
-    raise UsageError(f'there is no interface "{interface}"; see --extcap-interfaces')
+    raise not_found(f'there is no interface "{interface}"; see --extcap-interfaces')
+
+
+def check_filter(hive: Hive | None, options: argparse.Namespace) -> None:
+    """Prints what is wrong with the filter; nothing if it is right, or if nobody can be asked."""
+    if not hive or not options.extcap_capture_filter:
+        return
+    links: Links = find_link(hive, options.extcap_interface) if options.extcap_interface else "*"
+    answer = hive.check_filter(options.extcap_capture_filter, links=links)
+    if not answer.ok:
+        print(f"{answer.error}{f' (column {answer.column})' if answer.column else ''}{f'. {answer.hint}' if answer.hint else ''}")
 
 
 def install(folder: str) -> pathlib.Path:
@@ -203,7 +214,7 @@ def capture(hive: Hive, options: argparse.Namespace) -> int:
         except BrokenPipeError:
             chain.abandon()
             os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())  # for what is still buffered
-        except JobFailedError:
+        except BaseException:
             chain.abandon()
             raise
     return 0
@@ -227,7 +238,9 @@ def run(hive: Hive | None, words: Sequence[str]) -> int:
         if not hive:
             raise UsageError("which hive? Run: skep login URL")
         return capture(hive, options)
-    elif options.extcap_capture_filter is None:
+    elif options.extcap_capture_filter is not None:
+        check_filter(hive, options)
+    else:
         raise UsageError("see skep extcap --help")
     return 0
 

@@ -24,7 +24,7 @@ class Hive(JobCalls, EventCalls, PlanCalls, KeepingCalls, ProbeCalls, AccountCal
 
     token: an application token; without one, login() makes a session. ca_file: PEM of who vouches for the hive's certificate (default:
     the system's); pin: sha256//… of its public key instead. timeout_s: how long an answer may take to begin; retries: how often a request
-    that may be repeated is. Not for several threads at once: give each its own. """
+    that may be repeated is. Not for several threads at once: give each its own."""
 
     def __init__(self, url: str, token: str | None = None, *, ca_file: str | None = None, pin: str | None = None, timeout_s: float = 60.0,
                  retries: int = 4):

@@ -6,7 +6,7 @@ import time
 from typing import Any, Callable, Iterator, Literal, Sequence, TypedDict, Unpack
 
 from .calls import UNSET, Calls, Ref, Unset, given, id_of, operation
-from .errors import JobFailedError, UsageError, WaitTimeoutError
+from .errors import BusyError, JobFailedError, UnreachableError, WaitTimeoutError, not_found
 from .models import (Estimate, Filter, FilterAnswer, Format, Job, JobDetail, JobEvent, Link, Missing, Priority, StartMode)
 from .values import Duration, Size, Time, to_bytes, to_seconds, to_time
 
@@ -44,6 +44,10 @@ class JobChanges(JobFields, total=False):
     """What is to be other than in the job or template that a job is made of."""
     name: str
     links: Links
+
+
+AWAY_S = 900
+"""How long a hive may be away from those who wait for what happens on it."""
 
 
 def link_names(links: Links, what: str = "links") -> str | list[str]:
@@ -94,7 +98,7 @@ class JobCalls(Calls):
             create_job("QUIC", ["A", "B"], filter="quic", max_size="10GB", duration="1d")
 
         links: names, or "*". fields: see JobFields. key: the Idempotency-Key; the same one twice makes one job. Raises InvalidError with
-        all problems at once. """
+        all problems at once."""
         body = {"name": name, "links": link_names(links), **job_fields(**fields)}
         return JobDetail.from_json(self._http.create("/api/v1/jobs", body, key))
 
@@ -146,11 +150,19 @@ class JobCalls(Calls):
         """Waits until a job has ended, or is in one of the states `until`; returns it.
 
         check: raise JobFailedError unless it is done. progress: called with what is known, each time. Raises WaitTimeoutError after
-        `timeout`; the job goes on. Restarts of the hive are waited through. """
+        `timeout`; the job goes on. Restarts of the hive are waited through; UnreachableError comes when it was away for a quarter of an hour.
+        """
         end = None if timeout is None else time.monotonic() + to_seconds(timeout, "timeout")
-        pause = 0.1
+        pause, answered = 0.1, time.monotonic()
         while True:
-            seen = self.get_job(job)
+            try:
+                seen = self.get_job(job)
+                answered = time.monotonic()
+            except (UnreachableError, BusyError):
+                if time.monotonic() - answered > AWAY_S or (end is not None and time.monotonic() > end):
+                    raise
+                time.sleep(1)
+                continue
             if progress:
                 progress(seen)
             if seen.has_ended or seen.state in until:
@@ -212,4 +224,4 @@ class JobCalls(Calls):
         """The link with this name."""
         for found in self._list(Link, "/api/v1/links", sort=None, limit=1, where={"name": name}):
             return found
-        raise UsageError(f'there is no link "{name}" that you may use')
+        raise not_found(f'there is no link "{name}" that you may use')

@@ -37,7 +37,7 @@ class PlanCalls(Calls):
         """Saves what a ring has, from `before` ago until `after` from now, as a job with a dataset; the ring goes on.
 
         ring: it, its id, or the name of one that runs. Whole files of the ring are kept, so the first and the last packets may be
-        outside. """
+        outside."""
         if isinstance(ring, str) and not ring.isdigit():
             ring = self._ring_named(ring)
         body = given(name=name, filter=filter, description=description)

@@ -3,7 +3,7 @@
 
 Knows no route. What is tried again after a failure: what may be repeated by HTTP's rules (GET, PUT, DELETE) and creations, which carry an
 Idempotency-Key; anything else only if the request cannot have been taken (no connection, 429, 503). A token is sent in a header only,
-over TLS only (plain HTTP is for a hive on this machine), and never to a redirect's target. """
+over TLS only (plain HTTP is for a hive on this machine), and never to a redirect's target."""
 from __future__ import annotations
 
 import base64

@@ -2,7 +2,7 @@
 """The command `skep`: everything that the API does, as NOUN VERB.
 
 A command is a method of skep.Hive; its arguments and options are made of the method's signature (arguments.py). What is more than one
-call (login, waiting, downloads, extcap) is in commands.py. """
+call (login, waiting, downloads, extcap) is in commands.py."""
 from __future__ import annotations
 
 import argparse
