@@ -202,8 +202,17 @@ static void end_entry(struct cap_writer *writer, const struct cap_block *block, 
 	if (!seg->level_seen || block->level > seg->level_max)
 		seg->level_max = block->level;
 	seg->level_seen = true;
-	if (writer->lane->job->rotate_disk_bytes && file_end >= writer->lane->job->rotate_disk_bytes)
+	/* Once for each file: blocks of one that is to end may still wait when the next has begun. */
+	if (writer->lane->job->rotate_disk_bytes && file_end >= writer->lane->job->rotate_disk_bytes &&
+	    writer->lane->n_ends == writer->n_ends)
 		writer->lane->rotate_soon = true;
+}
+
+/* Behind this block the file ends, if the lane says so. */
+static void meet_end(struct cap_writer *writer, const struct cap_block *block)
+{
+	writer->ending = block->ends_segment;
+	writer->n_ends += block->ends_segment;
 }
 
 /*
@@ -258,7 +267,7 @@ static bool step_whole(struct cap_writer *writer)
 
 	if (block->pkts == 0) { /* only a marker */
 		block = cap_queue_pop(&writer->lane->sealed);
-		writer->ending = true;
+		meet_end(writer, block);
 		(void)cap_pool_put(writer->pool, block);
 		return true;
 	}
@@ -276,7 +285,7 @@ static bool step_whole(struct cap_writer *writer)
 	block = cap_queue_pop(&writer->lane->sealed);
 	begin_entry(writer);
 	end_entry(writer, block, at + block->zblock_last, at + len);
-	writer->ending = block->ends_segment;
+	meet_end(writer, block);
 	submit(writer, block, len + pad);
 	return true;
 }
@@ -319,7 +328,7 @@ static void finish_block(struct cap_writer *writer, size_t zblock_last)
 		cap_level_result(&writer->lane->level, block->raw_bytes, (uint32_t)packed, writer->pack_ns,
 				 writer->lane->now_ns);
 	end_entry(writer, block, zblock_last, end);
-	writer->ending = block->ends_segment;
+	meet_end(writer, block);
 	if (block->raw_bytes < CAP_BLOCK_BYTES / 2) /* sealed by age: must not wait in out */
 		writer->want_flush = true;
 	writer->current = cap_pool_put(writer->pool, block);

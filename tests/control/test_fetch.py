@@ -49,7 +49,7 @@ def one_way(namespace):
 
 def large_segment(daemon, rig):
     """A job with one segment of SIZE bytes that do not shrink, and its digest."""
-    job = start(daemon, level=0, limits={"bytes": SIZE})
+    job = start(daemon, level=0, limits={"bytes": SIZE}, rotate={"bytes": 2 * SIZE})
     generate = [BIN / "skep-gen", "-i", "gen0", "--size", 1500, "--rate", "40kpps", "--count", SIZE // 1500 + 1000]
     until = time.monotonic() + SIZE / 10e6 * PATIENCE
     while daemon.job(job["id"])["state"] != "done":

@@ -11,6 +11,7 @@ import pytest
 
 import frames
 import pcapfile
+from conftest import BIN
 from rig import first_difference, tcpdump_count
 
 
@@ -334,3 +335,13 @@ def test_estimate_counts_what_would_match_and_leaves_nothing(probe):
 @pytest.mark.parametrize("fields", [{"seconds": 0}, {"seconds": 31}, {"seconds": "5"}, {"color": 1}, {"links": []}, {"filter": "host foo"}])
 def test_estimates_that_are_refused(probe, fields):
     assert probe.ask("POST", "/v1/estimate", body={"links": ["cap0"], **fields}).status == 422
+
+
+def test_files_begin_anew_when_they_are_large_enough_and_not_sooner(probe):
+    """Flat out, so that blocks of the file that is to end still wait when the next one has begun."""
+    job = start(probe, level=0, rotate={"bytes": 4 << 20})
+    probe.rig.run([BIN / "skep-gen", "-i", "gen0", "--size", 1500, "--count", 60000], ns=probe.rig.gen, timeout_s=60)
+    probe.ask("POST", f"/v1/jobs/{job['id']}/stop")
+    job = probe.wait_job(job["id"], "done")
+    sizes = [segment["bytes"] for segment in segments(probe, job)]
+    assert len(sizes) >= 3 and all(4 << 20 <= size < 128 << 20 for size in sizes[:-1]), sizes
