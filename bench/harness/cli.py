@@ -46,7 +46,7 @@ def parse(argv):
     parser.add_argument("--duration", type=float, metavar="SEC", help="of each run, instead of the plan's")
     parser.add_argument("--rounds", type=int, metavar="N", help="instead of the plan's")
     parser.add_argument("scenario", nargs="*", metavar="SCENARIO", help="only these (default: those of the mode)")
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     unknown = [s for s in args.scenario if s not in load_all("quick")]
     if unknown:
         parser.error(f"no such scenario: {', '.join(unknown)}; there are {names}")
@@ -87,7 +87,8 @@ def check(args, plans, work_dir):
         raise BenchError("needs root: it makes network namespaces and runs XDP programs; run it with sudo")
     if os.cpu_count() < 2:
         raise BenchError("needs two CPUs: the generator has one, the capture the other")
-    need = int(WRITE_BYTES_PER_S * max([plan.duration_s for plan in plans if plan.rig] + [2]))
+    writing = [plan.duration_s for plan in plans if plan.rig and (not plan.specs or any(s.sink == "disk" for s in plan.specs))]
+    need = int(WRITE_BYTES_PER_S * max(writing)) if writing else 0
     if free_bytes(work_dir) < need:
         raise BenchError(f"{work_dir}: {free_bytes(work_dir) / 1e9:.1f} GB free, {need / 1e9:.1f} GB needed; "
                          "free some or choose another place with --dir")

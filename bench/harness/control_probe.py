@@ -201,8 +201,8 @@ jobs = 64
 class Traffic:
     """A generator that goes on until the block ends. What it says then is in `said`."""
 
-    def __init__(self, bench, size, rate=0, payload="random", flows=1024):
-        self.words = ["ip", "netns", "exec", bench.rig.tx, str(bench.bin_dir / "skep-gen"), "-i", TX_LINK, "--json", "--cpu", str(CPU_TX),
+    def __init__(self, bench, size, rate=0, payload="random", flows=1024, cpu=CPU_TX):
+        self.words = ["ip", "netns", "exec", bench.rig.tx, str(bench.bin_dir / "skep-gen"), "-i", TX_LINK, "--json", "--cpu", str(cpu),
                       "--size", size, "--payload", payload, "--flows", str(flows), "--duration", "86400"]
         self.words += ["--rate", f"{rate}pps"] if rate else []
         self.said = None
