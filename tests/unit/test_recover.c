@@ -436,6 +436,23 @@ static void plain_with_zeros_behind(void **state)
 	}
 }
 
+/* What a writer had reserved and never wrote costs nothing: to read so much would take minutes. */
+static void reserved_space_is_not_read(void **state)
+{
+	static const struct shape shape = { "r.pcap.zst", false, false, false, 3, 1500, 600, 450 };
+	const off_t reserved = (off_t)1 << 40;
+	struct segment *s = make(&shape);
+
+	(void)state;
+	tool_write_file(path_of(s->name, ".part"), s->file, s->starts[s->n_starts - 1]);
+	assert_int_equal(truncate(path_of(s->name, ".part"), reserved), 0);
+	(void)alarm(30);
+	judge(s, records_in(s, raw_of(s, s->starts[s->n_starts - 1])));
+	(void)alarm(0);
+	clear(s);
+	free_segment(s);
+}
+
 /* Real sizes: stretches of a MiB in blocks of 128 KiB, long records across blocks. */
 static void random_tears_of_large_files(void **state)
 {
@@ -765,6 +782,7 @@ int main(void)
 		cmocka_unit_test(every_byte_of_the_end),
 		cmocka_unit_test(zeros_behind),
 		cmocka_unit_test(plain_with_zeros_behind),
+		cmocka_unit_test(reserved_space_is_not_read),
 		cmocka_unit_test(random_tears_of_large_files),
 		cmocka_unit_test(the_index_is_found_again),
 		cmocka_unit_test(a_hole_or_garbage_in_the_middle),
