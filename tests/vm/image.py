@@ -124,6 +124,6 @@ def make_ext4(out, size_mib, folder=None):
     with open(out, "wb") as image:
         image.truncate(size_mib << 20)
     words = ["-d", str(folder)] if folder else []
-    options = ["-O", "^metadata_csum", "-m", "0", "-N", "16384", "-E", "lazy_itable_init=0"]
+    options = ["-O", "^metadata_csum", "-m", "0", "-N", "16384", "-J", "size=16", "-E", "lazy_itable_init=0"]
     subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", *options, *words, str(out), f"{size_mib}M"], check=True,
                    env={**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"})

@@ -43,11 +43,11 @@ def nic_words(igb):
 class Machine:
     """start() and wait() until the guest has turned itself off."""
 
-    def __init__(self, qemu, files, folder, requests):
+    def __init__(self, qemu, files, folder, requests, patience=1):
         """qemu: (words that start it, its version); files: kernel, initramfs, root, data; folder: named like the kernel; requests: a
-        function (request) -> answer, both dicts."""
+        function (request) -> answer, both dicts; patience: so many times longer the checks inside wait."""
         self.qemu, self.files, self.folder, self.requests = qemu[0], files, folder, requests
-        self.name = folder.name
+        self.name, self.patience = folder.name, patience
         self.igb = int(qemu[1].split(".")[0]) >= 8
         self.namespace = f"skep-vm{folder.name.replace('.', '')}-{os.environ.get('SKEP_RUN_PID', os.getpid())}"
         self.console = folder / "console.log"
@@ -71,7 +71,8 @@ class Machine:
             "-drive", f"file={self.files['data']},format=raw,if=none,id=d1", "-device", "virtio-blk-pci,bus=pcie.0,drive=d1",
             "-serial", f"file:{self.console}", "-serial", f"unix:{ask},server=on,wait=off", "-qmp", f"unix:{qmp},server=on,wait=off",
             "-kernel", str(self.files["kernel"]), "-initrd", str(self.files["initramfs"]),
-            "-append", f"console=ttyS0 quiet panic=1 net.ifnames=0 ipv6.disable=1 {FASTER} skep.kernel={self.name} "
+            "-append", f"console=ttyS0 quiet panic=1 net.ifnames=0 ipv6.disable=1 {FASTER} "
+                       f"skep.kernel={self.name} skep.patience={self.patience} "
                        f"skep.only={os.environ.get('SKEP_VM_ONLY', '')} skep.all={os.environ.get('SKEP_VM_ALL', '')}",
         ]
 
@@ -165,7 +166,7 @@ class Machine:
             self.costs[-1] = (self.cpu_s - state["cpu_s"], now - state["s"], done[-1])
             state.update(cpu_s=self.cpu_s, s=now)
 
-    def wait(self, limit_s, silent_s=150):
+    def wait(self, limit_s, silent_s):
         """Why it did not end by itself; None if it did."""
         now = time.monotonic()
         deadline, size, changed, state = now + limit_s, -1, now, {"cpu_s": 0.0, "s": now}

@@ -34,7 +34,7 @@ class Unavailable(Exception):
 def run(argv, **kwargs):
     done = subprocess.run([str(word) for word in argv], capture_output=True, text=True, check=False, **kwargs)
     if done.returncode:
-        raise Unavailable(f"{' '.join(map(str, argv[:3]))}: {(done.stderr or done.stdout).strip()[-300:]}")
+        raise Unavailable(f"{' '.join(map(str, argv[:3]))}: {' '.join((done.stderr or done.stdout).split())[-300:]}")
     return done.stdout
 
 
@@ -74,7 +74,8 @@ class Cache:
             (self.apt / "apt.conf").write_text(
                 f'Dir::Etc::sourcelist "{self.apt}/sources.list";\nDir::Etc::sourceparts "-";\nDir::Etc::preferencesparts "-";\n'
                 f'Dir::State::Lists "{self.apt}/lists";\nDir::Cache "{self.apt}/cache";\nAPT::Sandbox::User "root";\n'
-                'Acquire::Languages "none";\nDebug::NoLocking "1";\n')
+                'Acquire::Languages "none";\nAcquire::Retries "1";\nAcquire::http::Timeout "20";\nAcquire::https::Timeout "20";\n'
+                'APT::Update::Error-Mode "any";\nDebug::NoLocking "1";\n')
             run(["apt-get", "update", "-q"], env=self.env)
             stamp.touch()
         self.updated = True

@@ -23,7 +23,7 @@ import packages
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("SKEP_BUILD", ROOT / "build"))
 LOGS = BUILD / "test-logs"
-KERNEL_LIMIT_S = 440
+KERNEL_LIMIT_S, SILENT_LIMIT_S = 440, 150
 # A machine that does much else besides needs longer.
 PATIENCE = int(os.environ.get("SKEP_VM_PATIENCE", "1"))
 FETCHING = threading.Lock()
@@ -97,12 +97,12 @@ def boot(tap, cache, shared, folder):
         kernel = cache.kernel(folder.name)
     short = (kernel / "version").read_text().replace("-amd64", "")
     image.initramfs(kernel, cache.tools(), folder / "initramfs")
-    image.make_ext4(folder / "data", 4096)
+    image.make_ext4(folder / "data", 16384)
     vm = machine.Machine(cache.qemu(), {"kernel": kernel / "vmlinuz", "initramfs": folder / "initramfs", "root": shared / "root",
-                                        "data": folder / "data"}, folder, cable.Cable(BUILD / "bin", shared).answer)
+                                        "data": folder / "data"}, folder, cable.Cable(BUILD / "bin", shared).answer, PATIENCE)
     try:
         vm.start()
-        why = vm.wait(KERNEL_LIMIT_S * PATIENCE)
+        why = vm.wait(KERNEL_LIMIT_S * PATIENCE, SILENT_LIMIT_S * PATIENCE)
     finally:
         vm.close()
         keep(vm)

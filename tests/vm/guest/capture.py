@@ -11,7 +11,15 @@ import time
 
 import pcapfile
 
-PATIENCE_S = 90
+
+def word(name):
+    """What the host says to us in the kernel's command line: skep.NAME=…"""
+    with open("/proc/cmdline", encoding="ascii") as line:
+        found = re.search(rf"\bskep\.{name}=(\S*)", line.read())
+    return found[1] if found else ""
+
+
+PATIENCE_S = 60 * int(word("patience") or 1)
 # How the captures of a check were done, in skep-capture's words.
 WAYS = []
 
@@ -45,9 +53,10 @@ def empty(folder):
 class Capture:
     """with Capture("eth0", "--source", "xdp") as capture: …; segments are in capture.folder."""
 
-    def __init__(self, link, *words, folder="/tmp/capture", ready=True):
+    def __init__(self, link, *words, folder="/tmp/capture", memory="16MiB", ready=True):
+        """memory: at least two blocks of a MiB for each queue of each job, or packets are dropped (buffers_full)."""
         self.folder = empty(folder)
-        self.argv = ["skep-capture", "-i", link, "-w", f"{self.folder}/", "--memory", "16MiB", "--reserve", "16MiB", "--stats", "json",
+        self.argv = ["skep-capture", "-i", link, "-w", f"{self.folder}/", "--memory", memory, "--reserve", "16MiB", "--stats", "json",
                      "-v", *map(str, words)]
         self.said = []
         self.popen = subprocess.Popen(self.argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
@@ -87,10 +96,8 @@ class Capture:
         self.popen.wait(timeout_s)
         self.reader.join(5)
         lines = out.strip().splitlines()
-        stats = json.loads(lines[-1]) if lines else None
-        if stats and how(stats) not in WAYS:
-            WAYS.append(how(stats))
-        return self.popen.returncode, stats
+        WAYS.extend(way for way in re.findall(r"capturing on (.*)", self.text()) if way not in WAYS)
+        return self.popen.returncode, json.loads(lines[-1]) if lines else None
 
     def stop(self):
         self.popen.send_signal(signal.SIGINT)

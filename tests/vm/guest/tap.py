@@ -13,19 +13,12 @@ class Skip(Exception):
     pass
 
 
-def word(name):
-    """What the host says to us in the kernel's command line: skep.NAME=…"""
-    with open("/proc/cmdline", encoding="ascii") as line:
-        found = re.search(rf"\bskep\.{name}=(\S*)", line.read())
-    return found[1] if found else ""
-
-
 class Report:
     def __init__(self, first=0):
         self.number = first
         # SKEP_VM_ONLY and SKEP_VM_ALL of scripts/test-vm, for who works on one check
-        self.only, self.all = word("only"), word("all") == "1"
-        self.kernel = word("kernel")
+        self.only, self.all = capture.word("only"), capture.word("all") == "1"
+        self.kernel = capture.word("kernel")
 
     def line(self, text):
         sys.stdout.write(text.replace("\r", "") + "\n")
