@@ -7,7 +7,7 @@
  *
  *	rate         more than live_rate came
  *	client       the client did not take them within a second
- *	overtaken    the job threw a file away before it was read
+ *	overtaken    not read: the job threw the file away before, or there was far too much of it
  *	and what the engine says of the job itself
  *
  * On the relay's thread. Memory: a reader of 400 KiB for each file of a turn, and there are at most
@@ -34,6 +34,8 @@
 #define FILES_MAX 64
 #define LOOK_MS 100
 #define READER_CPU_S 60
+/* Packets over the rate that are counted one by one in a turn. */
+#define OVER_MAX 10000u
 #define CLIENT_MS 1000u
 #define CHUNK_BYTES (512u << 10)
 #define RECORD_HEADER_BYTES 16u
@@ -153,10 +155,12 @@ static bool within_rate(struct live *live, size_t n)
 {
 	uint64_t rate = live->ask.cfg->live_bps / 8, now = now_ns(), past = now - live->refilled_ns;
 
-	live->tokens += (uint64_t)((double)rate * (double)past / (double)SKEP_NSEC_PER_SEC);
-	live->tokens =
-		SKEP_MIN(live->tokens, SKEP_MAX(rate, (uint64_t)CHUNK_BYTES)); /* a burst: one second */
-	live->refilled_ns = now;
+	if (past >= SKEP_NSEC_PER_MSEC) { /* less would be lost in rounding */
+		live->tokens += (uint64_t)((double)rate * (double)past / (double)SKEP_NSEC_PER_SEC);
+		/* A burst: one second. */
+		live->tokens = SKEP_MIN(live->tokens, SKEP_MAX(rate, (uint64_t)CHUNK_BYTES));
+		live->refilled_ns = now;
+	}
 	if (live->tokens < n)
 		return false;
 	live->tokens -= n;
@@ -256,15 +260,17 @@ static int start_reader(const struct live *live, const struct turn *turn, struct
 }
 
 /*
- * Everything that the reader says. A file that vanishes meanwhile ends it early; what it had is lost and
- * counted.
+ * Everything that the reader says, unless it is far more than may be sent: what would only be counted is not
+ * worth a processor. A file that vanishes meanwhile ends it early too. What was not read is counted at the
+ * end.
  */
 static int pass_on(struct live *live, const struct ctl_pipes *reader, struct ctl_pcap *pcap)
 {
+	uint64_t most = live->over_rate + OVER_MAX;
 	struct ctl_pcap_record record;
 	int r = 0;
 
-	while (r >= 0) {
+	while (r >= 0 && live->over_rate < most) {
 		size_t room;
 		void *to = ctl_pcap_room(pcap, &room);
 		ssize_t n = read(reader->out, to, room);
