@@ -8,7 +8,7 @@ import sys
 import tempfile
 from datetime import datetime, timedelta, timezone
 
-from hive import BIN, ROOT, SPEC, Answer, check_answer, find_operation
+from hive import ROOT, SPEC, Answer, check_answer, find_operation
 
 PACKAGE = ROOT / "hive" / "client" / "python"
 sys.path.insert(0, str(PACKAGE))

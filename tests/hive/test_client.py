@@ -5,6 +5,7 @@ problems; a connection that breaks, before or after the hive has acted, makes no
 hive gets nothing."""
 import dataclasses
 import hashlib
+import socket
 import subprocess
 import threading
 import time
@@ -446,21 +447,26 @@ def tls_hive(make_hive, tmp_path):
     return hive
 
 
+def key_pin_of(certificate):
+    """As openssl says it."""
+    script = (f"openssl x509 -in {certificate} -pubkey -noout | openssl pkey -pubin -outform DER | openssl dgst -sha256 -binary | base64")
+    return "sha256//" + subprocess.run(script, shell=True, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def test_only_the_hive_itself_gets_the_token(tls_hive):
     url = f"https://127.0.0.1:{tls_hive.port}"
-    digest = subprocess.run(f"openssl x509 -in {tls_hive.certificate} -pubkey -noout | openssl pkey -pubin -outform DER | "
-                            "openssl dgst -sha256 -binary | base64", shell=True, check=True, capture_output=True, text=True).stdout.strip()
+    pin = key_pin_of(tls_hive.certificate)
     with pytest.raises(skep.UntrustedError):
         skep.Hive(url, "skep_token").health()
     assert skep.Hive(url, ca_file=str(tls_hive.certificate)).health().status == "ok"
-    assert skep.Hive(url, pin=f"sha256//{digest}").health().status == "ok"
+    assert skep.Hive(url, pin=pin).health().status == "ok"
     with pytest.raises(skep.UntrustedError) as refusal:
         skep.Hive(url, "skep_token", pin=f"sha256//{'A' * 43}=").whoami()
-    assert digest in str(refusal.value)
+    assert pin in str(refusal.value)
     with pytest.raises(skep.UsageError):
         skep.Hive(url, ca_file="/nowhere/ca.pem").health()
     with pytest.raises(skep.UsageError):
-        skep.Hive(url, pin=digest)
+        skep.Hive(url, pin=pin.removeprefix("sha256//"))
 
 
 def test_an_import_that_breaks_goes_on(hive, tmp_path):
@@ -490,6 +496,36 @@ def test_an_import_that_breaks_goes_on(hive, tmp_path):
     assert "text.pcap" in str(refusal.value)
     with pytest.raises(skep.UsageError):
         client.import_pcap(tmp_path / "nothing.pcap")
+
+
+class Proxy(Relay):
+    """One that is asked to CONNECT, and connects to the hive whatever it is asked for."""
+
+    def _pass(self, source, target, left):
+        if left == "head":
+            while not source.recv(65536, socket.MSG_PEEK).endswith(b"\r\n\r\n"):
+                time.sleep(0.01)
+            self.asked = source.recv(65536)
+            source.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+        super()._pass(source, target, None)
+
+    def serve(self, near, far, cut):
+        threading.Thread(target=self._pass, args=(near, far, "head"), daemon=True).start()
+        threading.Thread(target=self._pass, args=(far, near, None), daemon=True).start()
+
+
+def test_a_pin_holds_through_a_proxy(tls_hive):
+    proxy = Proxy(None, tls_hive.port)
+    try:
+        for pin, answer in ((key_pin_of(tls_hive.certificate), skep.LoginError), (f"sha256//{'A' * 43}=", skep.UntrustedError)):
+            client = skep.Hive(f"https://127.0.0.1:{tls_hive.port}", "skep_token", pin=pin)
+            client._http.session.proxies = {"https": f"http://127.0.0.1:{proxy.listen}"}
+            with pytest.raises(answer):  # the hive's own, to a token that it does not know; or none, for it was not asked
+                client.whoami()
+            assert proxy.asked.startswith(b"CONNECT 127.0.0.1:") and b"skep_token" not in proxy.asked
+            proxy.asked = b""
+    finally:
+        proxy.close()
 
 
 # --- the older client's calls ---

@@ -4,11 +4,16 @@ nobody else can read, and a token or password is never taken from the command li
 says."""
 import argparse
 import csv
+import fcntl
 import io
 import json
 import os
+import pty
+import re
 import stat
+import struct
 import subprocess
+import termios
 
 import pytest
 
@@ -202,6 +207,38 @@ def test_captures_come_in_and_go_out(command, hive, tmp_path):
     done = nobody("share", "download", tmp_path / "ann.pcap", "--secret-file", "-", stdin=done.stdout)
     assert done.returncode == 0 and len(pcapfile.read(tmp_path / "ann.pcap")[1]) == 200, done.stderr
     assert "GB" in command("hive", "store").stdout or "TB" in command("hive", "store").stdout
+
+
+def on_a_terminal(command, *words):
+    """What the command writes to a terminal of 80 columns, and its exit code."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    process = subprocess.Popen([BIN / "skep", *map(str, words)], env=command.environment, stdin=theirs, stdout=subprocess.DEVNULL,
+                               stderr=theirs)
+    os.close(theirs)
+    text = b""
+    try:
+        while chunk := os.read(ours, 65536):
+            text += chunk
+    except OSError:
+        pass  # the other end is closed
+    os.close(ours)
+    return text.decode(), process.wait(60)
+
+
+def test_progress_where_somebody_looks(command, hive, tmp_path):
+    pcapfile.write(tmp_path / "big.pcap", frames.mixed(20_000))
+    text, code = on_a_terminal(command, "import", "create", tmp_path / "big.pcap")
+    assert code == 0 and "big.pcap" in text and "100 %" in text and "\r" in text, text
+    text, code = on_a_terminal(command, "dataset", "download", 1, tmp_path / "out.pcap")
+    assert code == 0 and "out.pcap" in text and "100 %" in text, text
+    bars = [line for line in re.split(r"[\r\n]", text.replace("\x1b[K", "")) if "%" in line]
+    assert bars and all(len(bar) < 80 for bar in bars), text
+    hive.link("A")
+    assert command("job", "create", "later", "--link", "A", "--duration", "1h", "--start", "2038-01-01T00:00:00Z").returncode == 0
+    text, code = on_a_terminal(command, "job", "wait", 1, "--timeout", "1s")
+    assert code == 7 and "job 1 scheduled" in text and "0 %" in text, text
+    assert on_a_terminal(command, "-q", "dataset", "download", 1, tmp_path / "again.pcap") == ("", 0)
 
 
 def complete(command, line):

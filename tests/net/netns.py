@@ -55,11 +55,14 @@ class Relay:
             except OSError:
                 near.close()
                 continue
-            threading.Thread(target=self._pass, args=(near, far, None), daemon=True).start()
-            threading.Thread(target=self._pass, args=(far, near, cut), daemon=True).start()
+            self.serve(near, far, cut)
 
-    @staticmethod
-    def _pass(source, target, left):
+    def serve(self, near, far, cut):
+        """Both directions of a connection."""
+        threading.Thread(target=self._pass, args=(near, far, None), daemon=True).start()
+        threading.Thread(target=self._pass, args=(far, near, cut), daemon=True).start()
+
+    def _pass(self, source, target, left):
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 target.sendall(data[:left])

@@ -150,7 +150,8 @@ class JobCalls(Calls):
         """Waits until a job has ended, or is in one of the states `until`; returns it.
 
         check: raise JobFailedError unless it is done. progress: called with what is known, each time. Raises WaitTimeoutError after
-        `timeout`; the job goes on. Restarts of the hive are waited through; UnreachableError comes when it was away for a quarter of an hour.
+        `timeout`; the job goes on. Restarts of the hive are waited through; UnreachableError comes when it was away for a quarter of an
+        hour.
         """
         end = None if timeout is None else time.monotonic() + to_seconds(timeout, "timeout")
         pause, answered = 0.1, time.monotonic()

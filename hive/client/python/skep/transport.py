@@ -15,6 +15,7 @@ import ssl
 import time
 import uuid
 from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Iterable, Mapping
 from urllib.parse import quote, urlsplit
 
@@ -86,12 +87,17 @@ class _PinningAdapter(HTTPAdapter):
     """Connections to a server that has this key, whoever vouches for it."""
 
     def __init__(self, pin: str):
-        self.pin = pin
+        self.pools = {"http": urllib3.HTTPConnectionPool, "https": _pinned_pool(pin)}
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": urllib3.HTTPConnectionPool, "https": _pinned_pool(self.pin)}
+        self.poolmanager.pool_classes_by_scheme = self.pools
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = self.pools
+        return manager
 
 
 def _is_loopback(host: str) -> bool:
@@ -170,7 +176,7 @@ class Transport:
         self.session.auth = _Auth(self)
         self.session.headers["User-Agent"] = f"skep-python/{VERSION}"
         self.session.headers["Accept"] = "application/json, application/problem+json, */*;q=0.5"
-        self.session.cookies.set_policy(_no_cookies())
+        self.session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # a session is for login() alone
         if _is_loopback(urlsplit(self.url).hostname or ""):
             self.session.trust_env = False  # no proxy knows this machine's loopback
         if pin:
@@ -285,11 +291,6 @@ def _query(query: Mapping[str, Any] | None) -> dict[str, str] | None:
     if query is None:
         return None
     return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in query.items() if value is not None}
-
-
-def _no_cookies() -> Any:
-    from http.cookiejar import DefaultCookiePolicy
-    return DefaultCookiePolicy(allowed_domains=[])
 
 
 def _never_connected(error: BaseException) -> bool:
