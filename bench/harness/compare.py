@@ -14,6 +14,7 @@ import shutil
 import statistics
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from . import callgrind
@@ -149,6 +150,7 @@ def run(args, source, work_dir, scratch):
         bench = Bench(rig, {r.name: r.tool() for r in (base, new)}, new.build / "bin", work_dir,
                       lambda row: print(f"  {row['tool']:5} {row['size']:>5} {row['stored_pps'] / 1e6:6.3f} Mpps stored, "
                                         f"{row['cpu_ns_per_packet'] or 0:.0f} ns a packet", flush=True))
+        bench.deadline = time.monotonic() + args.minutes * 60 if args.minutes is not None else None
         for spec in plan.specs:
             if args.duration:
                 spec = spec.__class__(**{**vars(spec), "duration_s": args.duration})

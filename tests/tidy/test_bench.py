@@ -14,7 +14,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "bench"))
 
-from harness import compare, figures, flame, goals, pictures, report, schema, svg  # noqa: E402
+from harness import compare, figures, flame, goals, pictures, profile, report, schema, svg  # noqa: E402
 from harness.journal import Journal  # noqa: E402
 from harness.measure import Spec  # noqa: E402
 from harness.plan import load, load_all  # noqa: E402
@@ -292,6 +292,11 @@ def test_stacks_are_folded_and_drawn():
     tree = parsed(svg.flame("t", stacks))
     widths = {r.find(f"{SVG}title").text: float(r.get("width")) for r in tree.iter(f"{SVG}rect") if r.find(f"{SVG}title") is not None}
     assert widths["cap_worker_turn: 66.7 %"] > 1.9 * widths["cap_lane_take: 33.3 %"] > 0
+
+
+def test_counters_that_the_machine_does_not_have_are_left_out():
+    text = "# started\n\n<not supported>,,cycles,0,100.00,,\n1234567,,instructions:u,99,100.00,,\n12.5,,LLC-load-misses,1,9.00,,\n"
+    assert profile.read_counters(text) == {"instructions": 1234567.0, "LLC-load-misses": 12.5}
 
 
 def test_a_result_becomes_a_page_with_pictures(tmp_path):
