@@ -10,6 +10,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "hive/export/cage.h"
+#include "hive/export/cut.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +36,8 @@
 struct hive_merge {
 	atomic_int refs; /* the reader and the thread */
 	atomic_bool whole;
-	bool zstd;
+	bool zstd, cuts;
+	struct hive_cut cut;
 	int from, to, said; /* the thread's: pipe of the program, pipe to the reader, its standard error */
 	pid_t pid;
 };
@@ -194,6 +196,7 @@ static int write_all(int fd, const uint8_t *data, size_t n)
 struct zstd {
 	ZSTD_CCtx *ctx;
 	uint8_t *in, *out;
+	int to;
 };
 
 static void zstd_clear(struct zstd *z)
@@ -203,9 +206,9 @@ static void zstd_clear(struct zstd *z)
 	free(z->out);
 }
 
-static int compress(struct zstd *z, int to, size_t n, ZSTD_EndDirective end)
+static int compress(struct zstd *z, const uint8_t *data, size_t n, ZSTD_EndDirective end)
 {
-	ZSTD_inBuffer in = { z->in, n, 0 };
+	ZSTD_inBuffer in = { data, n, 0 };
 	size_t left;
 	int r;
 
@@ -215,33 +218,59 @@ static int compress(struct zstd *z, int to, size_t n, ZSTD_EndDirective end)
 		left = ZSTD_compressStream2(z->ctx, &out, &in, end);
 		if (ZSTD_isError(left))
 			return -EIO;
-		r = write_all(to, z->out, out.pos);
+		r = write_all(z->to, z->out, out.pos);
 		if (r < 0)
 			return r;
 	} while (in.pos < in.size || (end == ZSTD_e_end && left));
 	return 0;
 }
 
+/* Reads all that the program writes, and hands over what stays of it. */
+static int move_through(struct hive_merge *merge, uint8_t *buf, const struct hive_cut_to *to)
+{
+	ssize_t n;
+	int r = 0;
+
+	while (r == 0 && (n = read(merge->from, buf, PIECE_BYTES)) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		r = n < 0	  ? -errno
+		    : merge->cuts ? hive_cut_feed(&merge->cut, buf, (size_t)n, to)
+				  : to->put(to->arg, buf, (size_t)n);
+	}
+	return r;
+}
+
+static int put_zstd(void *arg, const uint8_t *data, size_t n)
+{
+	return compress(arg, data, n, ZSTD_e_continue);
+}
+
 /* One frame: Wireshark 4.0 reads no more than that. */
 static int move_zstd(struct hive_merge *merge)
 {
 	SKEP_CLEANUP(zstd_clear)
-	struct zstd z = { ZSTD_createCCtx(), malloc(PIECE_BYTES), malloc(PIECE_BYTES) };
-	ssize_t n;
+	struct zstd z = { ZSTD_createCCtx(), malloc(PIECE_BYTES), malloc(PIECE_BYTES), merge->to };
 	int r;
 
 	if (!z.ctx || !z.in || !z.out)
 		return -ENOMEM;
 	(void)ZSTD_CCtx_setParameter(z.ctx, ZSTD_c_compressionLevel, ZSTD_LEVEL);
 	(void)ZSTD_CCtx_setParameter(z.ctx, ZSTD_c_checksumFlag, 1);
-	while ((n = read(merge->from, z.in, PIECE_BYTES)) != 0) {
-		if (n < 0 && errno == EINTR)
-			continue;
-		r = n < 0 ? -errno : compress(&z, merge->to, (size_t)n, ZSTD_e_continue);
-		if (r < 0)
-			return r;
-	}
-	return compress(&z, merge->to, 0, ZSTD_e_end);
+	r = move_through(merge, z.in, &(struct hive_cut_to){ put_zstd, &z });
+	return r < 0 ? r : compress(&z, NULL, 0, ZSTD_e_end);
+}
+
+static int put_plain(void *arg, const uint8_t *data, size_t n)
+{
+	return write_all(((struct hive_merge *)arg)->to, data, n);
+}
+
+static int move_cut(struct hive_merge *merge)
+{
+	_skep_free_ uint8_t *buf = malloc(PIECE_BYTES);
+
+	return buf ? move_through(merge, buf, &(struct hive_cut_to){ put_plain, merge }) : -ENOMEM;
 }
 
 static void *move(void *arg)
@@ -251,7 +280,7 @@ static void *move(void *arg)
 	bool well;
 	int r;
 
-	r = merge->zstd ? move_zstd(merge) : move_plain(merge);
+	r = merge->zstd ? move_zstd(merge) : merge->cuts ? move_cut(merge) : move_plain(merge);
 	if (r < 0)
 		(void)kill(merge->pid, SIGKILL);
 	well = end_program(merge->pid, merge->said, said);
@@ -333,6 +362,8 @@ int hive_merge_start(const struct hive_merge_cfg *cfg, struct hive_merge **ret, 
 		return skep_err_set(err, -ENOMEM, "out of memory");
 	merge->from = merge->to = merge->said = -1;
 	merge->zstd = cfg->zstd;
+	merge->cuts = cfg->pkts != 0;
+	merge->cut = (struct hive_cut){ .pcapng = cfg->pcapng, .pkts_max = cfg->pkts };
 	atomic_init(&merge->refs, 1);
 	if (atomic_fetch_add(&running, 1) >= HIVE_MERGES_MAX)
 		r = skep_err_set(err, SKEP_E_BUSY, "%d downloads are being merged already", HIVE_MERGES_MAX);
@@ -389,5 +420,29 @@ int hive_merge_check(const struct hive_merge_cfg *cfg, struct hive_merge_account
 		.last_ns = number_of(account, "last_ns"),
 		.in_order = json_is_true(json_object_get(account, "in_order")),
 	};
+	return 0;
+}
+
+int hive_merge_measure(const struct hive_merge_cfg *cfg, struct hive_cut *cut, struct skep_err *err)
+{
+	struct hive_merge merge = { .from = -1, .cuts = true, .cut = *cut };
+	_skep_free_ uint8_t *buf = malloc(PIECE_BYTES);
+	_skep_close_ int out = -1, in = -1, said = -1;
+	char text[SAID_BYTES];
+	pid_t pid = -1;
+	int r = buf ? make_pipe(&in, &out) : -ENOMEM;
+
+	if (r < 0)
+		return skep_err_set(err, r, "a merge cannot be started: %s", strerror(-r));
+	r = start_program(cfg, out, &pid, &said, err);
+	if (r != 0)
+		return r;
+	skep_closep(&out);
+	merge.from = in;
+	r = move_through(&merge, buf, &(struct hive_cut_to){ 0 });
+	skep_closep(&in);
+	if (!end_program(pid, said, text) || r < 0)
+		return skep_err_set(err, SKEP_E_BAD_DATA, "%.400s", text[0] ? text : "the captures cannot be read");
+	*cut = merge.cut;
 	return 0;
 }

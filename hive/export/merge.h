@@ -17,7 +17,8 @@ struct hive_merge_cfg {
 	const char *filter;	 /* NULL: everything */
 	uint64_t from_ns, to_ns; /* to_ns 0: no end */
 	bool pcapng, zstd;
-	uint64_t skip_bytes; /* are left out at the beginning; not with zstd */
+	uint64_t skip_bytes; /* are left out at the beginning; not with zstd, not with pkts */
+	int64_t pkts;	     /* the first so many are kept; 0: all */
 };
 
 /* More at once are refused: each is a process and a thread. */
@@ -42,5 +43,9 @@ struct hive_merge_account {
 /* Reads everything, gives nothing out. SKEP_E_BAD_DATA: it is no capture, and err says what is wrong.
  * Minutes. */
 int hive_merge_check(const struct hive_merge_cfg *cfg, struct hive_merge_account *ret, struct skep_err *err);
+
+/* Reads it as pcap and counts what cut's limits keep of it; as hive_merge_check(). */
+struct hive_cut;
+int hive_merge_measure(const struct hive_merge_cfg *cfg, struct hive_cut *cut, struct skep_err *err);
 
 #endif

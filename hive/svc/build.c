@@ -8,6 +8,7 @@
 #include "hive/svc/build.h"
 
 #include "hive/db/transfers.h"
+#include "hive/export/cut.h"
 #include "hive/export/manifest.h"
 #include "hive/export/merge.h"
 #include "hive/store/store.h"
@@ -152,6 +153,68 @@ static int check(struct build *b, struct hive_merge_account *ret, struct skep_er
 	cfg.folder = folder;
 	return r < 0 ? skep_err_set(err, r, "%s: %s", b->dataset.folder, strerror(-r))
 		     : hive_merge_check(&cfg, ret, err);
+}
+
+/* What stays of the files together: 0, and nothing is to be said of it, if they are within the limits. */
+static int measure(struct build *b, const struct hive_effect *effect, struct hive_cut *cut)
+{
+	_skep_free_ char *list = list_of(b);
+	_skep_close_ int folder = -1;
+	struct hive_merge_cfg cfg = { .programs = b->hive->cfg.programs,
+				      .list = list,
+				      .filter = b->job.filter,
+				      .from_ns = (uint64_t)b->job.from_ns,
+				      .to_ns = (uint64_t)b->job.to_ns };
+	struct skep_err err = SKEP_ERR_NULL;
+	int r = list ? hive_store_folder(b->hive->store, b->dataset.folder, &folder) : -ENOMEM;
+
+	*cut = (struct hive_cut){ .pkts_max = effect->limit_pkts, .bytes_max = effect->limit_bytes };
+	cfg.folder = folder;
+	if (b->job.kind != HIVE_KIND_SAVED) /* the probes have filtered */
+		cfg.filter = NULL;
+	if (r == 0)
+		r = hive_merge_measure(&cfg, cut, &err);
+	if (r > 0)
+		add_reason(b, "its files could not be cut to what was asked for: %s", err.text);
+	return r;
+}
+
+/*
+ * Each link may reach the limit of all, and a ring keeps whole files: the first packets up to the limit, or
+ * those that the trigger has asked for, are the dataset. The files stay as they were captured; merged
+ * downloads have no more than this. *ret_text (may stay NULL) is the caller's.
+ */
+static int cut_to_limits(struct build *b, const struct hive_effect *effect, int64_t *ret_bytes,
+			 char **ret_text)
+{
+	bool saved = b->job.kind == HIVE_KIND_SAVED;
+	bool beyond = (effect->limit_pkts && b->sum.pkts > effect->limit_pkts) ||
+		      (effect->limit_bytes && b->job.stored_bytes > effect->limit_bytes);
+	int64_t pkts = b->sum.pkts;
+	struct hive_cut cut;
+	int r, n = 0;
+
+	if (!(saved || beyond) || !b->hive->store || !b->hive->cfg.programs || !b->n_files)
+		return 0;
+	if (b->sum.bytes > CHECK_MAX_BYTES) {
+		add_reason(b, "its files are too large to be cut to what was asked for");
+		return 0;
+	}
+	r = measure(b, effect, &cut);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	b->sum.pkts = cut.pkts;
+	b->sum.last_ns = cut.pkts ? cut.last_ns : b->sum.first_ns;
+	if (saved && cut.pkts)
+		b->sum.first_ns = SKEP_MAX(b->sum.first_ns, b->job.from_ns);
+	b->merged_bytes = 0;
+	*ret_bytes = cut.bytes;
+	if (pkts > cut.pkts && !saved)
+		n = asprintf(ret_text,
+			     "its links together captured %" PRId64
+			     " packets more than the limit; they are in the files, and not in the dataset",
+			     pkts - cut.pkts);
+	return n < 0 ? -ENOMEM : 0;
 }
 
 static int look_at_files(struct build *b)
@@ -382,29 +445,24 @@ int hive_build(struct hive *hive, const struct hive_effect *effect, int64_t *ret
 			   .parts = { .table = &hive_job_links },
 			   .origins = { .table = &hive_data_origins } };
 	struct skep_err err = SKEP_ERR_NULL;
-	int64_t beyond;
+	int64_t bytes;
 	int r = load_job(&b, effect->job_id);
 
 	for (uint32_t i = 0; r == 0 && i < b.parts.n; i++)
 		part_reasons(&b, hive_rows_at(&b.parts, i));
+	bytes = b.job.stored_bytes;
 	if (r == 0)
 		r = look_at_files(&b);
 	if (r == 0)
-		r = sum_files(&b);
+		r = cut_to_limits(&b, effect, &bytes, ret_text);
 	if (r == 0 && hive->store)
 		r = write_manifest(&b, &err);
 	if (r == 0)
-		r = save(&b, b.job.stored_bytes);
+		r = save(&b, bytes);
 	if (r != 0)
 		return r < 0 ? r : -EIO;
 	*ret_pkts = b.sum.pkts;
-	*ret_bytes = b.job.stored_bytes;
-	beyond = effect->limit_pkts ? b.sum.pkts - effect->limit_pkts : 0;
-	if (beyond > 0 && asprintf(ret_text,
-				   "its links together captured %" PRId64
-				   " packets more than the limit; nothing was cut away",
-				   beyond) < 0)
-		*ret_text = NULL;
+	*ret_bytes = bytes;
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 #include "hive/export/manifest.h"
 #include "hive/export/merge.h"
 #include "hive/store/store.h"
+#include "hive/svc/jobs_links.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -30,6 +31,7 @@ void hive_download_clear(struct hive_download *download)
 {
 	hive_bundle_free(download->bundle);
 	free(download->list);
+	free(download->filter);
 	skep_closep(&download->folder);
 	*download = (struct hive_download)HIVE_DOWNLOAD_NULL;
 }
@@ -44,6 +46,7 @@ static bool is_bundle(const struct hive_download_wish *wish)
 struct files {
 	struct hive_file *files;
 	uint32_t n;
+	int64_t pkts; /* of all files of the dataset */
 };
 
 static void files_clear(struct files *files)
@@ -77,6 +80,8 @@ static int load_files(struct hive *hive, const struct hive_dataset *dataset, con
 
 	if (r == 0)
 		r = hive_files_of(tx, dataset->head.id, &ret->files, &ret->n);
+	for (uint32_t i = 0; r == 0 && i < ret->n; i++)
+		ret->pkts += ret->files[i].pkts;
 	if (r < 0 || !link || keep_link(ret, link))
 		return r;
 	(void)skep_err_set(&err, SKEP_E_NOT_FOUND, "the dataset has no files of a link \"%.64s\"", link);
@@ -149,11 +154,55 @@ static int check_filter(struct hive *hive, const char *filter, int folder, struc
 	return r <= 0 ? r : hive_complain_err(complaints, "filter", &err);
 }
 
+static int load_job(struct hive *hive, int64_t job_id, struct hive_job *ret)
+{
+	_hive_tx_ struct hive_tx *tx = NULL;
+	int r = hive_db_read(hive->db, &tx);
+
+	return r < 0 ? r : hive_row_get(tx, &hive_jobs_table, job_id, ret);
+}
+
+/*
+ * A dataset may be less than its files (build.c): the first packets of all, up to a limit; or what the
+ * trigger of a ring has asked for. What else is wished for is a part of that.
+ */
+static int narrow(struct hive *hive, const struct hive_dataset *dataset, const struct files *files,
+		  struct hive_download *plan)
+{
+	struct hive_download_wish *wish = &plan->wish;
+	_hive_job_ struct hive_job job = { 0 };
+	int64_t to_ns = dataset->last_ns;
+	int r = dataset->job_id ? load_job(hive, dataset->job_id, &job) : -ENOENT;
+
+	if (r == -ENOENT)
+		return 0;
+	if (r == 0 && job.kind == HIVE_KIND_SAVED) {
+		wish->from_ns = SKEP_MAX(wish->from_ns, job.from_ns);
+		to_ns = job.to_ns;
+		r = wish->filter && *wish->filter && job.filter
+			    ? hive_filter_both(wish->filter, job.filter, &plan->filter)
+			    : 0;
+		wish->filter = plan->filter		       ? plan->filter
+			       : wish->filter && *wish->filter ? wish->filter
+							       : job.filter;
+		if (r == 0 && wish->filter == job.filter && job.filter)
+			wish->filter = plan->filter = TAKE_PTR(job.filter);
+	} else if (r < 0 || !dataset->pkts || dataset->pkts >= files->pkts || strcmp(dataset->state, "open") == 0) {
+		return r;
+	} else if (!wish->link && !wish->filter && !wish->from_ns && !wish->to_ns) {
+		plan->pkts = dataset->pkts;
+		return 0;
+	}
+	wish->to_ns = wish->to_ns && wish->to_ns < to_ns ? wish->to_ns : to_ns;
+	return r;
+}
+
 static int plan_merged(struct hive *hive, const struct hive_dataset *dataset, const struct files *files,
 		       struct hive_download *plan, struct hive_complaints *complaints)
 {
 	const struct hive_download_wish *wish = &plan->wish;
 	uint64_t bytes = PCAP_HEADER_BYTES;
+	int r;
 
 	if (!hive->cfg.programs)
 		return hive_complain(complaints, "format",
@@ -161,6 +210,9 @@ static int plan_merged(struct hive *hive, const struct hive_dataset *dataset, co
 	plan->list = list_of(files);
 	if (!plan->list)
 		return -ENOMEM;
+	r = narrow(hive, dataset, files, plan);
+	if (r < 0)
+		return r;
 	if (wish->filter && *wish->filter)
 		return check_filter(hive, wish->filter, plan->folder, complaints);
 	if (wish->format != HIVE_DOWNLOAD_PCAP || wish->from_ns || wish->to_ns || !dataset->merged_bytes)
@@ -186,6 +238,7 @@ int hive_download_start(struct hive *hive, const struct hive_download *download,
 		.pcapng = wish->format == HIVE_DOWNLOAD_PCAPNG,
 		.zstd = wish->format == HIVE_DOWNLOAD_PCAP_ZST,
 		.skip_bytes = first,
+		.pkts = download->pkts,
 	};
 	struct hive_merge *merge = NULL;
 	int r = hive_merge_start(&cfg, &merge, &ret->fd, err);
