@@ -454,6 +454,8 @@ int hive_build(struct hive *hive, const struct hive_effect *effect, int64_t *ret
 	if (r == 0)
 		r = look_at_files(&b);
 	if (r == 0)
+		r = sum_files(&b);
+	if (r == 0)
 		r = cut_to_limits(&b, effect, &bytes, ret_text);
 	if (r == 0 && hive->store)
 		r = write_manifest(&b, &err);
