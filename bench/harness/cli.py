@@ -37,7 +37,7 @@ def parse(argv):
     how.add_argument("--render", metavar="RESULT", type=Path, help="measure nothing: tables and pictures of this result.json")
     parser.add_argument("--minutes", type=float, metavar="N", help="begin nothing more after N minutes; what is measured is written")
     parser.add_argument("--resume", action="store_true",
-                        help="go on where the last run of the same mode and commit ended, was stopped or killed")
+                        help="go on where the last run of the same mode and sources ended, was stopped or killed")
     parser.add_argument("--build", default=SOURCE / "build", type=Path, help="build folder (default: build)")
     parser.add_argument("--dir", type=Path, help="where captures are written and removed (default: build/bench/tmp)")
     parser.add_argument("--out", type=Path, help="folder for the result (default: build/bench)")

@@ -7,6 +7,9 @@ import platform
 import subprocess
 from pathlib import Path
 
+# what is measured, and what measures
+SOURCES = ("bench", "bpf", "capture", "common", "control", "hive")
+
 
 def first_line(path, prefix, default="unknown"):
     try:
@@ -63,6 +66,10 @@ def describe(work_dir, source_dir):
     facts["fingerprint"] = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     facts["load_before"] = os.getloadavg()[0]
     facts["commit"] = output("git", "-C", str(source_dir), "rev-parse", "--short", "HEAD")
+    git = ("git", "-C", str(source_dir))
+    # the same for commits that differ in pages and tests only
+    trees = output(*git, "rev-parse", *(f"HEAD:{folder}" for folder in SOURCES))
+    facts["sources"] = hashlib.sha256(trees.encode()).hexdigest()[:16] if trees != "unknown" else "unknown"
     # numbers of a tree that no commit has are worth less
-    facts["changed"] = output("git", "-C", str(source_dir), "status", "--porcelain", "--untracked-files=no") not in ("", "unknown")
+    facts["changed"] = output(*git, "status", "--porcelain", "--untracked-files=no", "--", *SOURCES) not in ("", "unknown")
     return facts

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What a run has measured so far, line by line on disk, so that a run that is killed or out of time loses nothing and can go on.
 
-The first line says what the run is; a run goes on only from a journal of the same mode, machine and commit. Rows are known again by what
+The first line says what the run is; a run goes on only from a journal of the same mode, machine and sources. Rows are known again by what
 was asked for and the round; scenarios that are more than rows by a line that says that they are done.
 """
 import json
@@ -9,7 +9,7 @@ import json
 from .rig import BenchError
 
 ASKED = ("scenario", "tool", "size", "payload", "rate", "level", "sink", "flows", "filter", "count")
-HEAD = ("version", "mode", "fingerprint", "commit", "changed")
+HEAD = ("version", "mode", "fingerprint", "sources", "changed")
 
 
 def key_of(asked, turn):

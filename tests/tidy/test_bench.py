@@ -25,7 +25,7 @@ from harness.tools import all_tools  # noqa: E402
 SVG = "{http://www.w3.org/2000/svg}"
 HOST = {"cpu": "one", "cpus": 2, "memory_bytes": 2**34, "kernel": "6", "os": "some", "virtualization": "none", "governor": "none",
         "file_system": "ext4", "disk": "vda", "libraries": {"libc6": "2.36"}, "fingerprint": "f", "load_before": 0.1,
-        "commit": "c", "changed": False}
+        "commit": "c", "changed": False, "sources": "s"}
 
 
 def row(tool, scenario="disk", **values):
@@ -215,7 +215,7 @@ def test_the_table_of_a_comparison_says_lost():
 # --- a run that is killed -----------------------------------------------------------------------------------------------------
 
 
-HEAD = {"version": 2, "mode": "full", "fingerprint": "f", "commit": "c", "changed": False, "other": 1}
+HEAD = {"version": 2, "mode": "full", "fingerprint": "f", "sources": "s", "changed": False, "other": 1}
 
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path):
@@ -232,7 +232,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
     assert again.done == {"jobs"} and len(again.rows) == 2 and len(again.limits) == 1
 
 
-@pytest.mark.parametrize("differs", ["mode", "commit", "fingerprint"])
+@pytest.mark.parametrize("differs", ["mode", "sources", "fingerprint"])
 def test_a_run_does_not_go_on_from_another(tmp_path, differs):
     Journal(tmp_path / "j", HEAD, resume=False).file.close()
     with pytest.raises(BenchError, match=differs):
