@@ -17,6 +17,8 @@ import pytest
 import frames
 from conftest import BIN, PATIENCE, ROOT, make_daemon
 from test_jobs import balanced, start
+from test_packets import packets, records
+from test_triggers import trigger
 
 UNIT = ROOT / "control" / "skep-control.service.in"
 
@@ -62,6 +64,11 @@ def test_capabilities_of_the_unit_suffice(rig):
             rig.send(frames.numbered(200, 100))
             job = daemon.wait_job(job["id"], "done")
             assert job["outcome"] == "complete" and job["account"]["stored"] == 100 and balanced(job["account"]), job
+            assert len(records(packets(daemon, job))) == 100  # read by a child that has none of them
+            ring = start(daemon, ring={"duration_ns": 30 * 10**9})
+            rig.send(frames.numbered(50, 100))
+            saved = daemon.wait_job(trigger(daemon, ring, 20, filter="udp")["id"], "done")
+            assert saved["account"]["stored"] == 50, saved
         finally:
             daemon.stop()
 
