@@ -185,6 +185,44 @@ json_t *ctl_segment_list(const struct ctl_config *cfg, const char *job, uint32_t
 	return list;
 }
 
+/* Sidecars without their segments, in one directory. */
+static uint32_t removed_in(int fd, const struct ctl_segments_of *of)
+{
+	DIR *dir = fdopendir(dup(fd));
+	struct dirent *entry;
+	uint32_t n = 0;
+
+	while (dir && (entry = readdir(dir))) {
+		_skep_json_ json_t *sidecar = NULL;
+		size_t len = strlen(entry->d_name);
+		char name[256];
+
+		if (len < 6 || strcmp(entry->d_name + len - 5, ".json") != 0)
+			continue;
+		(void)snprintf(name, sizeof(name), "%.*s", (int)len - 5, entry->d_name);
+		if (!ctl_segment_is_one(name) || faccessat(fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ||
+		    load_sidecar(fd, name, &sidecar))
+			continue;
+		n += json_integer_value(json_object_get(sidecar, "last_ns")) >= (json_int_t)of->from_ns &&
+		     (uint64_t)json_integer_value(json_object_get(sidecar, "first_ns")) <= of->to_ns;
+	}
+	if (dir)
+		closedir(dir);
+	return n;
+}
+
+uint32_t ctl_segment_removed(const struct ctl_config *cfg, const struct ctl_segments_of *of)
+{
+	uint32_t n = 0;
+
+	for (uint32_t life = 1; is_job(of->job) && life <= of->lives; life++) {
+		_skep_close_ int dir = open_dir(cfg, of->job, life);
+
+		n += dir >= 0 ? removed_in(dir, of) : 0;
+	}
+	return n;
+}
+
 /* "r2.NAME" → 2 and NAME; else 1 and all of it. */
 static const char *split_name(const char *name, uint32_t *ret_life)
 {

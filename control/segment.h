@@ -12,6 +12,15 @@
 /* An array for clients, the caller's; lives: how many lives the job's engines had. NULL: no memory. */
 json_t *ctl_segment_list(const struct ctl_config *cfg, const char *job, uint32_t lives);
 
+struct ctl_segments_of {
+	const char *job;
+	uint32_t lives;
+	uint64_t from_ns, to_ns; /* those that have packets of this time */
+};
+
+/* How many were removed while their job is still there. */
+uint32_t ctl_segment_removed(const struct ctl_config *cfg, const struct ctl_segments_of *of);
+
 struct ctl_segment {
 	int fd;
 	char name[256]; /* of the file */

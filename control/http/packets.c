@@ -9,6 +9,7 @@
 #include "common/json.h"
 #include "common/parse.h"
 #include "control/http/handlers.h"
+#include "control/segment.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -83,6 +84,23 @@ static int refuse_end(struct skep_http_req *req, const struct skep_err *err)
 	return skep_http_answer_problems(req, &problems);
 }
 
+/* What was removed is not in the answer: how many segments of the time. */
+static void say_removed(struct skep_http_req *req, struct ctl *ctl, const struct ctl_packets_ask *ask)
+{
+	const struct ctl_segments_of of = {
+		.job = ask->job,
+		.lives = ask->lives,
+		.from_ns = ask->from_ns,
+		.to_ns = ask->to_ns,
+	};
+	uint32_t n = ctl_segment_removed(&ctl->cfg, &of);
+	char text[16];
+
+	(void)snprintf(text, sizeof(text), "%u", n);
+	if (n)
+		(void)skep_http_add_header(req, "Skep-Segments-Removed", text);
+}
+
 static int answer(struct skep_http_req *req, struct ctl_relay *relay, int fd, const char *id, bool pcapng)
 {
 	struct skep_err err = SKEP_ERR_NULL;
@@ -130,6 +148,7 @@ int ctl_http_packets(struct skep_http_req *req, void *app)
 	ask.pcapng = query.pcapng;
 	if (query.filter && !ask.filter)
 		return -ENOMEM;
+	say_removed(req, ctl, &ask);
 	if (ctl_packets_start(&ctl->cfg, ctl->relays, &ask, &relay, &fd, &err) == 0)
 		return answer(req, relay, fd, id, query.pcapng);
 	if (err.code != SKEP_E_BUSY)

@@ -88,6 +88,22 @@ def test_packets_of_many_segments_in_order_and_what_is_asked_for(probe):
     assert apart.status == 200 and pcapfile.parse(apart.body)[1] == everything
 
 
+def test_segments_that_were_removed_are_said_to_be_missing(probe):
+    job = start(probe)
+    sent = frames.numbered(200, 120)
+    for n in (0, 100):
+        probe.rig.send(sent[n:n + 100])
+        assert probe.ask("POST", f"/v1/jobs/{job['id']}/rotate").status == 204
+    first = probe.get(f"/v1/jobs/{job['id']}/segments").json()["segments"][0]
+    before = packets(probe, job)
+    assert len(records(before)) == 200 and "Skep-Segments-Removed" not in before.headers
+    assert probe.ask("DELETE", f"/v1/jobs/{job['id']}/segments/{first['name']}").status == 204
+    after = packets(probe, job)
+    assert records(after) == records(before)[first["packets"]:] and after.headers["Skep-Segments-Removed"] == "1"
+    later = packets(probe, job, f"?from={moment(records(before)[-1])}")
+    assert len(records(later)) == 1 and "Skep-Segments-Removed" not in later.headers
+
+
 def test_job_that_has_captured_nothing_gives_an_empty_pcap(probe):
     job = start(probe, start_at="2040-01-01T00:00:00Z")
     assert records(packets(probe, job)) == []
