@@ -181,7 +181,9 @@ def main(words):
     link = world.one_time_link()
     state.write_text(json.dumps(world.leave()), encoding="utf-8")
     print(f"\nThe hive and its probes go on. Address: {world.url}\nOne-time login as an administrator (within a day): {link}\n"
-          f"With the command: {world_module.BIN}/skep login {world.url} --user YOU --claim-file FILE   (FILE: what stands behind #claim=)")
+          "With the command, which asks for a new password:\n"
+          f"  {world_module.BIN}/skep login {world.url} --user YOU --claim-file <(echo '{link}')\n"
+          f"  {world_module.BIN}/skep job list")
     return 0
 
 

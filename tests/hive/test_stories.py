@@ -14,8 +14,8 @@ import frames
 import pcapfile
 import stories
 import world as world_module
-from client import BIN, Command, skep
-from hive import wait_for
+from client import Command, skep
+from hive import BIN, wait_for
 from stories import capturing, other, packets, quic
 
 

@@ -28,8 +28,9 @@ class AccountCalls(Calls):
 
     @operation("claim")
     def claim(self, secret: str, name: str, password: str) -> Actor:
-        """Becomes the first administrator. secret: what stands behind "#claim=" in the one-time link."""
-        return self._enter("/api/v1/session/claim", {"secret": secret, "name": name, "password": password})
+        """Becomes an administrator by the one-time link that a hive prints at its first start, or `skep-hive admin-link`. secret: the
+        link, or what stands behind "#claim=" in it."""
+        return self._enter("/api/v1/session/claim", {"secret": secret.rpartition("#claim=")[2], "name": name, "password": password})
 
     @operation("whoami")
     def whoami(self) -> Actor:

@@ -280,7 +280,7 @@ def add(nouns: Any, places: dict[str, Any], common: argparse.ArgumentParser) -> 
     command.add_argument("--user", metavar="NAME")
     command.add_argument("--password-file", metavar="FILE", help="file with the password; -: standard input; without it, it is asked for")
     command.add_argument("--token-file", metavar="FILE", help="use this token instead of a password; -: standard input")
-    command.add_argument("--claim-file", metavar="FILE", help="become the first administrator, with what stands behind #claim=")
+    command.add_argument("--claim-file", metavar="FILE", help="become an administrator, with the one-time link in this file")
     command.add_argument("--expires", metavar="DURATION", default="30d", help="how long the token is valid (default: 30d)")
     command.add_argument("--ca-file", metavar="FILE", help="who vouches for the hive's certificate (default: the system's)")
     command.add_argument("--pin", metavar="sha256//…", help="the hive's public key, instead of a certificate that somebody vouches for")
