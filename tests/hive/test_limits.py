@@ -163,12 +163,13 @@ def test_a_trigger_takes_what_it_asks_for_and_no_more(two, tmp_path):
     running(two, ring)
     two.world.send("A", numbered(20, 0))
     wait_for(lambda: look(two, ring)["stored_pkts"] == 20, 30)
-    time.sleep(3)
-    near = numbered(30, 5000)
+    time.sleep(4)  # more than the second or two that rounding adds
+    near, began = numbered(30, 5000), time.monotonic()
     two.world.send("B", near)
     wait_for(lambda: look(two, ring)["stored_pkts"] == 50, 30)
     ports = " or ".join(f"src port {10000 + 5000 + n}" for n in range(7))
-    some = two.post(f"/rings/{ring}/trigger", {"before_s": 2, "filter": ports, "name": "some"}).json["id"]
+    some = two.post(f"/rings/{ring}/trigger", {"before_s": int(time.monotonic() - began) + 2, "filter": ports,
+                                                "name": "some"}).json["id"]
     every = two.post(f"/rings/{ring}/trigger", {"before_s": 50, "name": "every"}).json["id"]
     done = until(two, some, "done")
     assert done["kept_pkts"] == 7, done

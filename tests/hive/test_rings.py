@@ -25,7 +25,7 @@ def test_packets_from_before_the_alarm_are_in_the_dataset(net, tmp_path):
     before, after = udp(40), udp(20, start=1000)
     net.rig.send(before)
     held(net, ring, 40)
-    alarm = net.admin.post(f"/rings/{ring}/trigger", {"before_s": 30, "after_s": 3, "name": "port scan"},
+    alarm = net.admin.post(f"/rings/{ring}/trigger", {"before_s": 30, "after_s": 5, "name": "port scan"},
                            headers={"Idempotency-Key": "alarm-1"})
     assert alarm.status == 201, alarm.body
     saved = alarm.json
@@ -36,7 +36,7 @@ def test_packets_from_before_the_alarm_are_in_the_dataset(net, tmp_path):
     assert done["kept_pkts"] == 60, done
     assert packets(net, saved["id"], tmp_path)[1] == before + after
     assert net.admin.get(f"/jobs/{ring}").json["state"] == "running"
-    again = net.admin.post(f"/rings/{ring}/trigger", {"before_s": 30, "after_s": 3, "name": "port scan"},
+    again = net.admin.post(f"/rings/{ring}/trigger", {"before_s": 30, "after_s": 5, "name": "port scan"},
                            headers={"Idempotency-Key": "alarm-1"})
     assert (again.status, again.json["id"]) == (200, saved["id"])
     assert net.admin.post(f"/jobs/{ring}/stop").status == 200
