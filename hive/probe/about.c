@@ -35,6 +35,7 @@ int hive_client_trigger(struct hive_client *client, const struct hive_trigger_wi
 {
 	struct hive_capture ring = { 0 };
 	_skep_json_ json_t *job = NULL;
+	json_t *body;
 	char path[96];
 	int r = hive_client_get(client, wish->ring, &ring, err);
 
@@ -43,10 +44,11 @@ int hive_client_trigger(struct hive_client *client, const struct hive_trigger_wi
 	if (r != 0)
 		return r;
 	snprintf(path, sizeof(path), "/v1/rings/%s/trigger", ring.id);
-	r = post(client, path,
-		 json_pack("{s:s, s:I, s:I}", "name", wish->name, "before_ns", (json_int_t)wish->before_ns, "after_ns",
-			   (json_int_t)wish->after_ns),
-		 0, &job, err);
+	body = json_pack("{s:s, s:I, s:I}", "name", wish->name, "before_ns", (json_int_t)wish->before_ns, "after_ns",
+			 (json_int_t)wish->after_ns);
+	if (body && wish->filter)
+		(void)json_object_set_new(body, "filter", json_string(wish->filter));
+	r = post(client, path, body, 0, &job, err);
 	if (r == 0)
 		hive_client_read_capture(job, ret);
 	return r;

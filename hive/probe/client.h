@@ -73,7 +73,7 @@ int hive_client_do(struct hive_client *client, const char *name, enum hive_captu
  * With the same name again: the same capture. SKEP_E_NOT_FOUND: there is no such ring any more.
  */
 struct hive_trigger_wish {
-	const char *ring, *name;
+	const char *ring, *name, *filter; /* filter NULL: everything, whole files */
 	int64_t before_ns, after_ns;
 };
 int hive_client_trigger(struct hive_client *client, const struct hive_trigger_wish *wish,

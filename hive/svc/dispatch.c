@@ -123,6 +123,7 @@ static int trigger(struct hive *hive, struct hive_client *client, const struct h
 	return hive_client_trigger(client,
 				   &(struct hive_trigger_wish){ .ring = ring,
 								.name = name,
+								.filter = job->filter,
 								.before_ns = until(job->from_ns, now),
 								.after_ns = until(now, job->to_ns) },
 				   ret, err);
