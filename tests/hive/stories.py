@@ -183,7 +183,9 @@ def main(words):
     print(f"\nThe hive and its probes go on. Address: {world.url}\nOne-time login as an administrator (within a day): {link}\n"
           "With the command, which asks for a new password:\n"
           f"  {world_module.BIN}/skep login {world.url} --user YOU --claim-file <(echo '{link}')\n"
-          f"  {world_module.BIN}/skep job list")
+          f"  {world_module.BIN}/skep job list\n"
+          f"Traffic on link A:\n  sudo ip netns exec {world.gen_ns} {world_module.BIN}/skep-gen -i wireA --proto quic --rate 1kpps --duration 60\n"
+          f"What to try next: {ROOT}/docs/tutorial/first-dataset.md")
     return 0
 
 
