@@ -178,13 +178,12 @@ def main(words):
         state.unlink()
         shutil.rmtree(inner)
         return 0
-    link = world.one_time_link()
+    link, bin_dir = world.one_time_link(), world_module.BIN
     state.write_text(json.dumps(world.leave()), encoding="utf-8")
     print(f"\nThe hive and its probes go on. Address: {world.url}\nOne-time login as an administrator (within a day): {link}\n"
           "With the command, which asks for a new password:\n"
-          f"  {world_module.BIN}/skep login {world.url} --user YOU --claim-file <(echo '{link}')\n"
-          f"  {world_module.BIN}/skep job list\n"
-          f"Traffic on link A:\n  sudo ip netns exec {world.gen_ns} {world_module.BIN}/skep-gen -i wireA --proto quic --rate 1kpps --duration 60\n"
+          f"  {bin_dir}/skep login {world.url} --user YOU --claim-file <(echo '{link}')\n  {bin_dir}/skep job list\n"
+          f"Traffic on link A:\n  sudo ip netns exec {world.gen_ns} {bin_dir}/skep-gen -i wireA --proto quic --rate 1kpps --duration 60\n"
           f"What to try next: {ROOT}/docs/tutorial/first-dataset.md")
     return 0
 
