@@ -82,7 +82,8 @@ def test_target_is_decoded_once(shared):
     (get(b"/healthz", b"X: a\x01b", b"Connection: close"), b"400"),
     (b"GET /healthz HTTP/3.0\r\n" + HOST + b"\r\n", b"505"),
     (get(b"/healthz", b"Content-Length: 3", b"Connection: close") + b"abc", b"400"),
-], ids=["long field", "very long field", "many fields", "long target", "two hosts", "no host", "control byte", "version", "GET with a body"])
+], ids=["long field", "very long field", "many fields", "long target", "two hosts", "no host", "control byte", "version",
+        "GET with a body"])
 def test_heads_that_are_refused(shared, data, status):
     got = shared.raw(data)
     assert got.startswith(b"HTTP/1.1 " + status), got[:200]

@@ -10,6 +10,7 @@ import pytest
 
 import frames
 import pcapfile
+from test_crash import kill_engine, wait_alive, wait_on_disk
 from test_jobs import balanced, fetch, segments, start
 from test_packets import packets, records, wait_for
 
@@ -125,3 +126,27 @@ def test_killed_daemon_applies_the_filter_afterwards(probe, tmp_path):
     job = probe.wait_job(saved["id"], "done")
     assert job["account"]["stored"] == 5000 and kept(probe, job, tmp_path / "saved") == sorted(sent[1::2])
     wait_for(lambda: {path.name for path in probe.spool.iterdir()} == {ring["id"], saved["id"]}, "nothing else is left")
+
+
+def test_ring_whose_engine_died_gives_what_it_has_and_says_so(probe, tmp_path):
+    ring = start(probe, ring={"duration_ns": 30 * SECOND})
+    before, after = mixed(100, 1), mixed(100, 1000)
+    probe.rig.send(before)
+    wait_on_disk(probe, ring)
+    kill_engine(probe)
+    wait_alive(probe, 2, ring)
+    probe.rig.send(after)
+    for name, wanted, more in (("whole", before + after, {}), ("sifted", (before + after)[1::2], {"filter": "tcp"})):
+        saved = probe.wait_job(trigger(probe, ring, 25, **more)["id"], "done")
+        assert kept(probe, saved, tmp_path / name) == sorted(wanted)
+        assert saved["outcome"] == "incomplete" and any("gap" in reason for reason in saved["reasons"]) and saved["gaps"], saved
+
+
+def test_what_an_engine_left_when_it_died_grows_old_too(probe):
+    ring = start(probe, ring={"duration_ns": 2 * SECOND})
+    probe.rig.send(frames.numbered(50, 200))
+    wait_on_disk(probe, ring)
+    kill_engine(probe)
+    wait_alive(probe, 2, ring)
+    assert any(not segment["name"].startswith("r2.") for segment in segments(probe, ring))
+    wait_for(lambda: not segments(probe, ring), "nothing of the first life is left")
