@@ -524,7 +524,8 @@ static int run(struct extract *x, struct skep_err *err)
 	struct extract_cursor *c;
 	int r = 0;
 
-	qsort(x->cursors, x->n, sizeof(*x->cursors), by_first);
+	if (x->n)
+		qsort(x->cursors, x->n, sizeof(*x->cursors), by_first);
 	while (r == 0 && (c = whose_turn(x, from))) {
 		if (!c->opened) {
 			r = open_cursor(x, c, err);

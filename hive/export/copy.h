@@ -12,7 +12,7 @@
 struct hive_copy_target {
 	bool s3; /* else SFTP */
 	const char *url, *user;
-	const char *secret;   /* SFTP: a password, or a private key (PEM) */
+	const char *secret;	 /* SFTP: a password, or a private key (PEM) */
 	const char *region;	 /* S3; NULL: us-east-1 */
 	const char *host_key;	 /* SFTP */
 	const atomic_bool *stop; /* given up when it becomes true: -ECANCELED */

@@ -15,9 +15,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -32,6 +32,7 @@
 /* The index of 10^6 segments' blocks takes some 60 MB; decoding a handful of files, little. */
 #define CHILD_BYTES (UINT64_C(4) << 30)
 #define ZSTD_LEVEL 3
+#define STOP_MS 200
 
 struct hive_merge {
 	atomic_int refs; /* the reader and the thread */
@@ -142,25 +143,41 @@ static int start_program(const struct hive_merge_cfg *cfg, int out, pid_t *ret_p
 	return r;
 }
 
-/* What it said, and whether it ended well. */
-static bool end_program(pid_t pid, int said, char ret[static SAID_BYTES])
+/* Something to read, or the end; false: *stop became true. */
+static bool wait_for_words(int said, const atomic_bool *stop)
+{
+	struct pollfd fd = { .fd = said, .events = POLLIN };
+
+	while (poll(&fd, 1, stop ? STOP_MS : -1) <= 0)
+		if (stop && atomic_load(stop))
+			return false;
+	return true;
+}
+
+/*
+ * What it said, and its exit code; -1: a signal ended it. stop: NULL, or it is killed when that becomes true.
+ */
+static int end_program(pid_t pid, int said, const atomic_bool *stop, char ret[static SAID_BYTES])
 {
 	size_t n = 0;
-	ssize_t k;
+	ssize_t k = 1;
 	int status = -1;
 
-	while ((k = read(said, ret + n, SAID_BYTES - 1 - n)) != 0 && n < SAID_BYTES - 1) {
-		if (k < 0 && errno == EINTR)
-			continue;
-		if (k < 0)
+	while (k != 0 && n < SAID_BYTES - 1) {
+		if (!wait_for_words(said, stop)) {
+			(void)kill(pid, SIGKILL);
 			break;
-		n += (size_t)k;
+		}
+		k = read(said, ret + n, SAID_BYTES - 1 - n);
+		if (k < 0 && errno != EINTR)
+			break;
+		n += k > 0 ? (size_t)k : 0;
 	}
 	ret[n] = '\0';
 	ret[n - (n && ret[n - 1] == '\n')] = '\0';
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 /* ---- moving ---- */
@@ -277,16 +294,15 @@ static void *move(void *arg)
 {
 	struct hive_merge *merge = arg;
 	char said[SAID_BYTES];
-	bool well;
-	int r;
+	int r, code;
 
 	r = merge->zstd ? move_zstd(merge) : merge->cuts ? move_cut(merge) : move_plain(merge);
 	if (r < 0)
 		(void)kill(merge->pid, SIGKILL);
-	well = end_program(merge->pid, merge->said, said);
-	if (r == 0 && !well)
+	code = end_program(merge->pid, merge->said, NULL, said);
+	if (r == 0 && code)
 		skep_log(SKEP_LOG_ERROR, "a merge did not end well: %s", said);
-	atomic_store(&merge->whole, r == 0 && well);
+	atomic_store(&merge->whole, r == 0 && code == 0);
 	skep_closep(&merge->to); /* only now does the reader see the end */
 	atomic_fetch_sub(&running, 1);
 	merge_unref(merge);
@@ -345,7 +361,7 @@ static int start(const struct hive_merge_cfg *cfg, struct hive_merge *merge, int
 	r = start_thread(merge);
 	if (r < 0) {
 		(void)kill(merge->pid, SIGKILL);
-		(void)end_program(merge->pid, merge->said, said);
+		(void)end_program(merge->pid, merge->said, NULL, said);
 		return skep_err_set(err, r, "no thread: %s", strerror(-r));
 	}
 	*ret_fd = TAKE_FD(reads);
@@ -397,6 +413,16 @@ static int64_t number_of(const json_t *object, const char *name)
 	return json_integer_value(json_object_get(object, name));
 }
 
+/* Its sentence for people, without its name. */
+static const char *words_of(const char *said)
+{
+	static const char name[] = "skep-capture extract: ";
+
+	if (strncmp(said, name, sizeof(name) - 1) == 0)
+		said += sizeof(name) - 1;
+	return *said ? said : "the captures cannot be read";
+}
+
 int hive_merge_check(const struct hive_merge_cfg *cfg, struct hive_merge_account *ret, struct skep_err *err)
 {
 	_skep_close_ int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC), said = -1;
@@ -408,9 +434,13 @@ int hive_merge_check(const struct hive_merge_cfg *cfg, struct hive_merge_account
 
 	if (r != 0)
 		return r;
-	if (!end_program(pid, said, text))
-		return skep_err_set(err, SKEP_E_BAD_DATA, "%.400s",
-				    text[0] ? text : "the captures cannot be read");
+	r = end_program(pid, said, cfg->stop, text);
+	if (r < 0 && cfg->stop && atomic_load(cfg->stop))
+		return skep_err_set(err, -ECANCELED, "the hive is about to end");
+	if (r < 0)
+		return skep_err_set(err, -EIO, "skep-capture was ended by a signal");
+	if (r > 0)
+		return skep_err_set(err, SKEP_E_BAD_DATA, "%.400s", words_of(text));
 	if (skep_json_load("account", text, strlen(text), &account, err) != 0)
 		return -EPROTO;
 	*ret = (struct hive_merge_account){
@@ -441,7 +471,7 @@ int hive_merge_measure(const struct hive_merge_cfg *cfg, struct hive_cut *cut, s
 	merge.from = in;
 	r = move_through(&merge, buf, &(struct hive_cut_to){ 0 });
 	skep_closep(&in);
-	if (!end_program(pid, said, text) || r < 0)
+	if (end_program(pid, said, cfg->stop, text) != 0 || r < 0)
 		return skep_err_set(err, SKEP_E_BAD_DATA, "%.400s", text[0] ? text : "the captures cannot be read");
 	*cut = merge.cut;
 	return 0;

@@ -6,6 +6,7 @@
  */
 #include "common/err.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 struct hive_merge;
@@ -19,6 +20,7 @@ struct hive_merge_cfg {
 	bool pcapng, zstd;
 	uint64_t skip_bytes; /* are left out at the beginning; not with zstd, not with pkts */
 	int64_t pkts;	     /* the first so many are kept; 0: all */
+	const atomic_bool *stop; /* of a check: given up when it becomes true, -ECANCELED; NULL: never */
 };
 
 /* More at once are refused: each is a process and a thread. */

@@ -12,6 +12,7 @@
 #include "hive/export/manifest.h"
 #include "hive/export/merge.h"
 #include "hive/store/store.h"
+#include "hive/svc/datasets.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -111,24 +112,6 @@ static int load_import(struct build *b, int64_t dataset_id)
 
 /* ---- looking at the files ---- */
 
-static char *list_of(const struct build *b)
-{
-	char *text = NULL;
-	size_t n = 0;
-	FILE *out = open_memstream(&text, &n);
-
-	if (!out)
-		return NULL;
-	for (uint32_t i = 0; i < b->n_files; i++)
-		fprintf(out, "%s\t%s\n", b->files[i].name,
-			b->files[i].link_name ? b->files[i].link_name : "");
-	if (fclose(out) != 0) {
-		free(text);
-		return NULL;
-	}
-	return text;
-}
-
 /* The merged capture as the files' own lengths say; 0: one of them does not. */
 static int64_t announced_bytes(const struct build *b)
 {
@@ -145,9 +128,11 @@ static int64_t announced_bytes(const struct build *b)
 /* -errno: it could not be done now. SKEP_E_BAD_DATA and the like: the files are not fine. */
 static int check(struct build *b, struct hive_merge_account *ret, struct skep_err *err)
 {
-	_skep_free_ char *list = list_of(b);
+	_skep_free_ char *list = hive_dataset_list(b->files, b->n_files);
 	_skep_close_ int folder = -1;
-	struct hive_merge_cfg cfg = { .programs = b->hive->cfg.programs, .list = list };
+	struct hive_merge_cfg cfg = { .programs = b->hive->cfg.programs,
+				      .list = list,
+				      .stop = &b->hive->stopping };
 	int r = list ? hive_store_folder(b->hive->store, b->dataset.folder, &folder) : -ENOMEM;
 
 	cfg.folder = folder;
@@ -158,7 +143,7 @@ static int check(struct build *b, struct hive_merge_account *ret, struct skep_er
 /* What stays of the files together: 0, and nothing is to be said of it, if they are within the limits. */
 static int measure(struct build *b, const struct hive_effect *effect, struct hive_cut *cut)
 {
-	_skep_free_ char *list = list_of(b);
+	_skep_free_ char *list = hive_dataset_list(b->files, b->n_files);
 	_skep_close_ int folder = -1;
 	struct hive_merge_cfg cfg = { .programs = b->hive->cfg.programs,
 				      .list = list,

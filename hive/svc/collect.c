@@ -8,6 +8,7 @@
  */
 #include "hive/svc/collect.h"
 
+#include "common/log.h"
 #include "hive/probe/client.h"
 #include "hive/store/store.h"
 
@@ -334,10 +335,23 @@ static int sort_out(const struct fetching *shared, uint32_t *n, bool *ret_unhash
 	return r;
 }
 
+/* For people who wonder, and for bench. */
+static void say_speed(const struct fetching *shared, uint64_t took_ns)
+{
+	int64_t bytes = 0;
+
+	for (uint32_t i = 0; i < shared->n; i++)
+		bytes += shared->segments[i].bytes;
+	skep_log(SKEP_LOG_INFO, "job=%" PRId64 " link=%" PRId64 " fetched=%u bytes=%" PRId64 " ms=%" PRIu64,
+		 shared->place->job.head.id, shared->place->part.link_id, shared->n, bytes,
+		 took_ns / SKEP_NSEC_PER_MSEC);
+}
+
 static int fetch_all(struct hive *hive, struct hive_client *client, const struct place *place, const char *id,
 		     struct skep_err *err)
 {
 	struct fetching shared = { .hive = hive, .place = place, .capture_id = id };
+	uint64_t began_ns = skep_clock_now_ns(hive->clock, CLOCK_MONOTONIC);
 	bool unhashed = false;
 	int r = hive_client_segments(client, id, &shared.segments, &shared.n, err);
 
@@ -350,6 +364,8 @@ static int fetch_all(struct hive *hive, struct hive_client *client, const struct
 		r = shared.result;
 		if (r != 0)
 			*err = shared.err;
+		else
+			say_speed(&shared, skep_clock_now_ns(hive->clock, CLOCK_MONOTONIC) - began_ns);
 	}
 	free(shared.segments);
 	if (r == 0 && unhashed)

@@ -89,3 +89,19 @@ int hive_dataset_manifest(struct hive *hive, const struct hive_actor *actor, int
 	(void)skep_err_set(&err, SKEP_E_BUSY, "the dataset is not complete yet: it has no manifest");
 	return hive_complain_err(complaints, NULL, &err);
 }
+
+char *hive_dataset_list(const struct hive_file *files, uint32_t n)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		return NULL;
+	for (uint32_t i = 0; i < n; i++)
+		fprintf(out, "%s\t%s\n", files[i].name, files[i].link_name ? files[i].link_name : "");
+	if (fclose(out) == 0)
+		return text;
+	free(text);
+	return NULL;
+}

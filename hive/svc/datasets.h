@@ -20,6 +20,8 @@ int hive_dataset_open(struct hive *hive, const struct hive_actor *actor, const s
 /* The text of its manifest, the caller's. SKEP_E_BUSY: it is not complete yet. */
 int hive_dataset_manifest(struct hive *hive, const struct hive_actor *actor, int64_t dataset_id, char **ret,
 			  struct hive_complaints *complaints);
+/* Names and links as hive/export/merge.h takes them, the caller's. NULL: no memory. */
+char *hive_dataset_list(const struct hive_file *files, uint32_t n);
 int hive_dataset_note_download(struct hive *hive, const struct hive_actor *actor, int64_t dataset_id,
 			       const char *what);
 

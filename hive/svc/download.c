@@ -11,6 +11,7 @@
 #include "hive/export/manifest.h"
 #include "hive/export/merge.h"
 #include "hive/store/store.h"
+#include "hive/svc/datasets.h"
 #include "hive/svc/jobs_links.h"
 
 #include <errno.h>
@@ -103,24 +104,6 @@ static void safe_name(const char *name, char *ret, size_t room)
 
 /* ---- merged ---- */
 
-static char *list_of(const struct files *files)
-{
-	char *text = NULL;
-	size_t n = 0;
-	FILE *out = open_memstream(&text, &n);
-
-	if (!out)
-		return NULL;
-	for (uint32_t i = 0; i < files->n; i++)
-		fprintf(out, "%s\t%s\n", files->files[i].name,
-			files->files[i].link_name ? files->files[i].link_name : "");
-	if (fclose(out) != 0) {
-		free(text);
-		return NULL;
-	}
-	return text;
-}
-
 /* The names of the files and their digests decide over the merged bytes, and the program that merges. */
 static void merged_tag(const struct files *files, char ret[static HIVE_DIGEST_TEXT])
 {
@@ -207,7 +190,7 @@ static int plan_merged(struct hive *hive, const struct hive_dataset *dataset, co
 	if (!hive->cfg.programs)
 		return hive_complain(complaints, "format",
 				     "format: this hive does not find skep-capture, so it cannot merge");
-	plan->list = list_of(files);
+	plan->list = hive_dataset_list(files->files, files->n);
 	if (!plan->list)
 		return -ENOMEM;
 	r = narrow(hive, dataset, files, plan);

@@ -136,7 +136,9 @@ static int look(struct looking *l, struct skep_err *err)
 	struct hive_store_name file = { l->import.folder, l->import.file };
 	_skep_close_ int folder = -1;
 	const struct hive_store_whole whole = { .bytes = l->import.bytes, .sha256 = l->import.sha256 };
-	struct hive_merge_cfg cfg = { .programs = l->hive->cfg.programs, .list = l->import.file };
+	struct hive_merge_cfg cfg = { .programs = l->hive->cfg.programs,
+				      .list = l->import.file,
+				      .stop = &l->hive->stopping };
 	int r = hive_store_sum(l->hive->store, &file, &l->sum);
 
 	/* it was sealed before a restart, if it is there under its name */
@@ -234,6 +236,9 @@ int hive_import_check_next(struct hive *hive)
 	if (r < 0)
 		return r;
 	r = look(&l, &err);
+	/* what will not be better the next time is no reason to look at it for ever */
+	if (r < 0 && r != -ENOMEM && r != -EMFILE && r != -EAGAIN && r != -ECANCELED)
+		r = skep_err_set(&err, SKEP_E_BAD_DATA, "what was received cannot be read: %s", strerror(-r));
 	if (r > 0)
 		return finish(&l, "failed", err.text, 0);
 	if (r == 0)
