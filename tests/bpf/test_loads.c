@@ -128,8 +128,12 @@ static uint32_t fill(struct flt_jobset *set, FILE *f, uint32_t inside, uint32_t 
 						  .inside = inside,
 						  .reduction = { .sample_every = n % 3 } };
 		struct skep_err err = SKEP_ERR_NULL;
+		int r, tries = 0;
 
-		if (flt_jobset_put(set, &job, &err) == 0)
+		do /* half a second is enough for libpcap on a real machine only */
+			r = flt_jobset_put(set, &job, &err);
+		while (r && strstr(err.text, "took too long") && ++tries < 5);
+		if (r == 0)
 			n++;
 		else
 			++*unknown;
