@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from . import compare, goals, host, pictures, report, schema
@@ -139,11 +140,12 @@ def run_all(args, plans, tools, work_dir, journal):
                     run_plan(bench, plan, number, journal)
                 except OutOfTime:
                     missing[plan.name] = f"the time was over in round {number + 1} of {plan.rounds}"
-                except BenchError as error:
-                    # one that cannot run must not cost the others their results
-                    missing[plan.name] = str(error)
+                except Exception as error:  # whatever is wrong with one scenario must not cost the others their results
+                    missing[plan.name] = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
                     failed |= not isinstance(error, Unavailable)
-                    print(f"bench: {plan.name}: {error}", file=sys.stderr, flush=True)
+                    print(f"bench: {plan.name}: {missing[plan.name]}", file=sys.stderr, flush=True)
+                    if not isinstance(error, BenchError):
+                        traceback.print_exc()
     return missing, failed
 
 
@@ -168,7 +170,8 @@ def new_result(args, plans, tools, work_dir, warnings):
               "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
               "seconds": 0.0, "host": host.describe(work_dir, SOURCE),
               "versions": {t.program: t.version() for n, t in tools.items() if not n.startswith(("limit", "classify"))},
-              "plan": {plan.name: plan.described() for plan in plans}, "titles": {plan.name: [plan.title, plan.table] for plan in plans},
+              "plan": {plan.name: plan.described() for plan in plans}, "titles": {name: [plan.title, plan.table] for name,
+                                                                                  plan in load_all(args.mode).items()},
               "warnings": warnings, "missing": {}, "limits": [], "rows": [], "figures": [], "goals": []}
     if result["host"]["load_before"] > BUSY_LOAD:
         warnings.append(f"The machine was busy before the run (load {result['host']['load_before']:.2f}): the numbers are too low.")
