@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 sys.dont_write_bytecode = True
@@ -116,11 +117,22 @@ def administrator(world, folder, say, recorder):
     token = folder / "token"
     token.touch(mode=0o600)
     token.write_text(world.token, encoding="ascii")
+    over = threading.Event()
+
+    def traffic():
+        """Links do not fall silent after an alarm; and a ring is asked for files that were written to in the time."""
+        while not over.wait(0.3):
+            world.send("A", other(1, 5))
+
+    sender = threading.Thread(target=traffic)
+    sender.start()
     try:
         done = subprocess.run(["/usr/bin/python3", "-B", "-c", script], cwd=folder, capture_output=True, text=True, timeout=120,
                               check=False, env={**os.environ, "PYTHONPATH": str(ROOT / "hive" / "client" / "python")})
     finally:
         token.unlink()
+        over.set()
+        sender.join()
     if done.returncode:
         raise AssertionError(f"the detector's program failed: {done.stderr}")
     file = folder / "alarm.pcapng"

@@ -13,6 +13,7 @@ import pathlib
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,6 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("SKEP_BIN", ROOT / "build" / "bin"))
 sys.path[:0] = [str(ROOT / "hive" / "client" / "python"), str(ROOT / "tests" / "net")]
 
-import pcapfile  # noqa: E402
 import skep  # noqa: E402
 from netns import Relay  # noqa: E402
 
@@ -157,13 +157,13 @@ class World:
     # --- what happens in it ---
 
     def send(self, link, frames):
-        """Sends frames on the wire behind a link; each arrives, or it is an error."""
-        file = self.folder / "send.pcap"
-        pcapfile.write(file, frames)
+        """Sends frames on the wire behind a link, paced; each arrives, or it is an error."""
         stats = pathlib.Path("/sys/class/net") / f"wire{link}" / "statistics"
         read = ["ip", "netns", "exec", self.gen_ns, "cat", stats / "tx_packets", stats / "tx_dropped"]
         before = command(*read).stdout.split()
-        command("ip", "netns", "exec", self.gen_ns, BIN / "skep-send", "-i", f"wire{link}", file)
+        data = b"".join(struct.pack("!I", len(frame)) + frame for frame in frames)
+        subprocess.run(["ip", "netns", "exec", self.gen_ns, sys.executable, "-B", str(ROOT / "tests" / "net" / "send.py"), f"wire{link}",
+                        "10000"], input=data, capture_output=True, timeout=60 * PATIENCE, check=True)
         sent, lost = (int(now) - int(then) for now, then in zip(command(*read).stdout.split(), before))
         if sent != len(frames) or lost:
             raise RuntimeError(f"link {link}: {sent} of {len(frames)} frames were sent, {lost} were lost on the way")
