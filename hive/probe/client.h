@@ -19,6 +19,14 @@ struct hive_client;
  */
 int hive_client_new(const char *address, const char *key_pin, const char *token, struct hive_client **ret);
 struct hive_client *hive_client_free(struct hive_client *client);
+
+static inline void hive_client_freep(struct hive_client **client)
+{
+	hive_client_free(*client);
+}
+
+#define _hive_client_ SKEP_CLEANUP(hive_client_freep)
+
 /* Another one to the same probe, for another thread. */
 int hive_client_copy(const struct hive_client *client, struct hive_client **ret);
 

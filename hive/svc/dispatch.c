@@ -78,13 +78,6 @@ static void put(struct hive_dispatch *d, const struct task *task)
 
 /* ---- tasks ---- */
 
-static void client_freep(struct hive_client **client)
-{
-	hive_client_free(*client);
-}
-
-#define _client_ SKEP_CLEANUP(client_freep)
-
 static struct hive_status status_of(const struct hive_capture *capture)
 {
 	static const enum hive_at_probe at[] = {
@@ -178,7 +171,7 @@ static int ask(struct hive *hive, const struct hive_effect *effect, struct hive_
 		[HIVE_REQUEST_PAUSE] = HIVE_CAPTURE_PAUSE, [HIVE_REQUEST_RESUME] = HIVE_CAPTURE_RESUME,
 		[HIVE_REQUEST_STOP] = HIVE_CAPTURE_STOP, [HIVE_REQUEST_DELETE] = HIVE_CAPTURE_DELETE,
 	};
-	_client_ struct hive_client *client = NULL;
+	_hive_client_ struct hive_client *client = NULL;
 	char name[HIVE_CAPTURE_NAME];
 	int r = hive_probe_client(hive, effect->probe_id, &client);
 
@@ -218,7 +211,7 @@ static void do_request(struct hive *hive, const struct hive_effect *effect)
 
 static void do_collect(struct hive *hive, const struct hive_effect *effect)
 {
-	_client_ struct hive_client *client = NULL;
+	_hive_client_ struct hive_client *client = NULL;
 	struct skep_err err = SKEP_ERR_NULL;
 	struct hive_collected collected;
 
@@ -296,7 +289,7 @@ static void tell_progress(struct hive *hive, int64_t job_id, int64_t link_id,
 static bool do_poll(struct hive *hive, const struct task *task)
 {
 	int64_t probe_id = task->effect.probe_id;
-	_client_ struct hive_client *client = NULL;
+	_hive_client_ struct hive_client *client = NULL;
 	_skep_free_ struct hive_capture *captures = NULL;
 	struct skep_err err = SKEP_ERR_NULL;
 	uint64_t asked_ns = (uint64_t)hive_now_ns(hive);

@@ -17,13 +17,6 @@
 #define FILTER_MAX 65536
 #define CHECK_PROBES_MAX 4 /* that do not answer, of 10 s each */
 
-static void client_freep(struct hive_client **client)
-{
-	hive_client_free(*client);
-}
-
-#define _client_ SKEP_CLEANUP(client_freep)
-
 static int choose(struct hive *hive, const struct hive_actor *actor, const struct hive_filter_wish *wish,
 		  struct hive_chosen *chosen, struct hive_complaints *complaints)
 {
@@ -55,7 +48,7 @@ static int busy(struct hive_complaints *complaints, const char *why, const char 
 static int ask_one(struct hive *hive, const struct hive_job_link *part, const char *filter, bool up,
 		   struct hive_checked *ret)
 {
-	_client_ struct hive_client *client = NULL;
+	_hive_client_ struct hive_client *client = NULL;
 	struct hive_probe_state state;
 	int r;
 
@@ -142,7 +135,7 @@ static void take_rates(const struct asking *a, const struct hive_rate *rates, ui
 static void *ask(void *arg)
 {
 	const struct asking *a = arg;
-	_client_ struct hive_client *client = NULL;
+	_hive_client_ struct hive_client *client = NULL;
 	_skep_free_ struct hive_rate *rates = NULL;
 	_skep_free_ const char **list = calloc(a->chosen->n, sizeof(*list));
 	_skep_free_ char (*names)[64] = calloc(a->chosen->n, sizeof(*names));

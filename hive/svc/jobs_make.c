@@ -68,10 +68,13 @@ static int check_allowance(struct hive_tx *tx, const struct hive_actor *actor, c
 	if (job->priority > may.priority)
 		(void)hive_complain(complaints, "priority", "priority: your groups may ask for at most \"%s\"",
 				    hive_priority_names[may.priority]);
-	if (job->kind == HIVE_KIND_CAPTURE && may.duration_s &&
+	if (job->kind != HIVE_KIND_SAVED && may.duration_s &&
 	    (!job->limit_duration_s || job->limit_duration_s > may.duration_s))
 		(void)hive_complain(complaints, "limit_duration_s", "limit_duration_s: your groups allow at most %" PRId64 " s",
 				    may.duration_s);
+	if (job->kind == HIVE_KIND_SAVED && may.duration_s &&
+	    job->to_ns - job->from_ns > may.duration_s * (int64_t)SKEP_NSEC_PER_SEC)
+		(void)hive_complain(complaints, "before_s", "before_s: your groups allow jobs of at most %" PRId64 " s", may.duration_s);
 	if (may.jobs && unfinished >= may.jobs)
 		(void)hive_complain(complaints, NULL, "you have %" PRId64 " jobs that have not ended; your groups allow %" PRId64,
 				    unfinished, may.jobs);

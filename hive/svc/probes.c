@@ -70,13 +70,6 @@ int hive_enrol_parse(const char *line, struct hive_probe *ret, struct hive_compl
 
 /* ---- asking ---- */
 
-static void client_freep(struct hive_client **client)
-{
-	hive_client_free(*client);
-}
-
-#define _client_ SKEP_CLEANUP(client_freep)
-
 int hive_probe_client(struct hive *hive, int64_t probe_id, struct hive_client **ret)
 {
 	_hive_probe_ struct hive_probe probe = { 0 };
@@ -190,7 +183,7 @@ int hive_probe_enrol(struct hive *hive, const struct hive_actor *actor, struct h
 		     struct hive_complaints *complaints)
 {
 	struct hive_probe *probe = change->row;
-	_client_ struct hive_client *client = NULL;
+	_hive_client_ struct hive_client *client = NULL;
 	struct hive_interface *all = NULL;
 	struct skep_err err = SKEP_ERR_NULL;
 	uint32_t n = 0;
@@ -220,7 +213,7 @@ int hive_probe_discover(struct hive *hive, const struct hive_actor *actor, int64
 			struct hive_complaints *complaints)
 {
 	_hive_probe_ struct hive_probe probe = { 0 };
-	_client_ struct hive_client *client = NULL;
+	_hive_client_ struct hive_client *client = NULL;
 	struct hive_interface *all = NULL;
 	struct skep_err err = SKEP_ERR_NULL;
 	uint32_t n = 0;

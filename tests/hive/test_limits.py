@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Proves the limits of jobs over links of two probes, with real packets: exact for each link, and exact in total, to the packet, in order
-of time; the links start together or each for itself; a probe that is missing is waited for, left out and said, or fails the job; and a critical
-job takes its room on both links, which goes back with what was left."""
+of time; the links start together or each for itself; a probe that is missing is waited for, left out and said, or fails the job; and a
+critical job takes its room on both links, which goes back with what was left."""
 import time
 import types
 
@@ -155,27 +155,3 @@ def test_a_critical_job_takes_its_room_on_both_links_and_gives_it_back(two, tmp_
     for link, left in (("A", 25), ("B", 20)):
         got = [record[2] for record in merged(two, lesser, tmp_path, f"format=pcap&link={link}")[1]]
         assert got == first[link] + second[link][:left]
-
-
-def test_a_trigger_takes_what_it_asks_for_and_no_more(two, tmp_path):
-    """The ring keeps whole files; the dataset is the time and the filter of the trigger."""
-    ring = two.post("/rings", {"name": "recorder", "links": "*", "filter": "udp", "ring_duration_s": 60}).json["id"]
-    running(two, ring)
-    two.world.send("A", numbered(20, 0))
-    wait_for(lambda: look(two, ring)["stored_pkts"] == 20, 30)
-    time.sleep(4)  # more than the second or two that rounding adds
-    near, began = numbered(30, 5000), time.monotonic()
-    two.world.send("B", near)
-    wait_for(lambda: look(two, ring)["stored_pkts"] == 50, 30)
-    ports = " or ".join(f"src port {10000 + 5000 + n}" for n in range(7))
-    some = two.post(f"/rings/{ring}/trigger", {"before_s": int(time.monotonic() - began) + 2, "filter": ports,
-                                                "name": "some"}).json["id"]
-    every = two.post(f"/rings/{ring}/trigger", {"before_s": 50, "name": "every"}).json["id"]
-    done = until(two, some, "done")
-    assert done["kept_pkts"] == 7, done
-    dataset, got = merged(two, some, tmp_path)
-    assert dataset["pkts"] == 7 and [record[2] for record in got] == near[:7]
-    assert [record[2] for record in merged(two, some, tmp_path, "format=pcap&filter=src%20port%2015003")[1]] == [near[3]]
-    assert until(two, every, "done")["kept_pkts"] == 50
-    assert len(merged(two, every, tmp_path)[1]) == 50
-    assert two.post(f"/jobs/{ring}/cancel").status == 200
