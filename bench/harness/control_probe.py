@@ -20,6 +20,7 @@ from .rig import CPU_RX, CPU_TX, RX_LINK, TX_LINK, BenchError, run
 
 CLONE_NEWNET = 0x40000000
 ANSWER_S = 60.0
+IDLE_S = 20.0
 END_STATES = ("done", "failed", "cancelled")
 
 
@@ -56,6 +57,7 @@ class Probe:
         self.spool = self.folder / "spool"
         self.config = self.folder / "control.conf"
         self.process = self.connection = None
+        self.asked_s = 0.0
         self.write_config()
         self.token = self.command("token", "new", "bench").strip()
 
@@ -152,7 +154,11 @@ jobs = 64
         return {"Authorization": f"Bearer {self.token}"}
 
     def ask(self, method, path, body=None):
-        """On one connection that is kept; returns (status, object or bytes)."""
+        """On one connection that is kept, but not until the daemon closes it; returns (status, object or bytes)."""
+        if self.connection and time.monotonic() - self.asked_s > IDLE_S:
+            self.connection.close()
+            self.connection = None
+        self.asked_s = time.monotonic()
         if not self.connection:
             self.connection = http.client.HTTPConnection("127.0.0.1")
             self.connection.sock = self.socket()
