@@ -8,6 +8,8 @@
  */
 #include "capture/sidecar.h"
 
+#include "capture/sidecar_rows.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -74,8 +76,7 @@ static const char *const columns[] = {
 	"file_offset", "raw_offset", "file_bytes", "raw_bytes", "pkts", "ts_first_ns", "ts_last_ns",
 };
 #define N_COLUMNS ARRAY_LEN(columns)
-_Static_assert(sizeof(struct cap_sidecar_entry) == N_COLUMNS * sizeof(uint64_t),
-	       "an entry is its columns, in order");
+_Static_assert(N_COLUMNS == CAP_SIDECAR_COLUMNS, "each has a name");
 
 /* What cap_sidecar_read returns; the strings of `sc` live in `root`. */
 struct owner {
@@ -533,16 +534,39 @@ static int read_all(struct owner *o, struct skep_err *err)
 	return r;
 }
 
+/* What is before the rows, with an empty index. */
+static json_t *load_head(const char *text, size_t n, json_error_t *where)
+{
+	_skep_free_ char *head = malloc(n + 2);
+
+	if (!head)
+		return NULL;
+	memcpy(head, text, n);
+	memcpy(head + n, "]}", 2);
+	return json_loadb(head, n + 2, JSON_REJECT_DUPLICATES, where);
+}
+
+static void take_rows(struct owner *o, struct cap_sidecar_rows *rows)
+{
+	free(o->index);
+	o->index = TAKE_PTR(rows->v);
+	o->sc.index = o->index;
+	o->sc.n_index = rows->n;
+}
+
 int cap_sidecar_parse(const char *text, size_t n, struct cap_sidecar **ret, struct skep_err *err)
 {
 	struct owner *o = calloc(1, sizeof(*o));
-	json_error_t where;
+	struct cap_sidecar_rows rows = { .v = NULL };
+	json_error_t where = { .text = "no memory" };
+	bool split;
 	int r;
 
 	if (!o)
 		return -ENOMEM;
 	o->sc.owner = o;
-	o->root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &where);
+	split = cap_sidecar_rows_read(text, n, &rows);
+	o->root = split ? load_head(text, rows.at, &where) : json_loadb(text, n, JSON_REJECT_DUPLICATES, &where);
 	if (!o->root)
 		r = skep_err_set(err, SKEP_E_BAD_DATA, "sidecar: line %d, column %d: %s", where.line,
 				 where.column, where.text);
@@ -550,6 +574,9 @@ int cap_sidecar_parse(const char *text, size_t n, struct cap_sidecar **ret, stru
 		r = skep_err_set(err, SKEP_E_BAD_DATA, "sidecar: not a JSON object");
 	else
 		r = read_all(o, err);
+	if (r == 0 && split)
+		take_rows(o, &rows);
+	free(rows.v);
 	if (r) {
 		cap_sidecar_free(&o->sc);
 		return r;

@@ -209,6 +209,70 @@ static void bad_files_are_refused_in_words(void **state)
 	assert_int_equal(cap_sidecar_read(dirfd_, "absent", &sc, &err), -ENOENT);
 }
 
+/* A text and the same with a blank in front of its index, which only jansson reads. */
+static void check_alike(const char *text, size_t n)
+{
+	static const char key[] = "\"index\":";
+	struct cap_sidecar *quick = NULL, *slow = NULL;
+	char *copy = malloc(n + 1);
+	const char *at = memmem(text, n, key, sizeof(key) - 1);
+	size_t before = at ? (size_t)(at - text) + sizeof(key) - 1 : 0;
+	int a, b;
+
+	memcpy(copy, text, before);
+	copy[before] = ' ';
+	memcpy(copy + before + 1, text + before, n - before);
+	a = cap_sidecar_parse(text, n, &quick, NULL);
+	b = cap_sidecar_parse(copy, n + 1, &slow, NULL);
+	if (a != b)
+		fail_msg("%d, but %d by jansson: %.*s", a, b, (int)n, text);
+	if (a == 0) {
+		assert_int_equal(quick->n_index, slow->n_index);
+		for (size_t i = 0; i < quick->n_index; i++)
+			assert_memory_equal(&quick->index[i], &slow->index[i], sizeof(*quick->index));
+		assert_int_equal(quick->bytes_disk, slow->bytes_disk);
+	}
+	cap_sidecar_free(quick);
+	cap_sidecar_free(slow);
+	free(copy);
+}
+
+static void the_quick_way_reads_what_jansson_reads(void **state)
+{
+	static const char odd[] = "0123456789[]{},:\"\\ -+.eEnulst\n";
+	const struct cap_sidecar_entry entries[] = {
+		{ 6, 24, 100, 900, 3, 1700000000000000000, 1700000000000000009 },
+		{ 106, 924, CAP_SIDECAR_UNKNOWN, 0, 0, CAP_SIDECAR_UNKNOWN, INT64_MAX },
+	};
+	struct cap_sidecar sc = full();
+	_skep_free_ char *text = NULL;
+	char path[4200];
+	uint64_t seed = 7;
+	size_t n;
+
+	(void)state;
+	sc.index = entries;
+	sc.n_index = ARRAY_LEN(entries);
+	assert_int_equal(cap_sidecar_write(dirfd_, "quick", &sc), 0);
+	(void)snprintf(path, sizeof(path), "%s/quick.json", dir);
+	text = tool_read_file(path, &n);
+	check_alike(text, n);
+	for (size_t cut = 0; cut <= n; cut++)
+		check_alike(text, cut);
+	for (int i = 0; i < 30000; i++) {
+		/* mostly behind the beginning of the index */
+		size_t at = tool_random(&seed) % (i % 4 ? 200 : n);
+		size_t more = 1 + tool_random(&seed) % 3;
+		char *spoilt = malloc(n);
+
+		memcpy(spoilt, text, n);
+		for (size_t k = 0; k < more; k++)
+			spoilt[(n - 1 - at + k) % n] = odd[tool_random(&seed) % (sizeof(odd) - 1)];
+		check_alike(spoilt, n);
+		free(spoilt);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -217,6 +281,7 @@ int main(void)
 		cmocka_unit_test(odd_strings_do_no_harm),
 		cmocka_unit_test(a_failed_write_leaves_the_old_file),
 		cmocka_unit_test(bad_files_are_refused_in_words),
+		cmocka_unit_test(the_quick_way_reads_what_jansson_reads),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
