@@ -109,7 +109,7 @@ struct hive_job {
 	int64_t priority;
 	int64_t start_mode;
 	int64_t missing;
-	int64_t limit_duration_s; /* all limits: 0 is none; duration is captured time, per link */
+	int64_t limit_duration_s; /* all limits: 0 is none; duration is of each link, from its start */
 	int64_t limit_bytes; /* of all links together */
 	int64_t limit_pkts;
 	int64_t link_limit_bytes;
