@@ -207,11 +207,9 @@ static bool look_at(struct ctl_pipes *child, int *ret_code)
 /* Its last words, as a reason. */
 static void say_why(struct job *job, const struct ctl_pipes *child)
 {
-	char text[400] = "";
-	ssize_t n = read(child->errors, text, sizeof(text) - 1);
+	char text[400];
 
-	text[SKEP_MAX(n, 0)] = '\0';
-	text[strcspn(text, "\n")] = '\0';
+	ctl_process_words(child, text, sizeof(text));
 	ctl_job_add_reason(job, "the filter could not be applied, so all that the ring had is here: %s",
 			   text[0] ? text : "a program was ended");
 }

@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/stat.h>
 
 #define CPU_S 3600
@@ -37,19 +36,6 @@ static void free_packets(struct packets *p)
 	ctl_pcap_fini(&p->pcap);
 	free(p->ask.filter);
 	free(p);
-}
-
-/* What a child wrote to its standard error, without the name of the program. */
-static void read_words(int fd, char *buf, size_t room)
-{
-	char text[500];
-	ssize_t n = read(fd, text, sizeof(text) - 1);
-	char *colon;
-
-	text[SKEP_MAX(n, 0)] = '\0';
-	text[strcspn(text, "\n")] = '\0';
-	colon = !strncmp(text, "skep-capture", 12) ? strstr(text, ": ") : NULL;
-	(void)snprintf(buf, room, "%s", colon ? colon + 2 : text);
 }
 
 /* The directories of the job's lives that are there, open. */
@@ -187,8 +173,7 @@ static int judge(struct packets *p, struct skep_err *err)
 	char words[512];
 	int code;
 
-	read_words(p->child.errors, words,
-		   sizeof(words)); /* it has ended, or closed its output: no long wait */
+	ctl_process_words(&p->child, words, sizeof(words));
 	code = ctl_process_wait(p->child.pid);
 	p->child.pid = 0;
 	if (code == 0)

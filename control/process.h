@@ -45,6 +45,8 @@ struct ctl_pipes {
  * with the calling thread.
  */
 int ctl_process_confined(const struct ctl_run *run, struct ctl_pipes *ret, struct skep_err *err);
+/* The first line that it wrote to its standard error, without its name; "": none. Waits for it, or its end. */
+void ctl_process_words(const struct ctl_pipes *pipes, char *buf, size_t room);
 /* SIGKILL to its group, and waits for it. */
 void ctl_process_end(pid_t pid);
 /* Waits for its end. The exit code; -1: ended by a signal. */

@@ -101,3 +101,15 @@ int ctl_process_confined(const struct ctl_run *run, struct ctl_pipes *ret, struc
 	*ret = (struct ctl_pipes){ .pid = pid, .out = TAKE_FD(out_r), .errors = TAKE_FD(err_r) };
 	return 0;
 }
+
+void ctl_process_words(const struct ctl_pipes *pipes, char *buf, size_t room)
+{
+	char text[400];
+	ssize_t n = read(pipes->errors, text, sizeof(text) - 1);
+	char *colon;
+
+	text[SKEP_MAX(n, 0)] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	colon = !strncmp(text, "skep-", 5) ? strstr(text, ": ") : NULL;
+	(void)snprintf(buf, room, "%s", colon ? colon + 2 : text);
+}
