@@ -4,6 +4,7 @@ Wireshark, with a real hive, two real probes behind TLS, and real packets on the
 import json
 import os
 import random
+import re
 import subprocess
 import threading
 import time
@@ -16,6 +17,7 @@ import stories
 import world as world_module
 from client import Command, skep
 from hive import BIN, wait_for
+from skep.cli import output
 from stories import capturing, other, packets, quic
 
 
@@ -146,6 +148,21 @@ def test_a_merged_download_that_breaks_is_whole_in_the_end(world, tmp_path):
         assert span == sent[300:]
     finally:
         relay.close()
+
+
+def test_progress_says_how_fast(world):
+    job = world.admin.create_job("speed", ["A"], filter="udp port 53", max_pkts=100_000, duration="1h")
+    capturing(world.admin, job)
+
+    def fast():
+        world.send("A", other(100))
+        speed = output.job_speed(world.admin.get_job(job))
+        return re.fullmatch(r", [1-9]\d* packets/s(, until about \d\d:\d\d:\d\d)?", speed)
+
+    assert wait_for(fast, 30)
+    assert 0 < output.job_share(world.admin.get_job(job)) < 1
+    done = world.admin.wait(world.admin.cancel_job(job), check=False)
+    assert output.job_speed(done) == "" and output.job_share(done) == 1
 
 
 def test_filters_are_asked_of_a_probe(world):

@@ -180,8 +180,8 @@ class Bar:
         self.drawn_s, self.text = 0.0, ""
 
     def draw(self, text: str, share: float | None) -> None:
-        bar = f" [{'#' * round(20 * share):<20}] {100 * share:3.0f} %" if share is not None else ""
-        self.text = printable(text) + bar
+        bar = f"{100 * share:3.0f} % [{'#' * round(20 * share):<20}] " if share is not None else ""
+        self.text = bar + printable(text)  # what does not fit is cut off at the end
         if time.monotonic() - self.drawn_s >= 0.1:
             self._write()
 
@@ -209,13 +209,21 @@ class JobProgress:
             return
         text = f"job {job.id} {job.state}: {job.stored_pkts} packets, {show_bytes(job.stored_bytes)}, {job.dropped_pkts} dropped"
         if sys.stderr.isatty():
-            self.bar.draw(text, job_share(job))
+            self.bar.draw(text + job_speed(job), job_share(job))
         elif job.state != self.state:
             print(f"skep: {text}", file=sys.stderr)
         self.state = job.state
 
     def close(self) -> None:
         self.bar.close(keep=False)
+
+
+def job_speed(job: JobDetail) -> str:
+    """How fast it is now, and when it will be over if that goes on."""
+    now = [link.progress for link in job.links if link.progress]
+    ends = [one.estimated_end for one in now if one.estimated_end]
+    until = f", until about {max(ends).astimezone():%H:%M:%S}" if ends else ""
+    return f", {sum(one.pkts_per_s for one in now):.0f} packets/s{until}" if now else ""
 
 
 def job_share(job: JobDetail) -> float:
