@@ -22,7 +22,9 @@
 
 /* One TLS record holds 16 KiB; eight of them per turn of the server's thread. */
 #define FILE_CHUNK_BYTES (128u * 1024)
-#define STREAM_CHUNK_BYTES (64u * 1024)
+/* Allocated for each answer: of a stream, as large as pays; events are small, and their readers many. */
+#define STREAM_CHUNK_BYTES (256u * 1024)
+#define EVENTS_CHUNK_BYTES (16u * 1024)
 
 const char *skep_http_method(const struct skep_http_req *req)
 {
@@ -615,7 +617,8 @@ static int answer_live(struct skep_http_req *req, struct http_live *live, const 
 	if (live->events.hub)
 		skep_events_join(live->events.hub, &live->reader);
 	response = MHD_create_response_from_callback(known ? stream->length : MHD_SIZE_UNKNOWN,
-						     STREAM_CHUNK_BYTES, live_read, live, live_free);
+						     stream->fd >= 0 ? STREAM_CHUNK_BYTES : EVENTS_CHUNK_BYTES,
+						     live_read, live, live_free);
 	if (!response)
 		live_free(live);
 	return set_answer(req, status, response) ?: set_type(req, type);
