@@ -28,6 +28,8 @@
 #include <sys/statvfs.h>
 
 #define LOOK_NS (2 * SKEP_NSEC_PER_SEC)
+/* At most this part of the time is spent on looking. */
+#define LOOK_PART 20u
 /* The engine stops at the reserve: begin to free before it does. */
 #define AHEAD_OF_RESERVE(reserve) ((reserve) + (reserve) / 2)
 /* Free a little more than must be, so that it is not needed again at once. */
@@ -43,7 +45,7 @@ struct found {
 struct ctl_spool {
 	const struct ctl_config *cfg;
 	struct skep_events *events;
-	uint64_t looked_ns;
+	uint64_t next_ns;    /* to look */
 	struct found *found; /* of one look */
 	size_t n, room;
 	pthread_mutex_t lock; /* of the figures */
@@ -265,30 +267,31 @@ static void say_full(struct ctl_spool *spool, bool full, bool quota)
 					    "in the spool was collected: jobs will end\"}");
 }
 
-void ctl_spool_look(struct ctl_spool *spool, json_t *(*jobs)(void *arg), void *arg)
+static uint64_t now_ns(void)
+{
+	return skep_clock_now_ns(&skep_clock_system, CLOCK_MONOTONIC);
+}
+
+static bool is_pressed(const struct ctl_config *cfg)
+{
+	return free_bytes(cfg) < AHEAD_OF_RESERVE(cfg->reserve_bytes);
+}
+
+static bool is_over_quota(const struct ctl_config *cfg, uint64_t used)
+{
+	return cfg->quota_bytes && used >= cfg->quota_bytes;
+}
+
+static void look(struct ctl_spool *spool, int root, const json_t *jobs)
 {
 	const struct ctl_config *cfg = spool->cfg;
-	uint64_t now = skep_clock_now_ns(&skep_clock_system, CLOCK_MONOTONIC), used, collected = 0;
-	bool pressed = free_bytes(cfg) < AHEAD_OF_RESERVE(cfg->reserve_bytes), full, quota;
-	_skep_close_ int root = -1;
-	json_t *list;
+	uint64_t used = look_at_all(spool, root, jobs), collected = 0;
+	bool full;
 
-	/* While nothing can be freed there is no use in looking all the time. */
-	if (spool->looked_ns && now - spool->looked_ns < (pressed && !spool->figures.full ? 0 : LOOK_NS))
-		return;
-	root = open(cfg->spool_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (root < 0)
-		return;
-	spool->looked_ns = now;
-	list = jobs(arg);
-	used = look_at_all(spool, root, list);
-	json_decref(list);
-	quota = cfg->quota_bytes && used >= cfg->quota_bytes;
-	if (quota || pressed)
+	if (is_over_quota(cfg, used) || is_pressed(cfg))
 		used = make_room(spool, root, used);
-	quota = cfg->quota_bytes && used >= cfg->quota_bytes;
-	full = quota || free_bytes(cfg) < AHEAD_OF_RESERVE(cfg->reserve_bytes);
-	say_full(spool, full, quota);
+	full = is_over_quota(cfg, used) || is_pressed(cfg);
+	say_full(spool, full, is_over_quota(cfg, used));
 	for (size_t i = 0; i < spool->n; i++)
 		collected += spool->found[i].collected && spool->found[i].alone ? spool->found[i].bytes : 0;
 	free(spool->found);
@@ -299,4 +302,23 @@ void ctl_spool_look(struct ctl_spool *spool, json_t *(*jobs)(void *arg), void *a
 	spool->figures.collected_bytes = collected;
 	spool->figures.full = full;
 	pthread_mutex_unlock(&spool->lock);
+}
+
+void ctl_spool_look(struct ctl_spool *spool, json_t *(*jobs)(void *arg), void *arg)
+{
+	uint64_t began = now_ns(), took;
+	_skep_close_ int root = -1;
+	json_t *list;
+
+	/* While nothing can be freed there is no use in looking all the time. */
+	if (began < spool->next_ns && (!is_pressed(spool->cfg) || spool->figures.full))
+		return;
+	root = open(spool->cfg->spool_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return;
+	list = jobs(arg);
+	look(spool, root, list);
+	json_decref(list);
+	took = now_ns() - began;
+	spool->next_ns = began + SKEP_MAX(LOOK_NS, LOOK_PART * took);
 }
