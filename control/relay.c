@@ -243,7 +243,7 @@ int ctl_relay_poll(struct ctl_relay *relay, int fd, int wait_ms)
 int ctl_relay_write(struct ctl_relay *relay, const void *bytes, size_t n, uint32_t wait_ms,
 		    size_t *ret_written)
 {
-	uint64_t until = now_ms() + wait_ms;
+	uint64_t until = now_ms() + wait_ms, now;
 	size_t done = 0;
 	int r = 0;
 
@@ -257,7 +257,8 @@ int ctl_relay_write(struct ctl_relay *relay, const void *bytes, size_t n, uint32
 		} else if (errno == EAGAIN && wait_ms && now_ms() >= until) {
 			r = -ETIME;
 		} else if (errno == EAGAIN) {
-			(void)poll(&out, 1, wait_ms ? (int)(until - SKEP_MIN(now_ms(), until)) : -1);
+			now = now_ms();
+			(void)poll(&out, 1, !wait_ms ? -1 : now < until ? (int)(until - now) : 0);
 		} else if (errno != EINTR) {
 			r = -errno;
 		}
