@@ -3,6 +3,7 @@
 closed, with which the program says when it is ready and alive; settings that are refused with the file and the line."""
 import contextlib
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -108,9 +109,10 @@ def test_it_works_as_nobody_without_capabilities(make_hive, tmp_path):
     hive = make_hive(claim=False)
     hive.stop()
     subprocess.run(["chown", "-R", "nobody", hive.state], check=True)
-    for folder in [hive.folder, *hive.folder.parents][:-1]:
-        if os.stat(folder).st_uid == os.getuid() and "pytest" in str(folder):
-            os.chmod(folder, os.stat(folder).st_mode | 0o011)
+    for folder in [hive.folder, *hive.folder.parents]:
+        if folder == pathlib.Path(tempfile.gettempdir()):
+            break
+        os.chmod(folder, os.stat(folder).st_mode | 0o011)
     hive.wrapper = ["setpriv", "--reuid", "nobody", "--clear-groups", "--bounding-set", "-all", "--inh-caps", "-all",
                     "--ambient-caps", "-all",
                     "--no-new-privs"]
