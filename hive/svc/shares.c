@@ -8,6 +8,7 @@
 
 #include "hive/auth/delay.h"
 #include "hive/svc/login.h"
+#include "hive/svc/things_priv.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -28,6 +29,7 @@ static int gone(struct skep_err *err)
 static int find(struct hive *hive, const char *secret, struct hive_shared *ret)
 {
 	_hive_user_ struct hive_user owner = { 0 };
+	struct hive_actor maker = { 0 };
 	_hive_tx_ struct hive_tx *tx = NULL;
 	char digest[HIVE_DIGEST_TEXT];
 	int64_t rights = 0;
@@ -45,7 +47,11 @@ static int find(struct hive *hive, const char *secret, struct hive_shared *ret)
 	/* nobody gives more than they have, also later */
 	if (r == 0 && (owner.disabled || !(rights & HIVE_RIGHT_DOWNLOAD)))
 		r = -ENOENT;
-	return r;
+	maker.user_id = owner.head.id;
+	maker.rights = rights;
+	if (r == 0)
+		r = hive_may_owned(tx, &maker, ret->dataset.owner_id);
+	return r == SKEP_E_NOT_FOUND ? -ENOENT : r;
 }
 
 static int check_password(struct hive *hive, const struct hive_share_key *key, struct hive_shared *ret,

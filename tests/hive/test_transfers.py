@@ -167,8 +167,11 @@ def test_a_share_ends_with_its_makers_rights(ours, tmp_path):
     bob = hive.person("bob", ["jobs-all", "download"])
     secret = bob.post("/shares", {"dataset_id": number, "name": "x", "expires": soon()}).json["secret"]
     assert Client(hive).get(f"/shared/{secret}").status == 200
-    assert hive.admin.patch(f"/groups/{bob.group}", {"rights": ["jobs-all"]}).status == 200
-    assert Client(hive).get(f"/shared/{secret}").status == 404
+    for rights in (["jobs", "download"], ["jobs-all"], []):  # no longer sees it; may no longer download; nothing
+        assert hive.admin.patch(f"/groups/{bob.group}", {"rights": rights}).status == 200
+        assert Client(hive).get(f"/shared/{secret}").status == 404
+    assert hive.admin.patch(f"/groups/{bob.group}", {"rights": ["jobs-all", "download"]}).status == 200
+    assert Client(hive).get(f"/shared/{secret}").status == 200
 
 
 def test_notes(ours):
