@@ -609,6 +609,7 @@ static int answer_live(struct skep_http_req *req, struct http_live *live, const 
 	const struct skep_http_stream *stream = &live->stream;
 	struct MHD_Response *response;
 	bool known = stream->total_bytes != 0;
+	size_t chunk = stream->fd >= 0 ? STREAM_CHUNK_BYTES : EVENTS_CHUNK_BYTES;
 	unsigned status = known && stream->length != stream->total_bytes ? 206 : 200;
 
 	live->http = req->http;
@@ -617,8 +618,7 @@ static int answer_live(struct skep_http_req *req, struct http_live *live, const 
 	if (live->events.hub)
 		skep_events_join(live->events.hub, &live->reader);
 	response = MHD_create_response_from_callback(known ? stream->length : MHD_SIZE_UNKNOWN,
-						     stream->fd >= 0 ? STREAM_CHUNK_BYTES : EVENTS_CHUNK_BYTES,
-						     live_read, live, live_free);
+						     chunk, live_read, live, live_free);
 	if (!response)
 		live_free(live);
 	return set_answer(req, status, response) ?: set_type(req, type);
