@@ -17,8 +17,7 @@ class Svg:
         self.parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}"',
                       ' font-family="sans-serif" font-size="11">', f"<title>{escape(title)}</title>"]
         if note:
-            # two hyphens end a comment
-            self.parts += ["<!--", *textwrap.wrap(note.replace("--", "- -"), 120), "-->"]
+            self.parts += ["<desc>", *textwrap.wrap(escape(note), 120), "</desc>"]
         self.rect(0, 0, width, height, PAPER)
         self.width, self.height = width, height
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Proves that scripts/bench measures: a short run on a link of its own ends with rows that add up, a result that its schema takes, a table, a
-picture and nothing left behind; the same again with --resume measures nothing anew. What the numbers mean nobody can test."""
+"""Proves that scripts/bench measures: a short run on a link of its own ends with rows that add up, a result that its schema takes, a table,
+a picture and nothing left behind; the same again with --resume measures nothing anew. What the numbers mean nobody can test."""
 import json
 import os
 import pathlib
