@@ -566,7 +566,8 @@ int cap_sidecar_parse(const char *text, size_t n, struct cap_sidecar **ret, stru
 		return -ENOMEM;
 	o->sc.owner = o;
 	split = cap_sidecar_rows_read(text, n, &rows);
-	o->root = split ? load_head(text, rows.at, &where) : json_loadb(text, n, JSON_REJECT_DUPLICATES, &where);
+	o->root = split ? load_head(text, rows.at, &where)
+			: json_loadb(text, n, JSON_REJECT_DUPLICATES, &where);
 	if (!o->root)
 		r = skep_err_set(err, SKEP_E_BAD_DATA, "sidecar: line %d, column %d: %s", where.line,
 				 where.column, where.text);

@@ -38,8 +38,8 @@ struct file_head {
 	uint64_t sum;
 	uint32_t version;
 	uint32_t n_blocks;
-	uint64_t segment_bytes;
-	uint64_t words; /* 64-bit words of filters, behind the rows */
+	uint64_t segment; /* identity_of its sidecar */
+	uint64_t words;	  /* 64-bit words of filters, behind the rows */
 };
 
 struct file_row {
@@ -184,6 +184,27 @@ static uint64_t sum_end(const struct sum *s)
 	for (int i = 0; i < 4; i++)
 		h = mix(h + s->lane[i]);
 	return h;
+}
+
+/*
+ * Which segment it is: another one may have had its name, its size, and packets of the same sizes, but not at
+ * the same nanoseconds.
+ */
+static uint64_t identity_of(const struct cap_sidecar *sc)
+{
+	const uint64_t facts[] = { sc->bytes_disk, sc->started_ns, sc->n_index };
+	struct sum s = { .lane = { 5, 6, 7, 8 } };
+
+	for (size_t i = 0; i < ARRAY_LEN(facts); i++)
+		sum_words(&s, &(uint64_t){ htole64(facts[i]) }, 1);
+	for (size_t i = 0; i < sc->n_index; i++) {
+		const struct cap_sidecar_entry *e = &sc->index[i];
+		const uint64_t row[] = { htole64(e->file_offset), htole64(e->pkts), htole64(e->ts_first_ns),
+					 htole64(e->ts_last_ns) };
+
+		sum_words(&s, row, ARRAY_LEN(row));
+	}
+	return sum_end(&s);
 }
 
 /* ---- making ---- */
@@ -380,14 +401,14 @@ int cap_sketch_end_block(struct cap_sketch_maker *m, uint64_t file_offset)
 }
 
 /* The whole file in one piece; NULL: no memory. */
-static uint8_t *serialize(const struct cap_sketch_maker *m, uint64_t segment_bytes, size_t *ret_n)
+static uint8_t *serialize(const struct cap_sketch_maker *m, const struct cap_sidecar *sc, size_t *ret_n)
 {
 	size_t n = sizeof(struct file_head) + m->n_blocks * sizeof(struct file_row) + 8 * m->n_words;
 	uint8_t *bytes = calloc(1, n);
 	struct file_head head = {
 		.version = htole32(FORMAT_VERSION),
 		.n_blocks = htole32((uint32_t)m->n_blocks),
-		.segment_bytes = htole64(segment_bytes),
+		.segment = htole64(identity_of(sc)),
 		.words = htole64(m->n_words),
 	};
 	struct file_row *rows = (struct file_row *)(bytes + sizeof(head));
@@ -447,7 +468,7 @@ static int make_names(const char *segment, char **ret_name, char **ret_tmp)
  * Not synced: the rename orders it behind its bytes only on file systems that say so, and a file that a power
  * failure has spoilt is known by its checksum and passed over.
  */
-int cap_sketch_write(struct cap_sketch_maker *m, int dirfd, const char *segment, uint64_t segment_bytes)
+int cap_sketch_write(struct cap_sketch_maker *m, int dirfd, const char *segment, const struct cap_sidecar *sc)
 {
 	_skep_free_ uint8_t *bytes = NULL;
 	_skep_free_ char *name = NULL, *tmp = NULL;
@@ -457,7 +478,7 @@ int cap_sketch_write(struct cap_sketch_maker *m, int dirfd, const char *segment,
 
 	if (r)
 		return r;
-	bytes = serialize(m, segment_bytes, &n);
+	bytes = serialize(m, sc, &n);
 	if (!bytes)
 		return -ENOMEM;
 	(void)unlinkat(dirfd, tmp, 0); /* left by a writer that died: its name is ours */
@@ -577,7 +598,7 @@ static int read_rows(struct reader *r, const struct cap_sidecar *sc, struct file
 	if (e)
 		return e;
 	if ((uint64_t)st.st_size < sizeof(*head) + n || memcmp(head->magic, magic, sizeof(magic)) != 0 ||
-	    le32toh(head->version) != FORMAT_VERSION || le64toh(head->segment_bytes) != sc->bytes_disk ||
+	    le32toh(head->version) != FORMAT_VERSION || le64toh(head->segment) != identity_of(sc) ||
 	    le32toh(head->n_blocks) != sc->n_index ||
 	    le64toh(head->words) != ((uint64_t)st.st_size - sizeof(*head) - n) / 8)
 		return SKEP_E_NOT_FOUND;

@@ -64,6 +64,7 @@ static inline bool cap_sketch_has_ports(uint8_t proto)
 /* ---- writing ---- */
 
 struct cap_sketch_maker;
+struct cap_sidecar;
 
 /* NULL: no memory. */
 struct cap_sketch_maker *cap_sketch_maker_new(void);
@@ -73,13 +74,12 @@ struct cap_sketch_maker *cap_sketch_maker_free(struct cap_sketch_maker *m);
 void cap_sketch_add(struct cap_sketch_maker *m, const uint8_t *bytes, uint32_t len);
 /* The current block is over; file_offset is that of its entry in the index. 0 or -ENOMEM. */
 int cap_sketch_end_block(struct cap_sketch_maker *m, uint64_t file_offset);
-/* SEGMENT.sketch, whole or not at all. 0 or -errno. */
-int cap_sketch_write(struct cap_sketch_maker *m, int dirfd, const char *segment, uint64_t segment_bytes);
+/* SEGMENT.sketch, whole or not at all; the sidecar is the segment's. 0 or -errno. */
+int cap_sketch_write(struct cap_sketch_maker *m, int dirfd, const char *segment,
+		     const struct cap_sidecar *sc);
 void cap_sketch_remove(int dirfd, const char *segment);
 
 /* ---- reading ---- */
-
-struct cap_sidecar;
 
 /* One block's filters. */
 struct cap_sketch_block {

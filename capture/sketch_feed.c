@@ -154,5 +154,5 @@ void cap_sketch_feed_bytes(struct cap_sketch_feed *f, const uint8_t *bytes, size
 bool cap_sketch_feed_end(struct cap_sketch_feed *f, int dirfd, const char *segment)
 {
 	return f && !f->broken && f->part == f->sc->n_index + 1 &&
-	       cap_sketch_write(f->maker, dirfd, segment, f->sc->bytes_disk) == 0;
+	       cap_sketch_write(f->maker, dirfd, segment, f->sc) == 0;
 }

@@ -37,7 +37,7 @@ struct cap_writer {
 	/* the stream broke: nothing may follow, not even another file header */
 	bool cut;
 	uint32_t n_segments;           /* taken so far */
-	uint64_t n_ends;               /* ends of files that were met in the queue; the lane has made n_ends */
+	uint64_t n_ends;               /* ends of files met in the queue; the lane has made n_ends */
 	uint64_t bytes_disk;           /* submitted to files that count */
 };
 

@@ -107,7 +107,8 @@ def test_rotation_keeps_the_last_files(rig, capture_built, tmp_path):
     stored = [record.data for record in traffic.records_of(files)]
     assert len(files) == 3 and [str(path) for path in files] == process.stats()["files"]
     assert stored == sent[-len(stored):] and len(stored) > 2 * 190
-    assert len([path for path in tmp_path.iterdir() if not path.name.endswith(".pcap")]) <= 3, list(tmp_path.iterdir())
+    beside = {f"{path.name}{suffix}" for path in files for suffix in (".json", ".sketch")}
+    assert {path.name for path in tmp_path.iterdir()} - {path.name for path in files} <= beside, list(tmp_path.iterdir())
 
 
 def test_rotation_by_time(rig, capture_built, tmp_path):

@@ -277,11 +277,11 @@ static void make_sketch(void)
 		index_[b].file_offset = 100 + b;
 		assert_int_equal(cap_sketch_end_block(m, 100 + b), 0);
 	}
-	assert_int_equal(cap_sketch_write(m, fd, "x.pcap", 7777), 0);
-	assert_null(cap_sketch_maker_free(m));
 	sidecar.index = index_;
 	sidecar.n_index = BLOCKS;
 	sidecar.bytes_disk = 7777;
+	assert_int_equal(cap_sketch_write(m, fd, "x.pcap", &sidecar), 0);
+	assert_null(cap_sketch_maker_free(m));
 }
 
 static uint32_t matches_in(const struct bpf_program *prog, uint32_t block)

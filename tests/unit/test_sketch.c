@@ -76,7 +76,7 @@ static void write_blocks(const uint32_t *counts)
 		sidecar.n_index++;
 		assert_int_equal(cap_sketch_end_block(m, index_[b].file_offset), 0);
 	}
-	assert_int_equal(cap_sketch_write(m, fd, "s.pcap.zst", 1000), 0);
+	assert_int_equal(cap_sketch_write(m, fd, "s.pcap.zst", &sidecar), 0);
 	assert_null(cap_sketch_maker_free(m));
 }
 
@@ -194,6 +194,12 @@ static void what_is_no_sketch_is_none(void **state)
 	index_[1].file_offset++;
 	expect_none();
 	index_[1].file_offset--;
+	index_[0].ts_last_ns++; /* the same sizes, another moment */
+	expect_none();
+	index_[0].ts_last_ns--;
+	sidecar.started_ns++;
+	expect_none();
+	sidecar.started_ns--;
 	assert_int_equal(cap_sketch_scan(path, &sidecar, pass, NULL), 0);
 	assert_int_equal(unlink(name), 0);
 	assert_int_equal(mkdir(name, 0700), 0);
