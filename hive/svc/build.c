@@ -147,7 +147,6 @@ static int measure(struct build *b, const struct hive_effect *effect, struct hiv
 	_skep_close_ int folder = -1;
 	struct hive_merge_cfg cfg = { .programs = b->hive->cfg.programs,
 				      .list = list,
-				      .filter = b->job.filter,
 				      .from_ns = (uint64_t)b->job.from_ns,
 				      .to_ns = (uint64_t)b->job.to_ns };
 	struct skep_err err = SKEP_ERR_NULL;
@@ -155,8 +154,6 @@ static int measure(struct build *b, const struct hive_effect *effect, struct hiv
 
 	*cut = (struct hive_cut){ .pkts_max = effect->limit_pkts, .bytes_max = effect->limit_bytes };
 	cfg.folder = folder;
-	if (b->job.kind != HIVE_KIND_SAVED) /* the probes have filtered */
-		cfg.filter = NULL;
 	if (r == 0)
 		r = hive_merge_measure(&cfg, cut, &err);
 	if (r > 0)
@@ -172,7 +169,8 @@ static int measure(struct build *b, const struct hive_effect *effect, struct hiv
 static int cut_to_limits(struct build *b, const struct hive_effect *effect, int64_t *ret_bytes,
 			 char **ret_text)
 {
-	bool saved = b->job.kind == HIVE_KIND_SAVED;
+	/* what a trigger with a filter asks for, the probe has taken out of the files itself */
+	bool saved = b->job.kind == HIVE_KIND_SAVED && !b->job.filter;
 	bool beyond = (effect->limit_pkts && b->sum.pkts > effect->limit_pkts) ||
 		      (effect->limit_bytes && b->job.stored_bytes > effect->limit_bytes);
 	int64_t pkts = b->sum.pkts;

@@ -12,7 +12,6 @@
 #include "hive/export/merge.h"
 #include "hive/store/store.h"
 #include "hive/svc/datasets.h"
-#include "hive/svc/jobs_links.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -32,7 +31,6 @@ void hive_download_clear(struct hive_download *download)
 {
 	hive_bundle_free(download->bundle);
 	free(download->list);
-	free(download->filter);
 	skep_closep(&download->folder);
 	*download = (struct hive_download)HIVE_DOWNLOAD_NULL;
 }
@@ -160,16 +158,10 @@ static int narrow(struct hive *hive, const struct hive_dataset *dataset, const s
 	if (r == -ENOENT)
 		return 0;
 	if (r == 0 && job.kind == HIVE_KIND_SAVED) {
+		if (job.filter) /* the probe has done it, by its own clock */
+			return 0;
 		wish->from_ns = SKEP_MAX(wish->from_ns, job.from_ns);
 		to_ns = job.to_ns;
-		r = wish->filter && *wish->filter && job.filter
-			    ? hive_filter_both(wish->filter, job.filter, &plan->filter)
-			    : 0;
-		wish->filter = plan->filter		       ? plan->filter
-			       : wish->filter && *wish->filter ? wish->filter
-							       : job.filter;
-		if (r == 0 && wish->filter == job.filter && job.filter)
-			wish->filter = plan->filter = TAKE_PTR(job.filter);
 	} else if (r < 0 || !dataset->pkts || dataset->pkts >= files->pkts || strcmp(dataset->state, "open") == 0) {
 		return r;
 	} else if (!wish->link && !wish->filter && !wish->from_ns && !wish->to_ns) {

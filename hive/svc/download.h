@@ -33,7 +33,7 @@ struct hive_download {
 	char name[160];
 	const char *type;
 	struct hive_bundle *bundle; /* NULL: it is merged */
-	char *list, *filter;	    /* of the merge */
+	char *list;		    /* of the merge */
 	int64_t pkts;		    /* the first so many of it; 0: all */
 	int folder;
 };

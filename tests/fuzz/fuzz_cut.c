@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Any bytes as a capture that is cut: whole or in pieces, the same comes out and the same is said of it; never
- * more than went in, never more packets than the limit. The first three bytes choose format, limits and pieces.
+ * Any bytes as a capture that is cut: whole or in pieces, the same comes out and the same is said of it;
+ * never more than went in, never more packets than the limit. The first three bytes choose format, limits and
+ * pieces.
  */
 #include "common/util.h"
 #include "hive/export/cut.h"
@@ -30,7 +31,8 @@ static int cut_it(struct hive_cut *cut, const uint8_t *data, size_t size, size_t
 
 	out->n = 0;
 	for (size_t at = 0; r == 0 && at < size; at += piece)
-		r = hive_cut_feed(cut, data + at, SKEP_MIN(piece, size - at), &(struct hive_cut_to){ put, out });
+		r = hive_cut_feed(cut, data + at, SKEP_MIN(piece, size - at),
+				  &(struct hive_cut_to){ put, out });
 	return r;
 }
 
