@@ -237,6 +237,7 @@ def changes_of_jobs(data):
 def from_figures(data):
     """Goals that a scenario states itself, beside the number: of, target, at_least …"""
     out = []
+    starts = {f["series"]: f["value"] for f in data.figures if f["scenario"] == "peer-start"}
     for f in data.figures:
         if "target" not in f:
             continue
@@ -244,7 +245,10 @@ def from_figures(data):
         more.setdefault("ours", f["value"])
         if f.get("limit"):
             more["limit"] = (f["limit"]["name"], f["limit"]["value"])
-        out.append(goal(f["name"], f["value"], f["target"], f.get("at_least", True), f["unit"], **more))
+        if f.get("of") == "G9":
+            more.setdefault("peers", starts)
+        out.append(goal(f["name"] + (f", {f['series']}" if f["series"] else ""), f["value"], f["target"], f.get("at_least", True),
+                        f["unit"], **more))
     return out
 
 

@@ -4,7 +4,7 @@ what needs more than that: each takes the bench and the plan and returns rows (m
 
 Within a scenario the tools take turns, round by round, so that a machine that gets slower gets slower for all of them.
 """
-from . import control, control_soak, hive, scale
+from . import control, control_soak, hive, scale, starts
 from .callgrind import callgrind
 from .crash import crash
 from .intrusive import intrusive
@@ -88,4 +88,4 @@ ROUTINES = {"turns": None, "limits": limits, "zero_loss": zero_loss, "jobs": job
             "callgrind": callgrind, "scale_path": scale.path, "scale_memory": scale.memory, "crash": crash,
             "intrusive": intrusive, "vm": vm, "control_serve": control.serve, "control_start": control.start,
             "control_ring": control.ring, "control_extract": control.extract, "control_soak": control_soak.soak,
-            "hive_api": hive.api, "hive_path": hive.path}
+            "hive_api": hive.api, "hive_path": hive.path, "peer_start": starts.peers}
