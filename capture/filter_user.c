@@ -46,6 +46,7 @@ int cap_filter_user_new(const char *expr, uint16_t linktype, struct cap_filter_u
 		return skep_err_set(err, -ENOMEM, "filter: not enough memory");
 	r = flt_lists_new(&lists, err);
 	ask.lists = lists;
+	ask.patient = true;
 	if (r == 0)
 		r = flt_front_compile_ask(&ask, &filter->prog, &(uint32_t){ 0 }, err);
 	if (r == 0)

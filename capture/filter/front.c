@@ -51,6 +51,7 @@ struct job {
 	int dlt;
 	uint32_t snaplen;
 	int optimise;
+	bool patient;
 };
 
 /* LINKTYPE_ numbers whose DLT_ number differs on Linux (pcap-common.c); all others are equal. */
@@ -320,7 +321,7 @@ static int attempt(struct job *job, int optimise, struct bpf_program *ret, int *
 		.work = compile_in_cage,
 		.arg = job,
 		.cpu_ms = optimise ? FLT_OPTIMISE_CPU_MS : FLT_PLAIN_CPU_MS,
-		.wall_ms = optimise ? FLT_OPTIMISE_WALL_MS : FLT_PLAIN_WALL_MS,
+		.wall_ms = (optimise ? FLT_OPTIMISE_WALL_MS : FLT_PLAIN_WALL_MS) * (job->patient ? FLT_PATIENT_WALL : 1),
 		.add_bytes = FLT_CHILD_BYTES,
 		.max_answer = sizeof(struct answer) + FLT_MAX_CBPF_INSNS * sizeof(struct bpf_insn) + 1,
 	};
@@ -345,7 +346,8 @@ int flt_front_compile_ask(const struct flt_ask *ask, struct bpf_program *ret, ui
 	struct job job = { .said = ask->expr,
 			   .tokens = &p.tokens,
 			   .dlt = linktype_to_dlt(ask->linktype),
-			   .snaplen = ask->snaplen };
+			   .snaplen = ask->snaplen,
+			   .patient = ask->patient };
 	int r, timed_out = 0;
 
 	r = ask->expr ? flt_prepare(ask, &p, err) : 0;

@@ -112,6 +112,7 @@ static int compile(struct flt_jobset *set, const struct flt_job_spec *spec, stru
 		.linktype = LINKTYPE_ETHERNET,
 		.snaplen = ACCEPTED,
 		.lists = set->lists,
+		.patient = true,
 	};
 	struct bpf_program *prog = flt_front_new();
 	int r;

@@ -41,6 +41,8 @@
 #define FLT_PLAIN_CPU_MS 250
 #define FLT_OPTIMISE_WALL_MS 500
 #define FLT_PLAIN_WALL_MS 400
+/* For a job that is to run, so much more of the wall clock: a busy probe is no reason to refuse it. */
+#define FLT_PATIENT_WALL 10
 /* Address space a compiler process may add to what it inherited. */
 #define FLT_CHILD_BYTES (256ul * 1024 * 1024)
 

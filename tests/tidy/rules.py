@@ -68,7 +68,8 @@ BORDERS = {
     "bpf": ({"bpf"}, {"linux", "bpf"}),
     "bpf/abi": ({"bpf/abi"}, {"linux"}),
     "common": ({"common"}, {"jansson", "microhttpd", "curl", "sodium"}),
-    "capture": ({"capture", "common", "bpf"}, {"linux", "bpf", "xdp", "liburing", "zstd", "pcap", "numa", "seccomp", "sodium", "jansson"}),
+    "capture": ({"capture", "common", "bpf"}, {"linux", "bpf", "xdp", "liburing", "zstd", "pcap", "numa", "seccomp", "nettle", "sodium",
+                "jansson"}),
     "bench": ({"bench", "common", "bpf", "capture/filter"}, {"linux", "bpf", "xdp", "liburing", "zstd", "pcap", "jansson"}),
     "control": ({"control", "common"}, {"jansson", "microhttpd", "curl", "sodium"}),
     "hive/http": ({"hive/http", "hive/svc", "hive/auth", "common"}, {"microhttpd", "jansson"}),
@@ -81,8 +82,8 @@ BORDERS = {
     "hive/sandbox": ({"hive/sandbox", "common"}, {"seccomp"}),
 }
 # first word of a system header -> library; linux/ headers are the kernel's own and free wherever C runs
-LIBRARIES = {"jansson.h": "jansson", "microhttpd.h": "microhttpd", "curl": "curl", "sodium.h": "sodium", "sodium": "sodium", "bpf": "bpf",
-             "xdp": "xdp", "liburing.h": "liburing", "zstd.h": "zstd", "zstd_errors.h": "zstd", "pcap.h": "pcap", "pcap": "pcap",
+LIBRARIES = {"jansson.h": "jansson", "microhttpd.h": "microhttpd", "curl": "curl", "nettle": "nettle", "sodium.h": "sodium", "sodium": "sodium",
+             "bpf": "bpf", "xdp": "xdp", "liburing.h": "liburing", "zstd.h": "zstd", "zstd_errors.h": "zstd", "pcap.h": "pcap", "pcap": "pcap",
              "numa.h": "numa", "numaif.h": "numa", "seccomp.h": "seccomp", "sqlite3.h": "sqlite3", "ldap.h": "ldap"}
 
 
