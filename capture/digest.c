@@ -2,8 +2,8 @@
 /*
  * Digests are for whoever fetches a segment later; nothing on the packet path waits for them. The thread runs
  * at SCHED_IDLE, so it takes only time that no worker wants. A segment that vanishes (rotation) or changes
- * meanwhile is passed over. SHA-256 is nettle's, because it uses the CPU's instructions for it (1.6 GB/s here;
- * libsodium does 0.35): a digest that is slower than the capture never comes.
+ * meanwhile is passed over. SHA-256 is nettle's, because it uses the CPU's instructions for it (1.6 GB/s
+ * here; libsodium does 0.35): a digest that is slower than the capture never comes.
  */
 #include "capture/digest.h"
 

@@ -77,6 +77,8 @@ struct cap_engine_job {
 	struct cap_kernel_account base[CAP_MAX_LINKS];
 	uint64_t started_ns;          /* monotonic */
 	uint64_t started_utc_ns;
+	uint64_t end_at_ns;           /* UTC, as it was asked for; CAP_NO_LIMIT: it was not */
+	uint64_t paused_ns, paused_sum_ns; /* monotonic: when it was paused; all pauses that are over */
 	uint64_t ended_ns;
 	uint64_t moved_ns;            /* leaving: when something was last written, monotonic */
 	uint64_t moved_sum;

@@ -295,6 +295,7 @@ int cap_engine_job_start(struct cap_engine *engine, struct cap_engine_job *ej, s
 				 (int64_t)((uint64_t)ej->header_bytes * engine->n_workers));
 	ej->started_ns = cap_mono_ns();
 	ej->started_utc_ns = skep_clock_now_ns(&skep_clock_system, CLOCK_REALTIME);
+	ej->end_at_ns = atomic_load(&ej->job.end_ns);
 	if (ej->job.duration_ns && !ej->job.clock_from_packets)
 		atomic_store(&ej->job.end_ns, SKEP_MIN(atomic_load(&ej->job.end_ns),
 						       ej->started_utc_ns + ej->job.duration_ns));
@@ -322,9 +323,22 @@ int cap_engine_pause(struct cap_engine *engine, struct cap_engine_job *ej, struc
 	r = part(engine, ej, err);
 	if (r == 0) {
 		atomic_store(&ej->job.paused, true);
+		ej->paused_ns = cap_mono_ns();
+		if (ej->job.duration_ns && !ej->job.clock_from_packets) /* stands still; the moment to end does not */
+			atomic_store(&ej->job.end_ns, ej->end_at_ns);
 		ej->state = CAP_ENGINE_JOB_PAUSED;
 	}
 	return r;
+}
+
+/* A pause is no part of the job's duration. */
+static void run_on(struct cap_engine_job *ej)
+{
+	if (!ej->job.duration_ns || ej->job.clock_from_packets)
+		return;
+	ej->paused_sum_ns += cap_mono_ns() - ej->paused_ns;
+	atomic_store(&ej->job.end_ns, SKEP_MIN(ej->end_at_ns, ej->started_utc_ns + ej->job.duration_ns +
+								      ej->paused_sum_ns));
 }
 
 int cap_engine_resume(struct cap_engine *engine, struct cap_engine_job *ej, struct skep_err *err)
@@ -342,6 +356,7 @@ int cap_engine_resume(struct cap_engine *engine, struct cap_engine_job *ej, stru
 		atomic_store(&ej->job.paused, true);
 		return r;
 	}
+	run_on(ej);
 	ej->state = CAP_ENGINE_JOB_RUNS;
 	return 0;
 }

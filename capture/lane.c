@@ -252,13 +252,17 @@ static uint32_t append_run(struct cap_lane *lane, const struct cap_batch *batch,
 	uint64_t first_ns, last_ns, wire = 0, due_ns = UINT64_MAX;
 	uint32_t from = k, at, end;
 
-	if (!block || !block->pkts || !lane->segment_start_ns || lane->rotate_soon || job->pcapng || lane->decap)
+	if (!block || !block->pkts || !lane->segment_start_ns || lane->rotate_soon)
+		return 0;
+	if (job->pcapng || lane->decap)
 		return 0;
 	at = block->used;
 	end = run_end(block);
-	if (job->rotate_raw_bytes)
-		end = (uint32_t)SKEP_MIN(end, at + job->rotate_raw_bytes -
-						      SKEP_MIN(job->rotate_raw_bytes, lane->segment_raw_bytes));
+	if (job->rotate_raw_bytes) {
+		uint64_t used = SKEP_MIN(job->rotate_raw_bytes, lane->segment_raw_bytes);
+
+		end = (uint32_t)SKEP_MIN(end, at + job->rotate_raw_bytes - used);
+	}
 	if (job->rotate_ns)
 		due_ns = lane->segment_start_ns + job->rotate_ns;
 	first_ns = block->ts_first_ns;
@@ -340,7 +344,8 @@ static bool is_plain(const struct cap_lane *lane, const struct cap_batch *batch)
 {
 	const struct cap_job *job = lane->job;
 
-	return (batch->filtered || (!job->filter && !lane->reducer)) && !lane->decap && !job->trim && !job->pcapng;
+	return (batch->filtered || (!job->filter && !lane->reducer)) && !lane->decap && !job->trim &&
+	       !job->pcapng;
 }
 
 /* Chooses what the job wants of [from, to); returns the first frame behind the job's end, or `to`. */

@@ -52,8 +52,8 @@ static inline void cap_meta_put_tag(struct cap_batch *batch, struct cap_frame *f
  * Fills jobs, wire_len and ts_ns of a frame of the batch, whose first buffer is set and no other yet;
  * CAP_META_FRAGS fragments are free.
  */
-static inline void cap_meta_apply(struct cap_batch *batch, struct cap_frame *frame, const struct skep_meta *meta,
-				  const struct cap_meta_clock *clock)
+static inline void cap_meta_apply(struct cap_batch *batch, struct cap_frame *frame,
+				  const struct skep_meta *meta, const struct cap_meta_clock *clock)
 {
 	const int64_t *offset = SKEP_UNLIKELY(meta->flags & SKEP_META_F_HW_TS) ? &clock->nic_to_utc_ns
 									       : &clock->tai_to_utc_ns;

@@ -174,7 +174,12 @@ static void fill_frame(struct cap_xsk *xsk, struct cap_batch *batch, struct cap_
 	struct skep_meta *meta = (struct skep_meta *)(data - SKEP_META_BYTES);
 	uint32_t len = desc->len;
 
-	*frame = (struct cap_frame){ .data = data, .len = len, .cap_len = len, .frag_first = (uint16_t)batch->frag_n };
+	*frame = (struct cap_frame){
+		.data = data,
+		.len = len,
+		.cap_len = len,
+		.frag_first = (uint16_t)batch->frag_n,
+	};
 	if (SKEP_LIKELY(meta->magic == SKEP_META_MAGIC)) {
 		meta->magic = 0; /* the buffer is reused, perhaps for a frame without metadata */
 		cap_meta_apply(batch, frame, meta, xsk->clock);

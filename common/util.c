@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What every program does with file descriptors. Any thread; no state. */
+/*
+ * What every program does with file descriptors; never blocks, never changes errno. Any thread; no state.
+ */
 #include "common/util.h"
 
 #include <errno.h>

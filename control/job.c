@@ -425,9 +425,14 @@ static int pause_or_resume(struct ctl_jobs *jobs, struct job *job, bool pause, s
 				    &answer, err);
 		json_decref(answer);
 	}
-	if (r == 0)
-		ctl_job_set_state(jobs, job, wanted);
-	return r;
+	if (r)
+		return r;
+	if (pause)
+		job->paused_ns = ctl_job_now_ns();
+	else
+		job->paused_sum_ns = ctl_job_paused_ns(job);
+	ctl_job_set_state(jobs, job, wanted);
+	return 0;
 }
 
 /* The job, with `ops` held; NULL, and nothing held: there is none. */

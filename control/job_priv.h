@@ -63,6 +63,7 @@ struct job {
 	uint64_t limit_packets, limit_bytes, limit_duration_ns; /* 0: none */
 	uint64_t start_at_ns, end_at_ns;			/* 0: now, never */
 	uint64_t created_ns, started_ns, ended_ns;
+	uint64_t paused_ns, paused_sum_ns; /* since when it is paused, if it is; all pauses that are over */
 	uint32_t n_links;
 	struct job_link links[CTL_LINKS_MAX];
 	uint32_t n_gaps;
@@ -174,5 +175,7 @@ bool ctl_job_ask(struct ctl_jobs *jobs, const struct job *job, const struct job_
 /* All that is due for jobs and engines. */
 void ctl_job_run(struct ctl_jobs *jobs);
 uint64_t ctl_job_now_ns(void); /* UTC */
+/* How long it was paused until now: no part of its duration. */
+uint64_t ctl_job_paused_ns(const struct job *job);
 
 #endif

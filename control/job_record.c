@@ -88,6 +88,8 @@ json_t *ctl_job_record(const struct job *job)
 	json_object_set_new(record, "created_ns", count(job->created_ns));
 	json_object_set_new(record, "started_ns", count(job->started_ns));
 	json_object_set_new(record, "ended_ns", count(job->ended_ns));
+	json_object_set_new(record, "paused_ns", count(job->paused_ns));
+	json_object_set_new(record, "paused_sum_ns", count(job->paused_sum_ns));
 	json_object_set_new(record, "ring_bytes", count(job->ring_bytes));
 	json_object_set_new(record, "ring_ns", count(job->ring_ns));
 	json_object_set_new(record, "saved_of", json_string(job->saved_of));
@@ -161,6 +163,8 @@ int ctl_job_of_record(const json_t *record, struct job **ret)
 	job->created_ns = number(json, "created_ns");
 	job->started_ns = number(json, "started_ns");
 	job->ended_ns = number(json, "ended_ns");
+	job->paused_ns = number(json, "paused_ns");
+	job->paused_sum_ns = number(json, "paused_sum_ns");
 	job->ring_bytes = number(json, "ring_bytes");
 	job->ring_ns = number(json, "ring_ns");
 	copy_text(json, "saved_of", job->saved_of, sizeof(job->saved_of));
@@ -237,6 +241,13 @@ static json_t *gaps_view(const struct job *job)
 	return gaps;
 }
 
+uint64_t ctl_job_paused_ns(const struct job *job)
+{
+	uint64_t now = ctl_job_now_ns(), since = job->state == JOB_PAUSED ? job->paused_ns : now;
+
+	return job->paused_sum_ns + now - SKEP_MIN(since, now);
+}
+
 static double part(uint64_t of, uint64_t limit)
 {
 	return limit ? SKEP_MIN((double)of / (double)limit, 1.0) : 0;
@@ -248,7 +259,7 @@ static json_t *progress_json(const struct job *job, const struct ctl_account *to
 	uint64_t now = job->ended_ns ? job->ended_ns : ctl_job_now_ns();
 	uint64_t past = job->started_ns ? now - SKEP_MIN(job->started_ns, now) : 0;
 	uint64_t end = job->saved_of[0] ? job->to_ns : job->end_at_ns;
-	double done = part(past, job->limit_duration_ns);
+	double done = part(past - SKEP_MIN(past, ctl_job_paused_ns(job)), job->limit_duration_ns);
 
 	if (job_ended(job))
 		return json_real(1);

@@ -71,8 +71,9 @@ static bool remaining(const struct job *job, const struct job_link *link, json_t
 		json_object_set_new(limits, "bytes", json_integer((json_int_t)n));
 	}
 	if (job->limit_duration_ns) {
-		n = job->started_ns ? left(job->limit_duration_ns, left(now, job->started_ns))
-				    : job->limit_duration_ns;
+		uint64_t past = job->started_ns ? left(now, job->started_ns) : 0;
+
+		n = left(job->limit_duration_ns, left(past, ctl_job_paused_ns(job)));
 		if (!n)
 			return false;
 		json_object_set_new(limits, "duration_ns", json_integer((json_int_t)n));

@@ -321,7 +321,8 @@ static int attempt(struct job *job, int optimise, struct bpf_program *ret, int *
 		.work = compile_in_cage,
 		.arg = job,
 		.cpu_ms = optimise ? FLT_OPTIMISE_CPU_MS : FLT_PLAIN_CPU_MS,
-		.wall_ms = (optimise ? FLT_OPTIMISE_WALL_MS : FLT_PLAIN_WALL_MS) * (job->patient ? FLT_PATIENT_WALL : 1),
+		.wall_ms = (optimise ? FLT_OPTIMISE_WALL_MS : FLT_PLAIN_WALL_MS) *
+			   (job->patient ? FLT_PATIENT_WALL : 1),
 		.add_bytes = FLT_CHILD_BYTES,
 		.max_answer = sizeof(struct answer) + FLT_MAX_CBPF_INSNS * sizeof(struct bpf_insn) + 1,
 	};

@@ -37,7 +37,7 @@ struct flt_ask {
 	int linktype;	  /* marks and lists: those of flt_view_knows (view.h) only; in XDP 1, Ethernet */
 	uint32_t snaplen;
 	struct flt_lists *lists;
-	bool patient;	  /* on a machine that is busy, the answer may take some seconds; of CPU time no more */
+	bool patient;	  /* on a busy machine the answer may take some seconds; of CPU time no more */
 };
 int flt_front_compile_ask(const struct flt_ask *ask, struct bpf_program *ret, uint32_t *ret_lists,
 			  struct skep_err *err);

@@ -459,6 +459,18 @@ static void *lead(void *arg)
 	return NULL;
 }
 
+void hive_dispatch_poke(struct hive *hive)
+{
+	struct hive_dispatch *d = hive->dispatch;
+
+	if (!d)
+		return;
+	pthread_mutex_lock(&d->lock);
+	d->has_news = true;
+	pthread_cond_signal(&d->news);
+	pthread_mutex_unlock(&d->lock);
+}
+
 bool hive_dispatch_alive(struct hive_dispatch *d, uint64_t within_ns)
 {
 	bool alive;
@@ -473,6 +485,7 @@ struct hive_dispatch *hive_dispatch_stop(struct hive_dispatch *d)
 {
 	if (!d)
 		return NULL;
+	d->hive->dispatch = NULL; /* who would poke it has ended before */
 	atomic_store(&d->hive->stopping, true);
 	pthread_mutex_lock(&d->lock);
 	d->stop = true;
@@ -526,6 +539,7 @@ int hive_dispatch_start(struct hive *hive, struct hive_dispatch **ret, struct sk
 		hive_dispatch_stop(d);
 		return skep_err_set(err, r, "no thread: %s", strerror(-r));
 	}
+	hive->dispatch = d;
 	*ret = d;
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include "hive/svc/jobs.h"
 
 #include "hive/svc/audit.h"
+#include "hive/svc/dispatch.h"
 #include "hive/svc/things_priv.h"
 
 #include <errno.h>
@@ -87,6 +88,7 @@ int hive_job_act(struct hive *hive, const struct hive_actor *actor, int64_t job_
 	pthread_mutex_lock(&hive->jobs_lock);
 	r = act_locked(hive, actor, job_id, action, complaints);
 	pthread_mutex_unlock(&hive->jobs_lock);
+	hive_dispatch_poke(hive);
 	if (r != -ENOENT && r != SKEP_E_NOT_FOUND)
 		return r;
 	(void)skep_err_set(&err, SKEP_E_NOT_FOUND, "there is no such job");

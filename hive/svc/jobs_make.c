@@ -9,6 +9,7 @@
 #include "hive/db/plans.h"
 #include "hive/db/transfers.h"
 #include "hive/svc/audit.h"
+#include "hive/svc/dispatch.h"
 #include "hive/svc/news.h"
 #include "hive/svc/things_priv.h"
 
@@ -348,6 +349,7 @@ int hive_job_create(struct hive *hive, const struct hive_actor *actor, struct hi
 	if (r == 0 && !wish->again)
 		tell(hive, &wish->row);
 	pthread_mutex_unlock(&hive->jobs_lock);
+	hive_dispatch_poke(hive);
 	free(TAKE_PTR(wish->row.forced_filter));
 	return r;
 }

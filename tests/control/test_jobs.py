@@ -70,6 +70,21 @@ def test_two_jobs_at_once_on_one_link(probe):
     assert balanced(udp["account"]) and balanced(tcp["account"]) and len(probe.engines()) == 1
 
 
+def test_time_that_is_paused_does_not_count_whoever_dies(probe):
+    """2 s of duration, 3 s of pause, in the middle of which the daemon is killed: the job goes on with what was left."""
+    job = start(probe, limits={"duration_ns": 2_000_000_000})
+    assert probe.ask("POST", f"/v1/jobs/{job['id']}/pause").json()["state"] == "paused"
+    time.sleep(1)
+    probe.kill()
+    probe.start()
+    time.sleep(2)
+    assert probe.job(job["id"])["state"] == "paused"
+    resumed = time.monotonic()
+    assert probe.ask("POST", f"/v1/jobs/{job['id']}/resume").json()["state"] == "running"
+    job = probe.wait_job(job["id"], "done")
+    assert job["links"][0]["why"] == "duration" and time.monotonic() - resumed > 1, job
+
+
 def test_pause_and_resume_keep_the_limit_exact(probe):
     job = start(probe, limits={"packets": 50})
     sent = frames.numbered(30, 100)

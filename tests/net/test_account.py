@@ -55,7 +55,8 @@ def test_two_links_that_lose_under_one_filter(make_rig, capture_built, tmp_path)
     rig = make_rig(links=2)
     process = rig.capture("-i", "cap1", "-w", tmp_path / "out.pcap.zst", *traffic.SOURCES["xdp-native"], *traffic.SMALL, "udp")
     os.kill(process.pid, signal.SIGSTOP)
-    sent = [traffic.gen(rig, "--count", count, "--rate", "100kpps", link=link)["sent"] for count, link in (("40000", "gen0"), ("30000", "gen1"))]
+    sent = [traffic.gen(rig, "--count", count, "--rate", "100kpps", link=link)["sent"]
+            for count, link in (("40000", "gen0"), ("30000", "gen1"))]
     os.kill(process.pid, signal.SIGCONT)
     process.stop(check=False, timeout_s=30)
     stats = process.stats()

@@ -166,6 +166,20 @@ def test_limits_hold_exactly_across_a_pause(make_rig, engine):
     assert code == 0 and traffic.intact(found), found
 
 
+def test_a_pause_is_no_part_of_the_duration(rig, engine):
+    """A job of 2 s that is paused for longer than that: it is not over when it is resumed, and has what was left of its time."""
+    e = engine(rig)
+    e.client.add("timed", limits={"duration_ns": 2_000_000_000})
+    e.client.ask("pause", name="timed")
+    time.sleep(2.5)
+    assert e.client.status("timed")["state"] == "paused"
+    resumed = time.monotonic()
+    e.client.ask("resume", name="timed")
+    assert e.client.status("timed")["state"] == "running"
+    rig.wait_for(lambda: e.client.status("timed")["state"] == "ended", "the end of the job")
+    assert e.client.status("timed")["why"] == "duration" and time.monotonic() - resumed > 1
+
+
 def test_a_budget_shared_by_two_engines(make_rig, engine, tmp_path):
     """Two engines on two links take from one budget: together they store exactly so many packets."""
     rig = make_rig(links=2)

@@ -82,9 +82,10 @@ BORDERS = {
     "hive/sandbox": ({"hive/sandbox", "common"}, {"seccomp"}),
 }
 # first word of a system header -> library; linux/ headers are the kernel's own and free wherever C runs
-LIBRARIES = {"jansson.h": "jansson", "microhttpd.h": "microhttpd", "curl": "curl", "nettle": "nettle", "sodium.h": "sodium", "sodium": "sodium",
-             "bpf": "bpf", "xdp": "xdp", "liburing.h": "liburing", "zstd.h": "zstd", "zstd_errors.h": "zstd", "pcap.h": "pcap", "pcap": "pcap",
-             "numa.h": "numa", "numaif.h": "numa", "seccomp.h": "seccomp", "sqlite3.h": "sqlite3", "ldap.h": "ldap"}
+LIBRARIES = {"jansson.h": "jansson", "microhttpd.h": "microhttpd", "curl": "curl", "nettle": "nettle", "sodium.h": "sodium",
+             "sodium": "sodium", "bpf": "bpf", "xdp": "xdp", "liburing.h": "liburing", "zstd.h": "zstd", "zstd_errors.h": "zstd",
+             "pcap.h": "pcap", "pcap": "pcap", "numa.h": "numa", "numaif.h": "numa", "seccomp.h": "seccomp",
+             "sqlite3.h": "sqlite3", "ldap.h": "ldap"}
 
 
 def border_of(name):
