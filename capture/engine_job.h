@@ -2,7 +2,8 @@
 #ifndef CAP_ENGINE_JOB_H
 #define CAP_ENGINE_JOB_H
 /*
- * The part of the engine that deals with one job; for engine.c only.
+ * The part of the engine that deals with one job: engine_job.c, and engine_account.c for what it counted. For
+ * engine.c only.
  */
 #include "capture/engine.h"
 
@@ -19,6 +20,8 @@ int cap_engine_job_start(struct cap_engine *engine, struct cap_engine_job *ej, s
 void cap_engine_job_step(struct cap_engine *engine, struct cap_engine_job *ej);
 /* The filters have left, or will see no further frame: their counts are final. */
 void cap_engine_job_settle(struct cap_engine *engine, struct cap_engine_job *ej);
+/* What its lanes counted, without the filters and the kernel. */
+void cap_engine_job_sum(struct cap_engine *engine, struct cap_engine_job *ej, struct cap_account *ret);
 void cap_engine_job_free(struct cap_engine *engine, struct cap_engine_job *ej);
 
 #endif

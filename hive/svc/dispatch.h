@@ -9,7 +9,7 @@
 struct hive_dispatch;
 
 int hive_dispatch_start(struct hive *hive, struct hive_dispatch **ret, struct skep_err *err);
-/* There is something new to decide: the logic is turned now, not at its next turn. Any thread; not in a lock. */
+/* There is something to decide: the logic is turned now, not at its next turn. Any thread; not in a lock. */
 void hive_dispatch_poke(struct hive *hive);
 /* Has the job logic been turned, and what it decided saved, within so long? */
 bool hive_dispatch_alive(struct hive_dispatch *dispatch, uint64_t within_ns);

@@ -50,7 +50,7 @@ struct hive {
 	struct hive_jobs *jobs;
 	struct hive_store *store; /* NULL: none */
 	struct hive_prefetch *prefetch; /* while the dispatcher runs; set before and after its threads */
-	struct hive_dispatch *dispatch; /* NULL: does not run; set before and cleared after whoever asks for jobs */
+	struct hive_dispatch *dispatch; /* NULL: does not run; set before, cleared after who asks for jobs */
 	atomic_bool stopping; /* long transfers are given up */
 	struct hive_news_room *news;
 	struct hive_probe_states *probe_states;
