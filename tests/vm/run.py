@@ -24,7 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("SKEP_BUILD", ROOT / "build"))
 LOGS = BUILD / "test-logs"
 KERNEL_LIMIT_S, SILENT_LIMIT_S = 440, 150
-# A machine that does much else besides needs longer.
+# So many times longer, on a machine that does much else besides.
 PATIENCE = int(os.environ.get("SKEP_VM_PATIENCE", "1"))
 FETCHING = threading.Lock()
 
