@@ -22,7 +22,7 @@ PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
 # Set when the run is to end: no machine starts any more, those that run are stopped.
 STOP = threading.Event()
-# 5 levels of page tables cost an emulated processor a fifth more at each miss, and prove nothing.
+# Five levels of page tables are one more to walk at each miss of an emulated TLB, and prove nothing.
 CPU = "max,la57=off"
 # What an emulated processor need not be protected from; not mitigations=off, with which the verifier checks less than on real machines.
 FASTER = "no_timer_check nokaslr spectre_v2=off spec_store_bypass_disable=off retbleed=off init_on_alloc=0 audit=0 apparmor=0"
