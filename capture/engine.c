@@ -315,8 +315,8 @@ static void check_taps(struct cap_engine *engine)
 {
 	uint32_t alive = 0;
 
-	if (engine->loader && !engine->tap_lost && cap_loader_gone(engine->loader)) {
-		engine->tap_lost = engine->crippled = true;
+	if (engine->loader && !engine->crippled && cap_loader_gone(engine->loader)) {
+		engine->crippled = true;
 		skep_err_set(&engine->lost, -EPIPE, "the process that loads filters is gone: no job can come or go");
 		if (engine->cfg.say)
 			engine->cfg.say(engine->cfg.say_arg, engine->lost.text);

@@ -141,6 +141,8 @@ static void judge(const struct cap_engine *engine, const struct cap_engine_job *
 				   cap_drop_name((enum cap_drop)i));
 	if (engine->tap_lost)
 		add_reason(t, "%s", engine->lost.text);
+	else if (engine->crippled && (ej->state == CAP_ENGINE_JOB_RUNS || ej->state == CAP_ENGINE_JOB_PAUSED))
+		add_reason(t, "%s", engine->lost.text); /* not at its own end */
 	if (atomic_load(&ej->job.done_why) == CAP_JOB_END_DISK_FULL)
 		add_reason(t, "stopped because the disk is full");
 	if (atomic_load(&ej->job.done_why) == CAP_JOB_END_WRITE)
