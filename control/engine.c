@@ -23,6 +23,7 @@
 
 #define ANSWER_MS 15000
 #define START_MS 20000
+#define LEAVE_MS 10000 /* so long an engine may take to end its files */
 #define LINE_MAX_BYTES (8u << 20)
 
 static uint64_t now_ms(void)
@@ -273,12 +274,30 @@ static void last_words(const struct ctl_engine *engine, char *buf, size_t room)
 		fclose(file);
 }
 
+/* The one that was asked to end holds the link until it has; nobody gives it a job any more. */
+static void await_leaving(struct ctl_engine *engine)
+{
+	uint64_t until = now_ms() + LEAVE_MS;
+
+	while (engine->leaving > 0 && now_ms() < until) {
+		ctl_engine_reap(engine);
+		if (engine->leaving > 0 && kill(engine->leaving, 0) < 0)
+			engine->leaving = 0;
+		if (engine->leaving > 0)
+			(void)usleep(5000);
+	}
+	engine->leaving = 0;
+}
+
 int ctl_engine_ensure(struct ctl_engine *engine, struct skep_err *err)
 {
-	uint64_t until = now_ms() + START_MS;
+	uint64_t until;
 	char words[512];
-	int r = ctl_engine_connect(engine, NULL), status;
+	int r, status;
 
+	await_leaving(engine);
+	until = now_ms() + START_MS;
+	r = ctl_engine_connect(engine, NULL);
 	if (r == 0)
 		return 0;
 	r = spawn(engine, err);
@@ -328,6 +347,7 @@ void ctl_engine_stop(struct ctl_engine *engine)
 		return;
 	skep_log(SKEP_LOG_INFO, "link=%s engine=%d is asked to end", engine->link, (int)engine->pid);
 	(void)kill(engine->pid, SIGTERM);
+	engine->leaving = engine->pid;
 	disconnect(engine);
 }
 
@@ -335,6 +355,9 @@ void ctl_engine_reap(struct ctl_engine *engine)
 {
 	int status;
 
-	if (engine->child > 0 && waitpid(engine->child, &status, WNOHANG) == engine->child)
-		engine->child = 0;
+	if (engine->child <= 0 || waitpid(engine->child, &status, WNOHANG) != engine->child)
+		return;
+	if (engine->leaving == engine->child)
+		engine->leaving = 0;
+	engine->child = 0;
 }

@@ -19,6 +19,7 @@ struct ctl_engine {
 	uint64_t started_ns;	/* which life of the engine we talk to; 0: none */
 	pid_t pid;		/* of the engine */
 	pid_t child;		/* of ours, to be waited for; 0: none */
+	pid_t leaving;		/* was asked to end, and may still hold the link; 0: none */
 	uint64_t idle_since_ns; /* monotonic; 0: has jobs */
 	char *in;		/* what was read behind the last line */
 	size_t in_len;

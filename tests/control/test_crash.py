@@ -202,3 +202,21 @@ def test_idle_engine_gives_its_link_back(new_daemon, rig):
     job = start(daemon, limits={"packets": 5})
     rig.send(frames.numbered(10, 100))
     assert daemon.wait_job(job["id"], "done")["outcome"] == "complete"
+
+
+def test_a_job_waits_for_the_engine_that_is_leaving(new_daemon, rig):
+    """An engine that was asked to end holds its link until its files are ended: the next one is started after that, not refused."""
+    daemon = new_daemon(namespace=rig.cap, extra="[engine]\nidle = 1s\n[link cap0]\nrole = tap\n").start()
+    daemon.rig = rig
+    job = start(daemon, limits={"packets": 5})
+    rig.send(frames.numbered(10, 100))
+    daemon.wait_job(job["id"], "done")
+    pid = daemon.engines()["cap0"]
+    os.kill(pid, signal.SIGSTOP)
+    until = time.monotonic() + 15
+    while "is asked to end" not in daemon.said():
+        assert time.monotonic() < until, daemon.said()
+        time.sleep(0.05)
+    threading.Timer(1.5, os.kill, (pid, signal.SIGCONT)).start()
+    start(daemon, limits={"packets": 5})
+    assert daemon.engines()["cap0"] != pid
