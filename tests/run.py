@@ -20,8 +20,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get("SKEP_BUILD", ROOT / "build"))
 SANITIZED = BUILD.with_name(BUILD.name + "-sanitize")
 LOGS = BUILD / "test-logs"
-TOTAL_S = 37 * 60
-VM_S = 10 * 60  # what the emulated machines need on a quiet machine with two cores, and some more
+TOTAL_S = 38 * 60
+VM_S = 9 * 60  # what the emulated machines need on a quiet machine with two cores, and some more
 PYTHON = "/usr/bin/python3"
 
 SANITIZER_ENV = {
